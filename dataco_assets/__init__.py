@@ -1,0 +1,1 @@
+"""DataCo's clickstream platform: the Dagster code location. Start reading at `definitions.py`."""
