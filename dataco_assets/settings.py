@@ -1,0 +1,199 @@
+"""Every setting of the platform: name, default, unit and rule, read from `DATACO_*` environment variables.
+
+Belongs here: what an operator may set. Does not belong here: constants of the data formats (they live beside the
+format they describe) and anything that talks to a server.
+
+Each field's description is the one source of the settings table in docs/settings.md (a test compares the two).
+"""
+
+import os
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dataco_assets.errors import DatacoError
+
+PREFIX = "DATACO_"
+PARTITION_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition keys
+
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
+
+
+def _local_aggregates() -> str:
+    return (Path.cwd() / ".dataco" / "aggregates").as_uri()
+
+
+class SettingsError(DatacoError):
+    """A setting is missing or breaks its rule; the message names each variable, its value and its rule."""
+
+
+class Settings(BaseSettings):
+    """The platform's settings, validated as a whole when they are read."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    # Kafka
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:9092", min_length=1, description="Kafka brokers, `host:port`, comma-separated."
+    )
+    clicks_topic: Name = Field("clicks", description="Topic the clicks arrive on.")
+    rejected_topic: Name = Field(
+        "clicks.rejected", description="Topic that keeps every rejected click, bytes unchanged."
+    )
+    kafka_group: Name = Field(
+        "dataco-raw-clicks", description="Consumer group whose offsets other tools see; the offset ledger is the truth."
+    )
+    topic_partitions: int = Field(4, ge=1, le=10_000, description="Partitions of topics that `dataco setup` creates.")
+    topic_replication: int = Field(1, ge=1, le=32, description="Replicas of topics that `dataco setup` creates.")
+    rejected_retention_hours: int = Field(
+        336, ge=1, description="Hours a rejected click is kept: it is raw personal data."
+    )
+
+    # HBase
+    hbase_thrift_host: str = Field("127.0.0.1", min_length=1, description="Host of the HBase Thrift 1 gateway.")
+    hbase_thrift_port: int = Field(9090, ge=1, le=65_535, description="Port of the HBase Thrift 1 gateway.")
+    hbase_thrift_timeout_seconds: float = Field(
+        30.0, gt=0, description="Seconds one Thrift call may take before its connection is given up."
+    )
+    hbase_retry_seconds: float = Field(
+        120.0, ge=0, description="Seconds a failing HBase call is tried again before the run fails."
+    )
+    hbase_zookeeper_quorum: str = Field(
+        "127.0.0.1:2181",
+        min_length=1,
+        description="ZooKeeper `host:port`, comma-separated, by which Spark finds HBase.",
+    )
+    hbase_table_prefix: str = Field(
+        "",
+        pattern=r"^[a-zA-Z0-9_.-]{0,64}$",
+        description="Put before every HBase table name: several platforms, one cluster.",
+    )
+    clicks_ttl_days: int = Field(90, ge=1, le=24_855, description="Days a click is kept in HBase, from its arrival.")
+
+    # Elasticsearch
+    elasticsearch_url: str = Field(
+        "http://127.0.0.1:9200", pattern=r"^https?://[^/\s]+/?$", description="Elasticsearch, as `http(s)://host:port`."
+    )
+    elasticsearch_username: str = Field("", description="User name; empty: no authentication.")
+    elasticsearch_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    index_alias: str = Field(
+        "dataco-url-country",
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$",
+        description="Alias readers search; its indices are named alias-YYYY.MM.",
+    )
+    index_shards: int = Field(1, ge=1, le=1024, description="Primary shards of each monthly index.")
+    index_replicas: int = Field(1, ge=0, le=16, description="Replicas of each monthly index.")
+
+    # Spark and the aggregates
+    aggregates_uri: str = Field(
+        default_factory=_local_aggregates,
+        pattern=r"^[a-z][a-z0-9+.-]*://",
+        description="Where the hourly Parquet lives; a URI that every Spark worker and Dagster run can reach. "
+        "Default: `.dataco/aggregates` under the working directory.",
+    )
+    spark_master: str = Field("local[*]", min_length=1, description="Spark master URL.")
+    spark_driver_memory: str = Field("2g", pattern=r"^\d+[mg]$", description="Driver heap, e.g. `2g`.")
+    spark_shuffle_partitions: int = Field(
+        8, ge=1, le=10_000, description="Tasks of a shuffle; small on purpose, an hour is a small table."
+    )
+    connector_jars: str = Field(
+        "",
+        description="Folder of the Spark connector jars; empty: the user's cache folder, filled by Maven when needed.",
+    )
+
+    # Ingest
+    ingest_max_clicks: int = Field(2_000_000, ge=1, description="Most clicks one run drains before it ends.")
+    ingest_checkpoint_clicks: int = Field(50_000, ge=1, le=1_000_000, description="Clicks between two checkpoints.")
+    ingest_connections: int = Field(3, ge=1, le=64, description="Thrift connections one run writes over.")
+    ingest_max_rejected_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="A checkpoint with a larger share of rejected clicks fails the run (of at least 1,000).",
+    )
+
+    # Partitions and sensors
+    partitions_start: str = Field(
+        "2026-01-01-00:00", description="First hour, UTC, as `YYYY-MM-DD-HH:00`. Older clicks are rejected."
+    )
+    lag_min_clicks: int = Field(1_000, ge=1, description="Waiting clicks at which the Kafka lag sensor asks for a run.")
+    lag_max_age_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="Age in seconds of the oldest waiting click at which it asks for a run whatever the lag.",
+    )
+    sensor_interval_seconds: int = Field(15, ge=1, description="Seconds between two evaluations of each sensor.")
+    hours_per_run: int = Field(168, ge=1, le=8_760, description="Most hours `dirty_hours_sensor` puts into one run.")
+    running_hour_refresh_seconds: int = Field(
+        60, ge=0, description="The running hour is refreshed at most once in so many seconds."
+    )
+
+    @field_validator("partitions_start")
+    @classmethod
+    def _whole_hour(cls, value: str) -> str:
+        try:
+            start = datetime.strptime(value, PARTITION_FORMAT)
+        except ValueError:
+            raise ValueError("must look like 2026-01-01-00:00 (UTC)") from None
+        if start.minute:
+            raise ValueError("must be a whole hour, like 2026-01-01-00:00 (UTC)")
+        return value
+
+    @property
+    def partitions_start_ms(self) -> int:
+        """Start of the first hour, epoch milliseconds."""
+        start = datetime.strptime(self.partitions_start, PARTITION_FORMAT).replace(tzinfo=UTC)
+        return int(start.timestamp()) * 1000
+
+    @property
+    def clicks_table(self) -> str:
+        """HBase table of the clicks."""
+        return f"{self.hbase_table_prefix}clicks"
+
+    @property
+    def offsets_table(self) -> str:
+        """HBase table of the offset ledger."""
+        return f"{self.hbase_table_prefix}ingest_offsets"
+
+    @property
+    def hours_table(self) -> str:
+        """HBase table of the hour ledger."""
+        return f"{self.hbase_table_prefix}click_hours"
+
+    @classmethod
+    def load(cls) -> Self:
+        """Reads the settings from the environment.
+
+        Raises:
+            SettingsError: with every variable that breaks its rule.
+        """
+        try:
+            return cls()  # pyright: ignore[reportCallIssue]  # every field has a default, which pyright cannot see
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from None
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings.load()
+
+
+def variable(field: str) -> str:
+    """The environment variable that sets a field."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def _explain(error: ValidationError) -> str:
+    lines = ["The settings cannot be used:"]
+    for problem in error.errors():
+        name = variable(str(problem["loc"][0])) if problem["loc"] else PREFIX + "*"
+        secret = "PASSWORD" in name
+        shown = "***" if secret else repr(os.environ.get(name, str(problem["input"])))[:120]
+        lines.append(f"  {name}={shown}: {problem['msg'].removeprefix('Value error, ')}")
+    lines.append("docs/settings.md lists every variable with its default and unit.")
+    return "\n".join(lines)
