@@ -1,0 +1,69 @@
+"""Rows as the bytes of a Thrift `mutateRows` request.
+
+happybase builds one Mutation object per cell and lets thriftpy2 serialise the tree, which costs more than everything
+else ingest does to a click. The request is simple enough to write down directly, and a test holds these bytes against
+thriftpy2's own. Does not belong here: connections, retries, or what a click's cells are.
+
+The format is Thrift's strict binary protocol (https://github.com/apache/thrift/blob/master/doc/specs/thrift-binary-protocol.md)
+of `Hbase.thrift`: `mutateRows(1: tableName, 2: list<BatchMutation>, 3: map attributes)`, with
+`BatchMutation {1: row, 2: list<Mutation>}` and `Mutation {1: isDelete, 2: column, 3: value, 4: writeToWAL}`.
+"""
+
+from collections.abc import Iterable, Sequence
+from struct import Struct
+
+_INT = Struct(">i").pack
+_MESSAGE_CALL = b"\x80\x01\x00\x01"  # strict version 1, type CALL
+_NAME = b"mutateRows"
+_SEQUENCE_ID = _INT(0)
+_STOP = b"\x00"
+_FIELD_STRING, _FIELD_LIST, _FIELD_MAP = b"\x0b", b"\x0f", b"\x0d"
+_STRUCT = b"\x0c"
+_ROW_FIELD = _FIELD_STRING + b"\x00\x01"
+_MUTATIONS_FIELD = _FIELD_LIST + b"\x00\x02" + _STRUCT
+_NOT_A_DELETE = b"\x02\x00\x01\x00"  # field 1, bool false
+_COLUMN_FIELD = _FIELD_STRING + b"\x00\x02"
+_VALUE_FIELD = _FIELD_STRING + b"\x00\x03"
+_WRITE_TO_WAL_AND_STOP = b"\x02\x00\x04\x01" + _STOP  # field 4, bool true: never skip the write-ahead log
+_HEAD = _MESSAGE_CALL + _INT(len(_NAME)) + _NAME + _SEQUENCE_ID
+_EMPTY_ATTRIBUTES_AND_STOP = _FIELD_MAP + b"\x00\x03\x0b\x0b" + _INT(0) + _STOP
+
+
+class _ColumnPrefixes(dict[bytes, bytes]):
+    """A cell's bytes up to the value's length, made once per column name."""
+
+    def __missing__(self, column: bytes) -> bytes:
+        prefix = _NOT_A_DELETE + _COLUMN_FIELD + _INT(len(column)) + column + _VALUE_FIELD
+        self[column] = prefix
+        return prefix
+
+
+_prefixes = _ColumnPrefixes()
+
+
+def encode_row(key: bytes, cells: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """One row as the bytes of a `BatchMutation`.
+
+    Args:
+        key: The row key.
+        cells: Qualified column (`family:qualifier`) and value of each cell; the column names must come from a fixed
+            set, since their prefixes are remembered.
+    """
+    parts = [_ROW_FIELD, _INT(len(key)), key, _MUTATIONS_FIELD, _INT(len(cells))]
+    for column, value in cells:
+        parts += (_prefixes[column], _INT(len(value)), value, _WRITE_TO_WAL_AND_STOP)
+    parts.append(_STOP)
+    return b"".join(parts)
+
+
+def mutate_rows_request(table: bytes, rows: Iterable[bytes], count: int) -> bytes:
+    """A whole `mutateRows` request.
+
+    Args:
+        table: The table's name.
+        rows: What `encode_row` made.
+        count: How many rows there are.
+    """
+    head = (_HEAD, _FIELD_STRING, b"\x00\x01", _INT(len(table)), table)
+    listing = (_FIELD_LIST, b"\x00\x02", _STRUCT, _INT(count))
+    return b"".join((*head, *listing, *rows, _EMPTY_ATTRIBUTES_AND_STOP))

@@ -1,0 +1,52 @@
+"""The hand-written `mutateRows` bytes against thriftpy2's own serialisation."""
+
+import happybase  # noqa: F401  # loads the Hbase_thrift module
+import pytest
+from Hbase_thrift import BatchMutation, Hbase, Mutation  # pyright: ignore[reportMissingImports]
+from hypothesis import given
+from hypothesis import strategies as st
+from thriftpy2.protocol.binary import TBinaryProtocol
+from thriftpy2.thrift import TClient
+from thriftpy2.transport.memory import TMemoryBuffer
+
+from dataco_assets.clients.mutations import encode_row, mutate_rows_request
+
+COLUMNS = [b"click_data:user_id", b"geo_data:city", b"user_agent_data:device", b"click_data:url"]
+Rows = list[tuple[bytes, list[tuple[bytes, bytes]]]]
+
+
+def thriftpy2_bytes(table: bytes, rows: Rows) -> bytes:
+    buffer = TMemoryBuffer()
+    client = TClient(Hbase, TBinaryProtocol(buffer, decode_response=False))
+    batches = [
+        BatchMutation(
+            row=key, mutations=[Mutation(isDelete=False, column=c, value=v, writeToWAL=True) for c, v in cells]
+        )
+        for key, cells in rows
+    ]
+    client._send("mutateRows", tableName=table, rowBatches=batches, attributes={})
+    return buffer.getvalue()
+
+
+def our_bytes(table: bytes, rows: Rows) -> bytes:
+    return mutate_rows_request(table, [encode_row(key, cells) for key, cells in rows], len(rows))
+
+
+@given(
+    table=st.binary(min_size=1, max_size=30),
+    rows=st.lists(
+        st.tuples(
+            st.binary(min_size=1, max_size=60),
+            st.lists(st.tuples(st.sampled_from(COLUMNS), st.binary(max_size=300)), max_size=12),
+        ),
+        max_size=20,
+    ),
+)
+def test_bytes_are_identical_to_thriftpy2s(table: bytes, rows: Rows) -> None:
+    assert our_bytes(table, rows) == thriftpy2_bytes(table, rows)
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 65_536, 1 << 20])
+def test_lengths_of_values(size: int) -> None:
+    rows: Rows = [(b"key", [(COLUMNS[0], b"x" * size)])]
+    assert our_bytes(b"clicks", rows) == thriftpy2_bytes(b"clicks", rows)
