@@ -1,0 +1,52 @@
+"""Hours of clicks: how time is cut into them, what they are called, and which of them a click touches.
+
+Pure arithmetic on epoch milliseconds, UTC. Does not belong here: which hours need computing (`dataco_assets/hours.py`).
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+HOUR_MS = 3_600_000
+VISIT_GAP_MS = 30 * 60_000
+"""A user's next click ends a visit when it is further away; so far an hour looks into the next one."""
+_KEY_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition keys
+
+
+def hour_of(timestamp_ms: int) -> int:
+    """Start of the hour a timestamp is in, epoch ms."""
+    return timestamp_ms - timestamp_ms % HOUR_MS
+
+
+def touched_hours(timestamp_ms: int) -> tuple[int, ...]:
+    """Hours whose aggregates a click can change, epoch ms.
+
+    Its own; and the hour before when the click is less than 30 min into its hour, since it can then be the next click
+    of a visit there. (At 30 min sharp the hour before ended 30 min and 1 ms ago: too far.)
+    """
+    hour = hour_of(timestamp_ms)
+    return (hour, hour - HOUR_MS) if timestamp_ms - hour < VISIT_GAP_MS else (hour,)
+
+
+def hour_key(hour_ms: int) -> str:
+    """An hour's name, the same as its Dagster partition key: `YYYY-MM-DD-HH:00`, UTC."""
+    return datetime.fromtimestamp(hour_ms / 1000, UTC).strftime(_KEY_FORMAT)
+
+
+def hour_from_key(key: str) -> int:
+    """Start of the hour with that name, epoch ms.
+
+    Raises:
+        ValueError: it is not an hour's name.
+    """
+    return int(datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC).timestamp()) * 1000
+
+
+def contiguous_runs(hours: Iterable[int]) -> list[list[int]]:
+    """Splits hours into maximal runs without a gap, oldest first."""
+    runs: list[list[int]] = []
+    for hour in sorted(set(hours)):
+        if runs and hour - runs[-1][-1] == HOUR_MS:
+            runs[-1].append(hour)
+        else:
+            runs.append([hour])
+    return runs
