@@ -1,0 +1,347 @@
+"""The drain: stores what was in the topic when it started, and moves offsets only behind what is durable.
+
+Belongs here: the order of things, on which every promise of the platform rests. Does not belong here: how each thing is
+done (the modules beside this one), and Dagster.
+
+A checkpoint makes each step durable before the next:
+
+    rows → rejected records acknowledged → hours marked dirty → offset ledger → group commit
+
+A run that dies between two steps is simply repeated: rows overwrite themselves, rejected records keep their key, hours
+are merely dirtier than needed, and the ledger never moved ahead of any of them. That is Kafka Connect's order (put,
+flush, commit: WorkerSinkTask), with the ledger in place of the commit.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from dataco_assets.clicks.event import Click, Reason, Rejection, parse
+from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
+from dataco_assets.clicks.row import cells, row_key
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.kafka import AckedProducer, KafkaAdmin, Message, OffsetRange, RangeConsumer, TopicState
+from dataco_assets.clients.mutations import encode_row
+from dataco_assets.errors import DatacoError
+from dataco_assets.hours import HourLedger
+from dataco_assets.ingest.log import read_log
+from dataco_assets.ingest.offsets import OffsetGap, OffsetLedger
+from dataco_assets.ingest.plan import Loss, OnDataLoss, Plan, make_plan
+from dataco_assets.ingest.rejected import RejectedClick, send_rejected
+from dataco_assets.ingest.writer import RowWriter
+
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+JUDGED_FROM = 1_000
+"""Messages from which on the share of rejected ones is judged."""
+_REJECTED_BYTES_HELD = 64 * 1024 * 1024
+_STALL_SECONDS = 60.0
+
+
+class TooManyRejected(DatacoError):
+    """So many clicks are refused that the contract, not the clicks, has probably changed."""
+
+
+class Step(StrEnum):
+    """The moments of a drain at which a test may kill it."""
+
+    PLANNED = "planned"
+    ROWS_STORED = "rows_stored"
+    REJECTED_ACKNOWLEDGED = "rejected_acknowledged"
+    HOURS_MARKED = "hours_marked"
+    OFFSETS_MOVED = "offsets_moved"
+    GROUP_COMMITTED = "group_committed"
+
+
+@dataclass(frozen=True)
+class DrainPolicy:
+    """How one run drains.
+
+    Attributes:
+        max_clicks: Most offsets to read.
+        checkpoint_clicks: Messages between two checkpoints.
+        connections: Thrift connections to write over.
+        max_rejected_share: A larger share of rejected messages fails the run (of at least `JUDGED_FROM`).
+        on_data_loss: Whether offsets that are lost fail the run or are skipped.
+        earliest_ms: Clicks before this time are rejected, epoch ms.
+    """
+
+    max_clicks: int
+    checkpoint_clicks: int
+    connections: int
+    max_rejected_share: float
+    earliest_ms: int
+    on_data_loss: OnDataLoss = "fail"
+
+
+@dataclass
+class DrainResult:
+    """What one drain did.
+
+    Attributes:
+        stored: Valid messages written; a redelivered click counts again.
+        rejected: Messages sent to the rejected topic, by reason.
+        ranges: Offsets drained, by partition.
+        hours: Clicks stored by hour (start, epoch ms).
+        skipped: What was lost and skipped on request.
+        lag_left: Offsets waiting when the drain ended.
+        seconds: Wall-clock time of the whole drain.
+        hbase_retries: Calls to HBase that had to be tried again.
+    """
+
+    stored: int = 0
+    rejected: Counter[Reason] = field(default_factory=Counter)
+    ranges: dict[int, OffsetRange] = field(default_factory=dict)
+    hours: Counter[int] = field(default_factory=Counter)
+    skipped: tuple[Loss, ...] = ()
+    lag_left: int = 0
+    seconds: float = 0.0
+    hbase_retries: int = 0
+
+    @property
+    def seen(self) -> int:
+        """Messages read."""
+        return self.stored + self.rejected.total()
+
+
+@dataclass
+class _Window:
+    """What happened since the last checkpoint."""
+
+    started_at_ms: int
+    starts: dict[int, int]
+    stored: int = 0
+    hours: Counter[int] = field(default_factory=Counter)
+    spilling_hours: set[int] = field(default_factory=set)
+    rejected: list[RejectedClick] = field(default_factory=list)
+    rejected_bytes: int = 0
+
+    @property
+    def seen(self) -> int:
+        return self.stored + len(self.rejected)
+
+    def touched(self) -> set[int]:
+        return set(self.hours) | {hour - HOUR_MS for hour in self.spilling_hours}
+
+
+class Drain:
+    """One bounded run from a topic to the clicks table; use as a context manager and call `run` once.
+
+    Args:
+        settings: Names of topics, group and tables.
+        hbase: The client to write with.
+        policy: How to drain; see `policy_from`.
+        bootstrap_servers: Kafka brokers.
+        on_step: Called after each step; tests use it to die there.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        hbase: HBase,
+        policy: DrainPolicy,
+        *,
+        bootstrap_servers: str,
+        on_step: Callable[[Step], None] = lambda _: None,
+    ) -> None:
+        self._settings = settings
+        self._servers = bootstrap_servers
+        self._policy = policy
+        self._on_step = on_step
+        self._hbase = hbase
+        self._admin = KafkaAdmin(bootstrap_servers)
+        self._offsets = OffsetLedger(hbase, settings.offsets_table)
+        self._hours = HourLedger(hbase, settings.hours_table)
+        self._writer: RowWriter[Message] = RowWriter(hbase, settings.clicks_table, connections=policy.connections)
+        self._producer = AckedProducer(bootstrap_servers, settings.rejected_topic)
+        self._result = DrainResult()
+
+    def __enter__(self) -> Self:
+        self._writer.__enter__()
+        self._producer.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+        self._producer.__exit__(kind, error, trace)
+
+    def run(self) -> DrainResult:
+        """Drains.
+
+        Raises:
+            DataLost, OffsetsLost: clicks left the topic before they were stored.
+            TooManyRejected: see `DrainPolicy.max_rejected_share`.
+            KafkaUnavailable, HBaseUnavailable, Undeliverable: a server is unwell; nothing is lost, run again later.
+        """
+        started = time.monotonic()
+        plan = self._plan()
+        self._on_step(Step.PLANNED)
+        if plan.offsets:
+            self._drain(plan)
+        result = self._result
+        result.skipped = plan.skipped
+        result.lag_left = self._lag_left(plan)
+        result.hbase_retries = self._hbase.retries
+        result.seconds = time.monotonic() - started
+        return result
+
+    def _plan(self) -> Plan:
+        topic = self._admin.topic(self._settings.clicks_topic)
+        log = read_log(self._admin, self._offsets, topic, self._settings.kafka_group)
+        plan = make_plan(topic, log, max_offsets=self._policy.max_clicks, on_data_loss=self._policy.on_data_loss)
+        self._accept_losses(plan)
+        self._result.ranges = {r.partition: OffsetRange(r.partition, r.start, r.start) for r in plan.ranges}
+        return plan
+
+    def _accept_losses(self, plan: Plan) -> None:
+        starts = {r.partition: r.start for r in plan.ranges}
+        for loss in plan.skipped:
+            logger.warning("Skipping lost clicks, as asked: partition %d: %s", loss.partition, loss.why)
+            if loss.partition in starts:
+                self._offsets.reset(plan.topic, loss.partition, starts[loss.partition])
+            else:
+                self._offsets.forget(plan.topic.name, loss.partition)
+
+    def _drain(self, plan: Plan) -> None:
+        group = self._settings.kafka_group
+        with RangeConsumer(
+            self._servers, group, plan.topic.name, plan.ranges, stall_seconds=_STALL_SECONDS
+        ) as consumer:
+            window = _new_window(consumer.positions)
+            for batch in consumer.batches():
+                if self._is_due(window):
+                    # Before this batch is taken over: `positions` says how far the ones before it came.
+                    self._checkpoint(plan.topic, consumer, window)
+                    window = _new_window(consumer.positions)
+                for message in batch:
+                    self._take(message, window)
+            self._checkpoint(plan.topic, consumer, window)
+
+    def _is_due(self, window: _Window) -> bool:
+        return window.seen >= self._policy.checkpoint_clicks or window.rejected_bytes >= _REJECTED_BYTES_HELD
+
+    def _take(self, message: Message, window: _Window) -> None:
+        value = message.value()
+        click = parse(
+            value.encode() if isinstance(value, str) else value,
+            record_time_ms=message.timestamp()[1],
+            earliest_ms=self._policy.earliest_ms,
+        )
+        if isinstance(click, Rejection):
+            _reject(window, RejectedClick(message, click))
+            return
+        self._store(click, message, window)
+
+    def _store(self, click: Click, message: Message, window: _Window) -> None:
+        timestamp = click.timestamp
+        row = encode_row(row_key(click.user_id, timestamp, click.event_id), cells(click))
+        self._writer.add(row, message)
+        window.stored += 1
+        into_hour = timestamp % HOUR_MS
+        hour = timestamp - into_hour
+        window.hours[hour] += 1
+        if into_hour < VISIT_GAP_MS:
+            window.spilling_hours.add(hour)
+
+    def _checkpoint(self, topic: TopicState, consumer: RangeConsumer, window: _Window) -> None:
+        for refused in self._writer.flush():
+            window.stored -= 1
+            _reject(window, RejectedClick(refused.origin, Rejection(Reason.REFUSED_BY_STORE, refused.why)))
+        self._on_step(Step.ROWS_STORED)
+        self._judge(window)
+        for rejected in window.rejected:
+            send_rejected(self._producer, rejected)
+        self._producer.flush()
+        self._on_step(Step.REJECTED_ACKNOWLEDGED)
+        self._mark_hours(window)
+        self._on_step(Step.HOURS_MARKED)
+        self._move_offsets(topic, window.starts, consumer.positions)
+        self._on_step(Step.OFFSETS_MOVED)
+        consumer.commit(consumer.positions)
+        self._on_step(Step.GROUP_COMMITTED)
+        self._account(window, consumer.positions)
+
+    def _judge(self, window: _Window) -> None:
+        """Fails the run when too much of this window, or of the run so far, is refused.
+
+        The clicks of the window that are fine are stored by now, so their hours are marked; offsets stay.
+        """
+        most = self._policy.max_rejected_share
+        reasons = Counter(r.rejection.reason for r in window.rejected)
+        for refused, seen in (
+            (len(window.rejected), window.seen),
+            (len(window.rejected) + self._result.rejected.total(), window.seen + self._result.seen),
+        ):
+            if seen >= JUDGED_FROM and refused > most * seen:
+                self._mark_hours(window)
+                listed = ", ".join(f"{count} {reason.value}" for reason, count in reasons.most_common(5))
+                example = window.rejected[0].rejection.detail if window.rejected else "none in this window"
+                raise TooManyRejected(
+                    f"{refused:,} of {seen:,} messages of topic {self._settings.clicks_topic} are refused, more than "
+                    f"{most:.0%} ({listed}; for example: {example}). That looks like a change of the producer, so no "
+                    "offset was moved and nothing was sent to the rejected topic. If they really are to be rejected, "
+                    "run once with max_rejected_share: 1.0."
+                )
+
+    def _mark_hours(self, window: _Window) -> None:
+        if window.hours:
+            self._hours.mark_dirty(window.touched(), holding_clicks=window.hours, stored_since_ms=window.started_at_ms)
+
+    def _move_offsets(self, topic: TopicState, starts: Mapping[int, int], positions: Mapping[int, int]) -> None:
+        now = self._admin.topic(topic.name)
+        if now.topic_id != topic.topic_id:
+            raise OffsetGap(
+                f"Topic {topic.name} was deleted and created again while it was read (id {topic.topic_id} is now "
+                f"{now.topic_id}). No offset was moved; the next run says what is lost."
+            )
+        for partition, position in positions.items():
+            if position > starts[partition]:
+                self._offsets.advance(topic, OffsetRange(partition, starts[partition], position))
+
+    def _account(self, window: _Window, positions: Mapping[int, int]) -> None:
+        result = self._result
+        result.stored += window.stored
+        result.rejected.update(r.rejection.reason for r in window.rejected)
+        result.hours.update(window.hours)
+        for partition, position in positions.items():
+            result.ranges[partition] = OffsetRange(partition, result.ranges[partition].start, position)
+        logger.info(
+            "Checkpoint: %d clicks stored and %d rejected so far; offsets %s",
+            result.stored,
+            result.rejected.total(),
+            dict(sorted(positions.items())),
+        )
+
+    def _lag_left(self, plan: Plan) -> int:
+        end = self._admin.stable_end(plan.topic)
+        return sum(max(0, end[p] - r.end) for p, r in self._result.ranges.items())
+
+
+def policy_from(settings: "Settings") -> DrainPolicy:
+    """The policy the settings ask for."""
+    return DrainPolicy(
+        max_clicks=settings.ingest_max_clicks,
+        checkpoint_clicks=settings.ingest_checkpoint_clicks,
+        connections=settings.ingest_connections,
+        max_rejected_share=settings.ingest_max_rejected_share,
+        earliest_ms=settings.partitions_start_ms,
+    )
+
+
+def _new_window(positions: Mapping[int, int]) -> _Window:
+    return _Window(started_at_ms=time.time_ns() // 1_000_000, starts=dict(positions))
+
+
+def _reject(window: _Window, rejected: RejectedClick) -> None:
+    window.rejected.append(rejected)
+    window.rejected_bytes += rejected.size

@@ -1,0 +1,95 @@
+"""The offset ledger in HBase: where ingest stands in each partition, stored beside the clicks it speaks of.
+
+Belongs here: reading and moving positions. Does not belong here: deciding them (`plan.py`).
+
+Table: row = `<topic>/<partition, 5 digits>`; cell `o:next` = `<topic id> <next offset>`, one cell so that it moves as a
+whole. The consumer group's committed offset is a copy for other tools; it expires, the ledger does not.
+"""
+
+from collections.abc import Mapping
+
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.kafka import OffsetRange, TopicState
+from dataco_assets.errors import DatacoError
+from dataco_assets.ingest.plan import Position
+
+LEDGER_FAMILIES: Mapping[str, Mapping[str, object]] = {"o": {"max_versions": 1}}
+_NEXT = b"o:next"
+
+
+class OffsetGap(DatacoError):
+    """Moving a position would jump over offsets nobody has stored."""
+
+    transient = True
+
+
+class OffsetLedger:
+    """Positions by partition; they move forwards only, and never over a gap.
+
+    Every method raises what `dataco_assets.clients.hbase` raises.
+    """
+
+    def __init__(self, hbase: HBase, table: str) -> None:
+        self._hbase = hbase
+        self._table = table
+
+    def create(self) -> bool:
+        """Creates the ledger's table; False when it was there."""
+        return self._hbase.create_table(self._table, LEDGER_FAMILIES)
+
+    def read(self, topic: str) -> dict[int, Position]:
+        """Positions of a topic's partitions; those never read are left out."""
+        prefix = f"{topic}/".encode()
+        rows = self._hbase.scan(self._table, prefix, prefix[:-1] + b"0", columns=[_NEXT])  # "0" follows "/" in ASCII
+        return {int(key.rpartition(b"/")[2]): _decode(cells[_NEXT]) for key, cells in rows}
+
+    def advance(self, topic: TopicState, stored: OffsetRange) -> None:
+        """Moves a position to the end of a range whose clicks are durable.
+
+        When another run has moved it further meanwhile, it stays there.
+
+        Raises:
+            OffsetGap: the position is before the start of the range.
+        """
+        while True:
+            cell = self._cell(topic.name, stored.partition)
+            if cell is not None and not self._is_behind(topic, cell, stored):
+                return
+            if self._put(topic, stored.partition, expected=cell, offset=stored.end):
+                return
+
+    def reset(self, topic: TopicState, partition: int, offset: int) -> None:
+        """Sets a position after data loss was accepted, in whatever direction."""
+        while not self._put(topic, partition, expected=self._cell(topic.name, partition), offset=offset):
+            pass
+
+    def forget(self, topic: str, partition: int) -> None:
+        """Removes the position of a partition that no longer exists, after that loss was accepted."""
+        self._hbase.delete_rows(self._table, [_key(topic, partition)])
+
+    def _is_behind(self, topic: TopicState, cell: bytes, stored: OffsetRange) -> bool:
+        position = _decode(cell)
+        if position.topic_id != topic.topic_id or position.next_offset < stored.start:
+            raise OffsetGap(
+                f"Topic {topic.name}, partition {stored.partition}: the offset ledger is at {position.next_offset} "
+                f"(topic id {position.topic_id}), so offsets [{stored.start}, {stored.end}) of topic id "
+                f"{topic.topic_id} cannot follow. Another run changed it; this run's clicks are read again by the next."
+            )
+        return position.next_offset < stored.end
+
+    def _cell(self, topic: str, partition: int) -> bytes | None:
+        key = _key(topic, partition)
+        return self._hbase.rows(self._table, [key], [_NEXT]).get(key, {}).get(_NEXT)
+
+    def _put(self, topic: TopicState, partition: int, *, expected: bytes | None, offset: int) -> bool:
+        value = f"{topic.topic_id} {offset}".encode()
+        return self._hbase.put_if(self._table, _key(topic.name, partition), _NEXT, expected=expected, value=value)
+
+
+def _key(topic: str, partition: int) -> bytes:
+    return f"{topic}/{partition:05d}".encode()
+
+
+def _decode(cell: bytes) -> Position:
+    topic_id, _, offset = cell.decode().partition(" ")
+    return Position(topic_id, int(offset))
