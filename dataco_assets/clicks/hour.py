@@ -38,7 +38,10 @@ def hour_from_key(key: str) -> int:
     Raises:
         ValueError: it is not an hour's name.
     """
-    return int(datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC).timestamp()) * 1000
+    hour = int(datetime.strptime(key, _KEY_FORMAT).replace(tzinfo=UTC).timestamp()) * 1000
+    if hour % HOUR_MS or hour_key(hour) != key:
+        raise ValueError(f"{key[:40]!r} is not the name of an hour, such as 2026-01-01-00:00")
+    return hour
 
 
 def contiguous_runs(hours: Iterable[int]) -> list[list[int]]:

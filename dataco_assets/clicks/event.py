@@ -1,0 +1,371 @@
+"""The contract of a click: which bytes of the clicks topic are one, and why others are not.
+
+Belongs here: decoding, every rule on the fields, the names of the reasons. Does not belong here: how a page is made
+(`page`), the HBase row (`row`), and what is done with rejected bytes.
+
+The first broken rule is the reason, in this order: tombstone, size, JSON, object; then shape (field after field:
+missing, type, length); then control characters; then form, field after field. docs/clicks.md has the rules with their
+reasons.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
+from socket import AF_INET, AF_INET6, inet_pton
+from string import ascii_uppercase
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from dataco_assets.clicks.page import InvalidUrl, page_of
+
+MAX_PAYLOAD_BYTES = 1_048_576
+MAX_DEPTH = 100
+"""Objects and lists inside each other, the click's own object counted."""
+MAX_USER_ID = 256
+MAX_URL = 8_192
+MAX_USER_AGENT = 2_048
+MAX_EVENT_ID = 128
+MAX_OPTIONAL = 256
+MAX_TIMESTAMP_MS = 9_999_999_999_999
+"""13 digits, the room a timestamp has in the row key: 20 November 2286."""
+MAX_AHEAD_MS = 5 * 60_000
+"""So far may a click's clock be ahead of the time at which Kafka received it."""
+UNKNOWN_COUNTRY = "ZZ"
+
+_MAX_DETAIL = 200
+_MAX_SHOWN = 60
+
+
+class Reason(StrEnum):
+    """Why a click was rejected. The values are in Kafka headers and dashboards: never rename one."""
+
+    TOMBSTONE = "tombstone"
+    TOO_LARGE = "too_large"
+    MALFORMED_JSON = "malformed_json"
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    CONTROL_CHARACTER = "control_character"
+    WRONG_LENGTH = "wrong_length"
+    INVALID_TIMESTAMP = "invalid_timestamp"
+    TIMESTAMP_IN_FUTURE = "timestamp_in_future"
+    BEFORE_FIRST_PARTITION = "before_first_partition"
+    INVALID_URL = "invalid_url"
+    INVALID_IP_ADDRESS = "invalid_ip_address"
+    INVALID_COUNTRY = "invalid_country"
+    REFUSED_BY_STORE = "refused_by_store"
+    """Given by the writer alone: HBase refuses this row and takes its neighbours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a click is not stored.
+
+    Attributes:
+        reason: The rule it breaks.
+        detail: What was found, for a person: at most 200 printable ASCII characters whatever it is made from, so that
+            it is safe in a header, a log and a terminal.
+    """
+
+    reason: Reason
+    detail: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", _printable(self.detail))
+
+
+class Click(msgspec.Struct, frozen=True, gc=False):
+    """A valid click.
+
+    Attributes:
+        event_id: The producer's id, or the one derived from the five required fields.
+        user_id: Opaque id of the visitor.
+        timestamp: When it happened, epoch ms, UTC.
+        url: As sent.
+        page: The URL in the form clicks are grouped by.
+        ip_address: As sent.
+        user_agent: As sent; may be empty.
+        country: ISO 3166-1 alpha-2; `ZZ` when unknown.
+        city: None when unknown, like the next three.
+        browser: Name of the browser.
+        operating_system: Name of the operating system.
+        device: Kind or model of the device.
+    """
+
+    event_id: str
+    user_id: str
+    timestamp: int
+    url: str
+    page: str
+    ip_address: str
+    user_agent: str
+    country: str
+    city: str | None
+    browser: str | None
+    operating_system: str | None
+    device: str | None
+
+
+def parse(payload: bytes | None, *, record_time_ms: int, earliest_ms: int) -> Click | Rejection:
+    """Decodes and validates one record of the clicks topic; never raises, whatever the bytes.
+
+    Args:
+        payload: The record's value; None is a tombstone.
+        record_time_ms: The record's Kafka timestamp, epoch ms.
+        earliest_ms: Start of the first partition, epoch ms; older clicks are rejected.
+    """
+    try:
+        fields = _decode(payload)
+        return _validate(fields, record_time_ms + MAX_AHEAD_MS, earliest_ms)
+    except _Broken as broken:
+        return Rejection(broken.reason, broken.detail)
+
+
+class _Broken(Exception):
+    """A broken rule, on its way to `parse`; it never leaves this module."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+_UserId = Annotated[str, Meta(min_length=1, max_length=MAX_USER_ID)]
+_Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL)]
+_UserAgent = Annotated[str, Meta(max_length=MAX_USER_AGENT)]
+_EventId = Annotated[str, Meta(max_length=MAX_EVENT_ID)]
+_Optional = Annotated[str, Meta(max_length=MAX_OPTIONAL)]
+
+
+class _Fields(msgspec.Struct, gc=False):
+    """The known fields as sent, right in type and length. Their order is that in which broken rules are reported."""
+
+    user_id: _UserId
+    timestamp: int | str
+    url: _Url
+    ip_address: str
+    user_agent: _UserAgent
+    event_id: _EventId | None = None
+    country: str | None = None
+    city: _Optional | None = None
+    browser: _Optional | None = None
+    operating_system: _Optional | None = None
+    device: _Optional | None = None
+
+
+_NULL = msgspec.Raw(b"null")
+
+
+class _RawFields(msgspec.Struct, gc=False):
+    """The same fields, undecoded: tells what is wrong when `_Fields` cannot be decoded."""
+
+    user_id: msgspec.Raw = _NULL
+    timestamp: msgspec.Raw = _NULL
+    url: msgspec.Raw = _NULL
+    ip_address: msgspec.Raw = _NULL
+    user_agent: msgspec.Raw = _NULL
+    event_id: msgspec.Raw = _NULL
+    country: msgspec.Raw = _NULL
+    city: msgspec.Raw = _NULL
+    browser: msgspec.Raw = _NULL
+    operating_system: msgspec.Raw = _NULL
+    device: msgspec.Raw = _NULL
+
+
+_FIELD_NAMES = _Fields.__struct_fields__
+_FIELD_DECODERS = {
+    name: msgspec.json.Decoder(hint).decode for name, hint in get_type_hints(_Fields, include_extras=True).items()
+}
+_decode_fields = msgspec.json.Decoder(_Fields).decode
+_decode_raw_fields = msgspec.json.Decoder(_RawFields).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
+_LIST, _BACKSLASH, _DELETE = b"[\\\x7f"  # looking for a number in bytes is six times as fast as for a bytes of one
+
+
+def _decode(payload: bytes | None) -> _Fields:
+    """Everything up to control characters: the rules on the payload as a whole."""
+    if payload is None:
+        raise _Broken(Reason.TOMBSTONE, "the record has no value")
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise _Broken(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES}")
+    try:
+        if not payload.isascii():
+            payload.decode()  # the JSON decoder does not look into fields it does not know
+        if _LIST in payload or payload.rfind(b"{") > 0:
+            _refuse_depth(payload)
+        try:
+            fields = _decode_fields(payload)
+        except msgspec.ValidationError:
+            fields = _decode_slowly(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _Broken(Reason.MALFORMED_JSON, str(error)) from None
+    # A raw control character is malformed JSON already: it takes an escape to bring one in, save for DEL.
+    if _BACKSLASH in payload or _DELETE in payload:
+        _refuse_control_characters(fields)
+    return fields
+
+
+_AS_LISTS = bytes.maketrans(b"{}", b"[]")
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _refuse_depth(payload: bytes) -> None:
+    """Makes the limit a number: the decoder's own depends on how deep the caller's stack happens to be.
+
+    Removes the innermost pairs of brackets as often as may be; what is left is deeper, or in disorder, which is
+    malformed just the same. Takes milliseconds for a megabyte of brackets.
+    """
+    if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
+        return
+    unescaped = payload.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside_strings = b"".join(unescaped.split(b'"')[::2])
+    brackets = outside_strings.translate(_AS_LISTS, _NOT_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        before, brackets = brackets, brackets.replace(b"[]", b"")
+        if len(brackets) == len(before):
+            break
+    if brackets:
+        raise _Broken(
+            Reason.MALFORMED_JSON, f"more than {MAX_DEPTH} objects and lists inside each other, or unbalanced"
+        )
+
+
+def _decode_slowly(payload: bytes) -> _Fields:
+    """Finds the field that the fast decoder stumbled over.
+
+    There may be none: it stops at the first of two equal keys, and the last one counts.
+    """
+    try:
+        raw = _decode_raw_fields(payload)
+    except msgspec.ValidationError:
+        found = _type_of(bytes(_decode_raw(payload)).lstrip())
+        raise _Broken(Reason.NOT_AN_OBJECT, f"found {found}") from None
+    return _Fields(**{name: _decode_field(name, bytes(getattr(raw, name))) for name in _FIELD_NAMES})
+
+
+def _decode_field(name: str, value: bytes) -> Any:
+    """One field by the type and length that `_Fields` gives it."""
+    try:
+        return _FIELD_DECODERS[name](value)
+    except msgspec.ValidationError as error:
+        found = _type_of(value)
+        detail = f"{name}: {error}"
+    if found == "null":
+        raise _Broken(Reason.MISSING_FIELD, f"{name} is missing or null")
+    if found == "a string":
+        raise _Broken(Reason.WRONG_LENGTH, f"{detail}, got {_shown(msgspec.json.decode(value))}")
+    if found == "an integer" and name == "timestamp":
+        raise _Broken(Reason.INVALID_TIMESTAMP, detail)
+    raise _Broken(Reason.WRONG_TYPE, detail)
+
+
+def _type_of(value: bytes) -> str:
+    """The type of a well-formed JSON value."""
+    names = {b'"': "a string", b"{": "an object", b"[": "a list", b"t": "a boolean", b"f": "a boolean", b"n": "null"}
+    number = "an integer" if value.lstrip(b"-").isdigit() else "a decimal number"
+    return names.get(value[:1], number)
+
+
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def _refuse_control_characters(fields: _Fields) -> None:
+    for name in _FIELD_NAMES:
+        value = getattr(fields, name)
+        found = _CONTROL_CHARACTER.search(value) if isinstance(value, str) else None
+        if found:
+            raise _Broken(Reason.CONTROL_CHARACTER, f"{name}: U+{ord(found[0]):04X} at character {found.start()}")
+
+
+_COUNTRIES = frozenset(first + second for first in ascii_uppercase for second in ascii_uppercase)
+
+
+def _validate(fields: _Fields, latest_ms: int, earliest_ms: int) -> Click:
+    """The form of each field, in the order of `_Fields`."""
+    user_id, url, ip_address, user_agent = fields.user_id, fields.url, fields.ip_address, fields.user_agent
+    timestamp = _timestamp(fields.timestamp, latest_ms, earliest_ms)
+    try:
+        page = page_of(url)
+    except InvalidUrl as error:
+        raise _Broken(Reason.INVALID_URL, f"url {error}: {_shown(url)}") from None
+    try:
+        inet_pton(AF_INET6 if ":" in ip_address else AF_INET, ip_address)
+    except OSError:
+        raise _Broken(Reason.INVALID_IP_ADDRESS, f"ip_address: {_shown(ip_address)}") from None
+    country = fields.country or UNKNOWN_COUNTRY
+    if country not in _COUNTRIES:
+        raise _Broken(Reason.INVALID_COUNTRY, f"country: expected two letters A to Z, found {_shown(country)}")
+    return Click(
+        fields.event_id or derived_event_id(user_id, timestamp, url, ip_address, user_agent),
+        user_id,
+        timestamp,
+        url,
+        page,
+        ip_address,
+        user_agent,
+        country,
+        fields.city or None,
+        fields.browser or None,
+        fields.operating_system or None,
+        fields.device or None,
+    )
+
+
+def derived_event_id(user_id: str, timestamp: int, url: str, ip_address: str, user_agent: str) -> str:
+    """The event id of a click that was sent without one: BLAKE2b-128 of its required fields, 32 hex digits.
+
+    No field holds a control character, so joining them with U+001F cannot make two clicks one.
+    """
+    joined = f"{user_id}\x1f{timestamp}\x1f{url}\x1f{ip_address}\x1f{user_agent}"
+    return blake2b(joined.encode(), digest_size=16).hexdigest()
+
+
+def _timestamp(value: int | str, latest_ms: int, earliest_ms: int) -> int:
+    timestamp = value if isinstance(value, int) else _from_iso(value)
+    if not 0 <= timestamp <= MAX_TIMESTAMP_MS:
+        raise _Broken(Reason.INVALID_TIMESTAMP, f"timestamp: 0 to {MAX_TIMESTAMP_MS} ms, found {_shown(value)}")
+    if timestamp > latest_ms:
+        ahead = timestamp - latest_ms + MAX_AHEAD_MS
+        detail = f"timestamp: {ahead} ms ahead of Kafka's, at most {MAX_AHEAD_MS}: {_shown(value)}"
+        raise _Broken(Reason.TIMESTAMP_IN_FUTURE, detail)
+    if timestamp < earliest_ms:
+        detail = f"timestamp: {earliest_ms - timestamp} ms before the first partition: {_shown(value)}"
+        raise _Broken(Reason.BEFORE_FIRST_PARTITION, detail)
+    return timestamp
+
+
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def _from_iso(text: str) -> int:
+    """Epoch ms of an ISO 8601 date, time and offset; a fraction is cut at the millisecond."""
+    if not _ISO.fullmatch(text):
+        raise _Broken(Reason.INVALID_TIMESTAMP, f"timestamp: not like 2015-05-17T10:05:03.000Z: {_shown(text)}")
+    try:
+        return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
+    except ValueError as error:
+        raise _Broken(Reason.INVALID_TIMESTAMP, f"timestamp: {error}: {_shown(text)}") from None
+
+
+def _shown(value: int | str) -> str:
+    """The start of a value, quoted and in ASCII, for a detail."""
+    text = str(value)
+    return ascii(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "...")
+
+
+_NOT_PRINTABLE = re.compile(r"[^ -~]")
+
+
+def _printable(text: str) -> str:
+    """Printable ASCII, at most `_MAX_DETAIL` characters; the rest escaped or cut."""
+    escaped = _NOT_PRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text[:_MAX_DETAIL])
+    return escaped if len(escaped) <= _MAX_DETAIL and len(text) <= _MAX_DETAIL else escaped[: _MAX_DETAIL - 3] + "..."
