@@ -21,6 +21,8 @@ from dataco_assets.errors import DatacoError
 LEDGER_FAMILIES: Mapping[str, Mapping[str, object]] = {"h": {"max_versions": 1}}
 _DIRTY, _DONE, _FIRST_STORED_AT = b"h:dirty", b"h:done", b"h:first_stored_at"
 _ROWS_PER_CALL = 500
+_SCAN_MARGIN_MS = HOUR_MS
+"""A scan takes time: what expires while it runs counts as expired."""
 
 
 class HourExpired(DatacoError):
@@ -117,13 +119,8 @@ class HourLedger:
         Raises:
             HourExpired: names the hours for which that is not certain.
         """
-        oldest = now_ms - ttl_days * 24 * HOUR_MS
         states = self.read({hour + step for hour in hours for step in (0, HOUR_MS)})
-        expired = [
-            hour
-            for hour in sorted(hours)
-            if any((states[h].first_stored_at or now_ms) < oldest for h in (hour, hour + HOUR_MS))
-        ]
+        expired = sorted(expired_hours(states.values(), ttl_days=ttl_days, now_ms=now_ms).intersection(hours))
         if expired:
             raise HourExpired(
                 f"{len(expired)} hours from {hour_key(expired[0])} to {hour_key(expired[-1])} hold clicks stored more "
@@ -136,6 +133,21 @@ class HourLedger:
         for start in range(0, len(keys), _ROWS_PER_CALL):
             rows |= self._hbase.rows(self._table, keys[start : start + _ROWS_PER_CALL], columns)
         return rows
+
+
+def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) -> set[int]:
+    """Hours that may have lost clicks to the time to live, which runs from a click's arrival.
+
+    An hour is only whole while the half hour behind it is: a click missing there would end a visit too early.
+
+    Args:
+        states: What the ledger says of the hours and of those behind them.
+        ttl_days: How long HBase keeps a cell.
+        now_ms: Epoch ms.
+    """
+    oldest = now_ms - ttl_days * 24 * HOUR_MS + _SCAN_MARGIN_MS
+    losing = {s.hour for s in states if s.first_stored_at is not None and s.first_stored_at < oldest}
+    return losing | {hour - HOUR_MS for hour in losing}
 
 
 def _int_bytes(number: int) -> bytes:

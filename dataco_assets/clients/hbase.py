@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar, cast
 import happybase
 import Hbase_thrift as gateway  # pyright: ignore[reportMissingImports]  # made by happybase when it is imported
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from thriftpy2.protocol.cybin.cybin import ProtocolError
 from thriftpy2.protocol.exc import TProtocolException
 from thriftpy2.thrift import TApplicationException
 from thriftpy2.transport import TTransportException
@@ -33,7 +34,14 @@ GATEWAY_IDLE_SECONDS = 60  # the gateway drops a connection idle for so long (hb
 _REUSE_WITHIN_SECONDS = GATEWAY_IDLE_SECONDS / 2
 _MESSAGE_LIMIT = 300
 # thriftpy2 raises plain OSErrors on reads and writes and EOFError/struct trouble as TProtocolException.
-_TRANSPORT_ERRORS = (TTransportException, TProtocolException, TApplicationException, OSError, EOFError)
+_TRANSPORT_ERRORS = (
+    TTransportException,
+    TProtocolException,
+    ProtocolError,
+    TApplicationException,
+    OSError,
+    EOFError,
+)
 _ROW_TOO_LARGE = re.compile(r"KeyValue size too large|exceeds limit of \d+ bytes|Row length \d+ is > \d+")
 _PERMANENT = re.compile(
     r"TableNotFoundException|NoSuchColumnFamilyException|TableNotEnabledException|AccessDeniedException|"
@@ -102,6 +110,15 @@ class HBase:
         """Names of all tables."""
         return {name.decode() for name in self._call(lambda c: c.tables())}
 
+    def require_table(self, name: str) -> None:
+        """Makes sure a table exists: writing to one that does not looks, to the gateway, like a passing trouble.
+
+        Raises:
+            HBaseRefused: it does not exist.
+        """
+        if name not in self.tables():
+            raise HBaseRefused(f"HBase at {self.address} has no table {name}. `dataco setup` creates it.")
+
     def create_table(self, name: str, families: Mapping[str, Mapping[str, object]]) -> bool:
         """Creates a small table of one region; False when it was there already.
 
@@ -141,7 +158,6 @@ class HBase:
         stop: bytes | None = None,
         *,
         columns: Sequence[bytes] | None = None,
-        only_keys: bool = False,
         page_rows: int = 5_000,
     ) -> Iterator[tuple[bytes, Cells]]:
         """Streams the rows of [start, stop), in key order.
@@ -154,21 +170,27 @@ class HBase:
             start: First row key, None for the table's first.
             stop: Row key before which to stop, None for the table's end.
             columns: Columns to read, None for all.
-            only_keys: Reads the keys only, one empty cell each.
             page_rows: Rows per page; bounds the memory held.
         """
-        filter_text = b"KeyOnlyFilter() AND FirstKeyOnlyFilter()" if only_keys else None
+        yield from self._pages(table, start, stop, page_rows, columns=columns)
 
-        def page(connection: happybase.Connection) -> list[tuple[bytes, Cells]]:
-            scanner = connection.table(table).scan(
-                row_start=start,
-                row_stop=stop,
-                columns=columns,
-                filter=filter_text,
-                batch_size=page_rows,
-                limit=page_rows,
+    def scan_times(
+        self, table: str, start: bytes | None = None, stop: bytes | None = None, *, page_rows: int = 10_000
+    ) -> Iterator[tuple[bytes, int]]:
+        """Streams the keys of [start, stop) and when each row was stored (its first cell's time, epoch ms)."""
+        keys_only = b"FirstKeyOnlyFilter() AND KeyOnlyFilter()"
+        for key, cells in self._pages(table, start, stop, page_rows, filter=keys_only, include_timestamp=True):
+            ((_, stored_at),) = cells.values()
+            yield key, stored_at
+
+    def _pages(
+        self, table: str, start: bytes | None, stop: bytes | None, page_rows: int, **options: Any
+    ) -> Iterator[tuple[bytes, Any]]:
+        def page(connection: happybase.Connection) -> list[tuple[bytes, Any]]:
+            rows = connection.table(table).scan(
+                row_start=start, row_stop=stop, batch_size=page_rows, limit=page_rows, **options
             )
-            return cast("list[tuple[bytes, Cells]]", list(scanner))
+            return cast("list[tuple[bytes, Any]]", list(rows))
 
         while True:
             rows = self._call(page)
@@ -238,7 +260,7 @@ class HBase:
     def _call(self, action: Callable[[happybase.Connection], T]) -> T:
         retrying = Retrying(
             retry=retry_if_exception_type(HBaseUnavailable),
-            wait=wait_exponential_jitter(initial=0.1, max=5.0, jitter=0.5),
+            wait=wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.5),
             stop=stop_after_delay(self._retry_seconds),
             before_sleep=self._count_retry,
             reraise=True,
@@ -270,7 +292,7 @@ class HBase:
         return result
 
     def _translate(self, error: gateway.IOError) -> HBaseError:
-        message = str(error.message or "")
+        message = _text(error.message)
         if _ROW_TOO_LARGE.search(message):
             return RowRefused(f"HBase refuses a row: {_first_line(message)}")
         if permanent := _PERMANENT.search(message):
@@ -302,8 +324,10 @@ class HBase:
             connection.close()
 
 
-def _first_line(text: str | bytes | None) -> str:
-    if isinstance(text, bytes):
-        text = text.decode(errors="replace")
-    line = (text or "no message").strip().splitlines()[0]
+def _text(message: str | bytes | None) -> str:
+    return message.decode(errors="replace") if isinstance(message, bytes) else message or "no message"
+
+
+def _first_line(message: str | bytes | None) -> str:
+    line = _text(message).strip().split("\n", 1)[0]
     return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 
 from confluent_kafka import (
+    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
@@ -31,6 +32,7 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 from confluent_kafka.cimpl import NewTopic
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from dataco_assets.errors import DatacoError
 
@@ -157,7 +159,7 @@ class KafkaAdmin:
         return {entry.partition: entry.offset for entry in found if entry.offset >= 0}
 
     def create_topic(self, name: str, *, partitions: int, replication: int, config: Mapping[str, str]) -> bool:
-        """Creates a topic; False when it was there already."""
+        """Creates a topic and waits until brokers know it; False when it was there already."""
         topic = NewTopic(name, num_partitions=partitions, replication_factor=replication, config=dict(config))
         future = self._client.create_topics([topic], request_timeout=self._timeout)[name]
         try:
@@ -166,6 +168,14 @@ class KafkaAdmin:
             if _code(error.__cause__) == KafkaError.TOPIC_ALREADY_EXISTS:
                 return False
             raise
+        known = Retrying(
+            retry=retry_if_exception_type(TopicMissing),
+            stop=stop_after_delay(self._timeout),
+            wait=wait_fixed(0.1),
+            reraise=True,
+        )
+        known(self.topic_config, name)
+        known(self.topic, name)
         return True
 
     def delete_topic(self, name: str) -> None:
@@ -358,6 +368,7 @@ class AckedProducer:
                 "acks": "all",
                 "compression.type": "lz4",
                 "linger.ms": 20,
+                "topic.metadata.propagation.max.ms": 5_000,  # a topic unknown for so long is missing, not new
                 "message.max.bytes": REJECTED_MESSAGE_BYTES,
                 "queue.buffering.max.kbytes": _QUEUE_KILOBYTES,
                 "delivery.timeout.ms": int(timeout_seconds * 1000),
@@ -472,6 +483,12 @@ def read_all(
         for batch in consumer.batches():
             for message in batch:
                 each(message)
+
+
+def record_time_ms(message: Message) -> int:
+    """When Kafka took a message, epoch ms; now, for a record of a producer so old that it has no time."""
+    kind, time_ms = message.timestamp()
+    return time_ms if kind != TIMESTAMP_NOT_AVAILABLE else time.time_ns() // 1_000_000
 
 
 def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:

@@ -25,7 +25,16 @@ from dataco_assets.clicks.event import Click, Reason, Rejection, parse
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
 from dataco_assets.clicks.row import cells, row_key
 from dataco_assets.clients.hbase import HBase
-from dataco_assets.clients.kafka import AckedProducer, KafkaAdmin, Message, OffsetRange, RangeConsumer, TopicState
+from dataco_assets.clients.kafka import (
+    AckedProducer,
+    KafkaAdmin,
+    KafkaFailure,
+    Message,
+    OffsetRange,
+    RangeConsumer,
+    TopicState,
+    record_time_ms,
+)
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
 from dataco_assets.hours import HourLedger
@@ -186,8 +195,8 @@ class Drain:
         started = time.monotonic()
         plan = self._plan()
         self._on_step(Step.PLANNED)
-        if plan.offsets:
-            self._drain(plan)
+        # Also when nothing is left to read: the run before may have died just before the group's commit.
+        self._drain(plan)
         result = self._result
         result.skipped = plan.skipped
         result.lag_left = self._lag_left(plan)
@@ -197,6 +206,7 @@ class Drain:
 
     def _plan(self) -> Plan:
         topic = self._admin.topic(self._settings.clicks_topic)
+        self._hbase.require_table(self._settings.clicks_table)
         log = read_log(self._admin, self._offsets, topic, self._settings.kafka_group)
         plan = make_plan(topic, log, max_offsets=self._policy.max_clicks, on_data_loss=self._policy.on_data_loss)
         self._accept_losses(plan)
@@ -234,7 +244,7 @@ class Drain:
         value = message.value()
         click = parse(
             value.encode() if isinstance(value, str) else value,
-            record_time_ms=message.timestamp()[1],
+            record_time_ms=record_time_ms(message),
             earliest_ms=self._policy.earliest_ms,
         )
         if isinstance(click, Rejection):
@@ -245,7 +255,7 @@ class Drain:
     def _store(self, click: Click, message: Message, window: _Window) -> None:
         timestamp = click.timestamp
         row = encode_row(row_key(click.user_id, timestamp, click.event_id), cells(click))
-        self._writer.add(row, message)
+        self._writer.add(row, message, origin_bytes=len(message))
         window.stored += 1
         into_hour = timestamp % HOUR_MS
         hour = timestamp - into_hour
@@ -267,7 +277,7 @@ class Drain:
         self._on_step(Step.HOURS_MARKED)
         self._move_offsets(topic, window.starts, consumer.positions)
         self._on_step(Step.OFFSETS_MOVED)
-        consumer.commit(consumer.positions)
+        self._publish_progress(consumer)
         self._on_step(Step.GROUP_COMMITTED)
         self._account(window, consumer.positions)
 
@@ -288,9 +298,9 @@ class Drain:
                 example = window.rejected[0].rejection.detail if window.rejected else "none in this window"
                 raise TooManyRejected(
                     f"{refused:,} of {seen:,} messages of topic {self._settings.clicks_topic} are refused, more than "
-                    f"{most:.0%} ({listed}; for example: {example}). That looks like a change of the producer, so no "
-                    "offset was moved and nothing was sent to the rejected topic. If they really are to be rejected, "
-                    "run once with max_rejected_share: 1.0."
+                    f"{most:.0%} ({listed}; for example: {example}). That looks like a change of the producer, so "
+                    "none of these was sent to the rejected topic and their offsets stay. If they really are to be "
+                    "rejected, run once with max_rejected_share: 1.0."
                 )
 
     def _mark_hours(self, window: _Window) -> None:
@@ -307,6 +317,13 @@ class Drain:
         for partition, position in positions.items():
             if position > starts[partition]:
                 self._offsets.advance(topic, OffsetRange(partition, starts[partition], position))
+
+    def _publish_progress(self, consumer: RangeConsumer) -> None:
+        """Commits to the group, for other tools to see; the ledger is the truth, so a failure costs nothing."""
+        try:
+            consumer.commit(consumer.positions)
+        except KafkaFailure as error:
+            logger.warning("The consumer group %s lags behind: %s", self._settings.kafka_group, error)
 
     def _account(self, window: _Window, positions: Mapping[int, int]) -> None:
         result = self._result

@@ -109,7 +109,8 @@ def _start(topic: TopicState, partition: int, log: LogOffsets) -> tuple[int, Los
         )
     if start > high:
         why = f"the log was cut back: it ends at offset {high}, but was read up to offset {start}"
-        return max(earliest, log.stable_end[partition]), Loss(partition, why)
+        # What was written behind the cut may lie anywhere: read all there is, a row stored before overwrites itself.
+        return earliest, Loss(partition, why)
     return start, None
 
 

@@ -33,8 +33,10 @@ class RejectedClick:
 
     @property
     def size(self) -> int:
-        """Bytes of the original value."""
-        return len(self.message)
+        """Bytes the original holds in memory: value, key and headers."""
+        message = self.message
+        headers = message.headers() or ()
+        return len(message) + len(message.key() or b"") + sum(len(name) + len(value or b"") for name, value in headers)
 
 
 def record_key(topic: str, partition: int, offset: int) -> bytes:

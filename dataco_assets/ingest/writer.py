@@ -17,6 +17,10 @@ Origin = TypeVar("Origin")
 
 BATCH_BYTES = 1_000_000
 BATCH_ROWS = 2_000
+BATCH_ORIGIN_BYTES = 8_000_000
+"""A small row may come from a large message, which is held until the row is durable."""
+_TELLING_ROWS = 100
+"""In a batch of so many rows, refused one by one to the last, the rows are not to blame."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class RowWriter(Generic[Origin]):
         self._rows: list[bytes] = []
         self._origins: list[Origin] = []
         self._bytes = 0
+        self._origin_bytes = 0
+        self._failure: BaseException | None = None
         self._refused: list[RefusedRow[Origin]] = []
 
     def __enter__(self) -> Self:
@@ -58,17 +64,24 @@ class RowWriter(Generic[Origin]):
         # Batches not started yet are dropped: without `flush` nobody may count on them.
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def add(self, row: bytes, origin: Origin) -> None:
+    def add(self, row: bytes, origin: Origin, *, origin_bytes: int = 0) -> None:
         """Takes one row made by `mutations.encode_row`; may wait for room.
+
+        Args:
+            row: The encoded row.
+            origin: Where it came from; handed back if the row is refused.
+            origin_bytes: Memory the origin holds.
 
         Raises:
             HBaseUnavailable, HBaseRefused: an earlier batch failed.
         """
-        if self._bytes + len(row) > BATCH_BYTES and self._rows:
+        full = self._bytes + len(row) > BATCH_BYTES or self._origin_bytes + origin_bytes > BATCH_ORIGIN_BYTES
+        if full and self._rows:
             self._submit()
         self._rows.append(row)
         self._origins.append(origin)
         self._bytes += len(row)
+        self._origin_bytes += origin_bytes
         if len(self._rows) >= BATCH_ROWS:
             self._submit()
 
@@ -78,6 +91,7 @@ class RowWriter(Generic[Origin]):
         Raises:
             HBaseUnavailable, HBaseRefused: a batch failed; no row since the last flush may be counted on.
         """
+        self._raise_if_failed()
         if self._rows:
             self._submit()
         while self._in_flight:
@@ -86,17 +100,27 @@ class RowWriter(Generic[Origin]):
         return refused
 
     def _submit(self) -> None:
+        self._raise_if_failed()
         while len(self._in_flight) >= self._most_in_flight:
             self._collect()
         rows, origins = self._rows, self._origins
-        self._rows, self._origins, self._bytes = [], [], 0
+        self._rows, self._origins, self._bytes, self._origin_bytes = [], [], 0, 0
         put: Callable[[list[bytes]], None] = lambda batch: self._hbase.put_rows(self._table, batch)  # noqa: E731
         self._in_flight.add(self._pool.submit(write_batch, put, rows, origins))
 
     def _collect(self) -> None:
         done, self._in_flight = wait(self._in_flight, return_when=FIRST_COMPLETED)
         for future in done:
-            self._refused += future.result()
+            if (error := future.exception()) is not None:
+                self._failure = error
+            else:
+                self._refused += future.result()
+        self._raise_if_failed()
+
+    def _raise_if_failed(self) -> None:
+        # For good: after one lost batch, no later flush may look as if everything were durable.
+        if self._failure is not None:
+            raise self._failure
 
 
 def write_batch(
@@ -110,7 +134,7 @@ def write_batch(
         origins: Where each came from.
 
     Raises:
-        HBaseRefused: every single row of a larger batch is refused: that is the table's fault, not the rows'.
+        HBaseRefused: every single row of a large batch is refused: that is the table's fault, not the rows'.
     """
     refused: list[RefusedRow[Origin]] = []
     pending = deque([(0, len(rows))])
@@ -124,6 +148,6 @@ def write_batch(
             else:
                 middle = (start + end) // 2
                 pending.extendleft([(middle, end), (start, middle)])
-    if len(refused) == len(rows) > 1:
+    if len(refused) == len(rows) >= _TELLING_ROWS:
         raise HBaseRefused(f"HBase refuses each of {len(rows)} rows, so the rows are not to blame: {refused[0].why}")
     return refused

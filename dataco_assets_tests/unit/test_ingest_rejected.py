@@ -1,0 +1,111 @@
+"""The rejected record: original bytes as they came, and headers that say why and from where."""
+
+from collections.abc import Sequence
+
+import pytest
+from confluent_kafka import Message
+
+from dataco_assets.clicks.event import Reason, Rejection
+from dataco_assets.clients.kafka import AckedProducer
+from dataco_assets.ingest.rejected import HEADERS, RejectedClick, record_headers, record_key, send_rejected
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+class Recorder(AckedProducer):
+    """Keeps what is sent instead of sending it."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes | None, bytes | None, int | None, list[tuple[str, bytes]]]] = []
+
+    def send(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int | None = None,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+    ) -> None:
+        self.sent.append((key, value, timestamp_ms, list(headers or [])))
+
+
+def rejected(value: bytes | None = b"{", *, key: bytes | None = None, headers: Headers | None = None) -> RejectedClick:
+    message = Message(
+        topic="clicks",
+        partition=3,
+        offset=4711,
+        key=key,
+        value=value,
+        headers=headers,
+        timestamp=(1, 1_767_225_600_123),
+    )
+    return RejectedClick(message, Rejection(Reason.MALFORMED_JSON, "not JSON"))
+
+
+def test_headers_say_why_and_from_where() -> None:
+    assert record_headers(rejected(key=b"k\xff")) == [
+        ("dataco.reason", b"malformed_json"),
+        ("dataco.detail", b"not JSON"),
+        ("dataco.topic", b"clicks"),
+        ("dataco.partition", b"3"),
+        ("dataco.offset", b"4711"),
+        ("dataco.record_time", b"1767225600123"),
+        ("dataco.key", b"k\xff"),
+    ]
+
+
+def test_every_documented_header_is_written_and_every_written_one_documented() -> None:
+    assert [name for name, _ in record_headers(rejected(key=b"k"))] == list(HEADERS)
+
+
+def test_a_message_without_a_key_has_no_key_header() -> None:
+    assert "dataco.key" not in dict(record_headers(rejected()))
+
+
+def test_the_originals_headers_follow_in_order_repeated_ones_too() -> None:
+    own: Headers = [("trace", b"\x00\xff"), ("b", b""), ("trace", b"2")]
+    assert record_headers(rejected(headers=own))[6:] == own
+
+
+def test_an_original_header_cannot_pass_for_one_of_ours() -> None:
+    forged: Headers = [("dataco.reason", b"harmless"), ("dataco.offset", b"1")]
+    headers = record_headers(rejected(headers=forged))
+    assert [value for name, value in headers if name == "dataco.reason"] == [b"malformed_json"]
+    assert [value for name, value in headers if name == "dataco.offset"] == [b"4711"]
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"\x00\xff\xfe", "{\ud83d".encode("utf-8", "surrogatepass"), b"x" * 70_000]
+)
+def test_the_value_is_the_originals_bytes(value: bytes | None) -> None:
+    producer = Recorder()
+    send_rejected(producer, rejected(value))
+    assert producer.sent[0][1] == value
+
+
+def test_a_retried_run_writes_the_same_record_again() -> None:
+    producer = Recorder()
+    send_rejected(producer, rejected())
+    send_rejected(producer, rejected())
+    assert producer.sent[0] == producer.sent[1]
+    assert producer.sent[0][0] == record_key("clicks", 3, 4711) == b"clicks/3/4711"
+
+
+def test_the_first_message_of_a_topic_has_a_whole_key() -> None:
+    # Partition 0 and offset 0 are values, not absences.
+    producer = Recorder()
+    message = Message(topic="clicks", partition=0, offset=0, value=b"")
+    send_rejected(producer, RejectedClick(message, Rejection(Reason.MALFORMED_JSON, "")))
+    assert producer.sent[0][0] == b"clicks/0/0"
+
+
+def test_reason_and_detail_are_safe_in_a_header_whatever_the_click_held() -> None:
+    nasty = Rejection(Reason.INVALID_URL, "\x1b[31m\n\r\u202e" + "é" * 1_000)
+    detail = dict(record_headers(RejectedClick(rejected().message, nasty)))["dataco.detail"]
+    assert len(detail) <= 200
+    assert all(0x20 <= byte < 0x7F for byte in detail)
+
+
+def test_size_counts_everything_that_is_held_in_memory() -> None:
+    big = rejected(None, key=b"k" * 1_000, headers=[("h", b"v" * 2_000)])
+    assert big.size >= 3_000
+    assert rejected(b"x" * 500).size >= 500
