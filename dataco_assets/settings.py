@@ -7,6 +7,7 @@ Each field's description is the one source of the settings table in docs/setting
 """
 
 import os
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from dataco_assets.errors import DatacoError
 
 PREFIX = "DATACO_"
 PARTITION_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition keys
+
+_CREDENTIALS = re.compile(r"//.*@")  # in a URL; they have variables of their own, which are never shown
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
 
@@ -69,14 +72,16 @@ class Settings(BaseSettings):
     )
     hbase_table_prefix: str = Field(
         "",
-        pattern=r"^[a-zA-Z0-9_.-]{0,64}$",
+        pattern=r"^([a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63})?$",
         description="Put before every HBase table name: several platforms, one cluster.",
     )
     clicks_ttl_days: int = Field(90, ge=1, le=24_855, description="Days a click is kept in HBase, from its arrival.")
 
     # Elasticsearch
     elasticsearch_url: str = Field(
-        "http://127.0.0.1:9200", pattern=r"^https?://[^/\s]+/?$", description="Elasticsearch, as `http(s)://host:port`."
+        "http://127.0.0.1:9200",
+        pattern=r"^https?://[^/\s@]+/?$",
+        description="Elasticsearch, as `http(s)://host:port`.",
     )
     elasticsearch_username: str = Field("", description="User name; empty: no authentication.")
     elasticsearch_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
@@ -107,7 +112,7 @@ class Settings(BaseSettings):
 
     # Ingest
     ingest_max_clicks: int = Field(2_000_000, ge=1, description="Most clicks one run drains before it ends.")
-    ingest_checkpoint_clicks: int = Field(50_000, ge=1, le=1_000_000, description="Clicks between two checkpoints.")
+    ingest_checkpoint_clicks: int = Field(50_000, ge=1_000, le=1_000_000, description="Clicks between two checkpoints.")
     ingest_connections: int = Field(3, ge=1, le=64, description="Thrift connections one run writes over.")
     ingest_max_rejected_share: float = Field(
         0.5,
@@ -193,7 +198,7 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         name = variable(str(problem["loc"][0])) if problem["loc"] else PREFIX + "*"
         secret = "PASSWORD" in name
-        shown = "***" if secret else repr(os.environ.get(name, str(problem["input"])))[:120]
+        shown = "***" if secret else repr(_CREDENTIALS.sub("//***@", os.environ.get(name, str(problem["input"]))))[:120]
         lines.append(f"  {name}={shown}: {problem['msg'].removeprefix('Value error, ')}")
     lines.append("docs/settings.md lists every variable with its default and unit.")
     return "\n".join(lines)

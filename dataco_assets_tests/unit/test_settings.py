@@ -1,0 +1,158 @@
+"""The settings: defaults, what a bad value is told, and that a secret is never shown."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import Field, SecretStr
+
+from dataco_assets.settings import PREFIX, Settings, SettingsError, variable
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def load(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Settings.load()
+
+
+def complaint(monkeypatch: pytest.MonkeyPatch, environment: Mapping[str, str]) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(monkeypatch, environment)
+    return str(caught.value)
+
+
+def test_without_any_variable_there_are_defaults(tmp_path: Path) -> None:
+    settings = Settings.load()
+    assert settings.kafka_bootstrap_servers == "127.0.0.1:9092"
+    assert settings.clicks_ttl_days == 90
+    assert settings.elasticsearch_password.get_secret_value() == ""
+    assert settings.aggregates_uri == (tmp_path / ".dataco" / "aggregates").as_uri()
+    assert (settings.clicks_table, settings.offsets_table, settings.hours_table) == (
+        "clicks",
+        "ingest_offsets",
+        "click_hours",
+    )
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_every_field_is_set_by_its_variable_and_described(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    description = Settings.model_fields[field].description
+    assert description
+    assert description.endswith(".")
+    default = getattr(Settings.load(), field)
+    # A value that is allowed for each: the default, spelt out.
+    text = default.get_secret_value() if hasattr(default, "get_secret_value") else str(default)
+    assert getattr(load(monkeypatch, {variable(field): text}), field) == default
+
+
+def test_a_prefix_separates_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, {"DATACO_HBASE_TABLE_PREFIX": "shop1_"})
+    assert settings.clicks_table == "shop1_clicks"
+
+
+def test_the_first_hour_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, {"DATACO_PARTITIONS_START": "2015-05-17-10:00"})
+    assert settings.partitions_start_ms == 1_431_856_800_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("DATACO_KAFKA_BOOTSTRAP_SERVERS", "", "at least 1 character"),
+        ("DATACO_CLICKS_TOPIC", "a topic", "match pattern"),
+        ("DATACO_REJECTED_TOPIC", "", "match pattern"),
+        ("DATACO_TOPIC_PARTITIONS", "0", "greater than or equal to 1"),
+        ("DATACO_TOPIC_PARTITIONS", "many", "valid integer"),
+        ("DATACO_TOPIC_REPLICATION", "33", "less than or equal to 32"),
+        ("DATACO_HBASE_THRIFT_PORT", "65536", "less than or equal to 65535"),
+        ("DATACO_HBASE_THRIFT_PORT", "9090.5", "valid integer"),
+        ("DATACO_HBASE_THRIFT_TIMEOUT_SECONDS", "0", "greater than 0"),
+        ("DATACO_HBASE_RETRY_SECONDS", "-1", "greater than or equal to 0"),
+        ("DATACO_HBASE_TABLE_PREFIX", "shop 1", "match pattern"),
+        ("DATACO_HBASE_TABLE_PREFIX", "-shop", "match pattern"),
+        ("DATACO_HBASE_TABLE_PREFIX", ".shop", "match pattern"),
+        ("DATACO_CLICKS_TTL_DAYS", "0", "greater than or equal to 1"),
+        ("DATACO_CLICKS_TTL_DAYS", "24856", "less than or equal to 24855"),
+        ("DATACO_ELASTICSEARCH_URL", "127.0.0.1:9200", "match pattern"),
+        ("DATACO_INDEX_ALIAS", "Upper", "match pattern"),
+        ("DATACO_INDEX_ALIAS", "_hidden", "match pattern"),
+        ("DATACO_INDEX_REPLICAS", "-1", "greater than or equal to 0"),
+        ("DATACO_AGGREGATES_URI", "/var/lib/aggregates", "match pattern"),
+        ("DATACO_SPARK_DRIVER_MEMORY", "2 GB", "match pattern"),
+        ("DATACO_INGEST_MAX_REJECTED_SHARE", "1.5", "less than or equal to 1"),
+        ("DATACO_INGEST_MAX_REJECTED_SHARE", "half", "valid number"),
+        ("DATACO_INGEST_CHECKPOINT_CLICKS", "0", "greater than or equal to 1"),
+        ("DATACO_PARTITIONS_START", "2026-01-01", "must look like 2026-01-01-00:00"),
+        ("DATACO_PARTITIONS_START", "2026-01-01-00:30", "must be a whole hour"),
+        ("DATACO_PARTITIONS_START", "2026-02-30-00:00", "must look like 2026-01-01-00:00"),
+        ("DATACO_LAG_MAX_AGE_SECONDS", "-0.1", "greater than or equal to 0"),
+        ("DATACO_SENSOR_INTERVAL_SECONDS", "0", "greater than or equal to 1"),
+        ("DATACO_HOURS_PER_RUN", "9000", "less than or equal to 8760"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_variable_and_rule(
+    name: str, value: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = complaint(monkeypatch, {name: value}).splitlines()
+    assert len(lines) == 3
+    assert f"{name}={value!r}" in lines[1]
+    assert rule in lines[1]
+    assert "docs/settings.md" in lines[2]
+
+
+def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = complaint(monkeypatch, {"DATACO_INDEX_SHARDS": "0", "DATACO_CLICKS_TOPIC": "?", "DATACO_HOURS_PER_RUN": "x"})
+    assert all(f"{name}=" in told for name in ("DATACO_INDEX_SHARDS", "DATACO_CLICKS_TOPIC", "DATACO_HOURS_PER_RUN"))
+
+
+def test_a_long_or_strange_value_cannot_flood_or_forge_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = complaint(monkeypatch, {"DATACO_CLICKS_TOPIC": "x\n\x1b[2JDATACO_OTHER=ok " + "y" * 10_000})
+    assert len(told.splitlines()) == 3
+    assert len(told) < 1_000
+    assert "\x1b" not in told
+
+
+def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "s3cr3t-horse"  # noqa: S105  # a made-up one
+    monkeypatch.setenv("DATACO_ELASTICSEARCH_PASSWORD", secret)
+    settings = Settings.load()
+    assert settings.elasticsearch_password.get_secret_value() == secret
+    assert secret not in repr(settings)
+    assert secret not in str(settings)
+    assert secret not in settings.model_dump_json()
+    assert secret not in complaint(monkeypatch, {"DATACO_INDEX_SHARDS": "0"})
+
+
+def test_nor_when_it_is_the_password_that_breaks_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strict(Settings):
+        elasticsearch_password: SecretStr = Field(SecretStr(""), min_length=30)
+
+    monkeypatch.setenv("DATACO_ELASTICSEARCH_PASSWORD", "s3cr3t-horse")
+    with pytest.raises(SettingsError) as caught:
+        Strict.load()
+    assert "DATACO_ELASTICSEARCH_PASSWORD=***: " in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_credentials_do_not_belong_in_the_url_and_are_not_shown_when_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = complaint(monkeypatch, {"DATACO_ELASTICSEARCH_URL": "http://elastic:s3cr3t-h@rse@search:9200"})
+    assert "DATACO_ELASTICSEARCH_URL='http://***@search:9200'" in told
+    assert "s3cr3t" not in told
+    assert "rse" not in told.replace("search", "")
+
+
+def test_a_variable_the_platform_does_not_know_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, {"DATACO_SOMETHING_ELSE": "1"}) == Settings.load()
+
+
+def test_settings_do_not_change_once_read() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.load().clicks_topic = "other"  # pyright: ignore[reportAttributeAccessIssue]  # that is the point
