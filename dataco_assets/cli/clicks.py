@@ -1,0 +1,293 @@
+"""`dataco clicks …`: the producer. Sends clicks to the platform from a file, from a generator or from an access log.
+
+Belongs here: options, progress and the closing line. Does not belong here: making clicks (`dataco_assets.sources`) and
+talking to Kafka (`dataco_assets.clients.kafka`, imported when a command runs so that `--help` stays quick).
+
+Nothing is judged on the way: what breaks the contract is sent too, and the platform rejects it where it can be seen.
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dataco_assets.errors import DatacoError
+from dataco_assets.settings import settings, variable
+from dataco_assets.sources import access_log, generator
+from dataco_assets.sources.enrichment import Enrichment
+
+app = typer.Typer(
+    help="Send clicks to the platform: from a file, made up, or from an access log.", no_args_is_help=True
+)
+
+Sink = Callable[[bytes | None, bytes | None], None]
+Advance = Callable[[int], None]
+
+STANDARD_STREAM = "-"
+LONGEST_LINE_BYTES = 16 * 1024 * 1024
+"""Line end included. Far above the 1 MiB a click may have; keeps a file without line ends from filling the memory."""
+
+_STEP = 1_000  # messages between two updates of the progress bar
+
+
+class ClickFileError(DatacoError):
+    """A file cannot be read or written, or is not what it should be; the message names it."""
+
+
+class _Keyed(msgspec.Struct):
+    user_id: str
+
+
+@app.command()
+def send(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="File of JSON lines; `-` reads standard input.")],
+) -> None:
+    """Send JSON lines as they are, one click a line.
+
+    The bytes of a line are not changed or judged: a malformed line is sent too, and the platform rejects it with a
+    reason. Empty lines are left out. Messages are keyed by user_id, where a line has one.
+    """
+    started, sent = time.monotonic(), 0
+    key_of = msgspec.json.Decoder(_Keyed)
+    with _opened(file) as stream, _bar(file, _size(file), DownloadColumn()) as advance, _topic() as sink:
+        for line in _lines(stream, file, advance):
+            payload = line.removesuffix(b"\n")
+            if not payload.strip():
+                continue
+            sink(_key(key_of, payload), payload)
+            sent += 1
+    _close(f"{_some(sent, 'click')} sent to topic {settings().clicks_topic}", (), started)
+
+
+@app.command()
+def generate(  # noqa: PLR0913  # the options of the command
+    *,
+    count: Annotated[
+        int, typer.Option(min=0, help="Messages in all, duplicates and malformed ones included.")
+    ] = 10_000,
+    hours: Annotated[float, typer.Option(help="Clicks spread over so many hours before --until.")] = 3.0,
+    seed: Annotated[
+        int, typer.Option(help="Same seed and options, same clicks, to the byte (with a fixed --until).")
+    ] = 0,
+    until: Annotated[str, typer.Option(help="Time of the last clicks, like 2026-01-31T12:00:00Z. Default: now.")] = "",
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share that repeats an earlier click.")] = 0.02,
+    late: Annotated[float, typer.Option(min=0, max=1, help="Share of clicks sent later than their turn.")] = 0.05,
+    late_hours: Annotated[float, typer.Option(min=0, help="How late at most, hours of event time.")] = 2.0,
+    malformed: Annotated[float, typer.Option(min=0, max=1, help="Share that breaks the contract, on purpose.")] = 0.005,
+    event_ids: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of visits whose clicks carry an event_id.")
+    ] = 1.0,
+    users: Annotated[int, typer.Option(min=0, help="Returning visitors; 0: one for every 20 messages.")] = 0,
+    out: Annotated[str, typer.Option(metavar="FILE|-", help="Write JSON lines there instead of sending.")] = "",
+) -> None:
+    """Send made-up visits: Zipf-distributed pages, countries, browsers, documentation addresses.
+
+    With --out, messages without content (tombstones) are left out: a line cannot show them.
+    """
+    started = time.monotonic()
+    spec = generator.GeneratorSpec(
+        count=count,
+        hours=hours,
+        until_ms=_until_ms(until),
+        seed=seed,
+        duplicates=duplicates,
+        malformed=malformed,
+        late=late,
+        late_hours=late_hours,
+        event_ids=event_ids,
+        users=users,
+    )
+    kinds: Counter[str] = Counter()
+    without_content = 0
+    destination = _written(out) if out else _topic()
+    with _bar("generated visits", count, MofNCompleteColumn()) as advance, destination as sink:
+        for number, message in enumerate(generator.generate(spec)):
+            if out and not message.value:
+                without_content += 1
+                continue
+            sink(message.key, message.value)
+            kinds[message.kind if message.valid else "malformed"] += 1
+            if number % _STEP == 0:
+                advance(number)
+    if not out:
+        _warn_too_old(spec.since_ms)
+    where = f"written to {out}" if out else f"sent to topic {settings().clicks_topic}"
+    details = (
+        _some(kinds[generator.DUPLICATE], "duplicate"),
+        f"{kinds['malformed']:,} malformed on purpose",
+        f"{without_content:,} without content left out" if without_content else "",
+    )
+    _close(f"{_some(kinds.total(), 'click')} {where}", details, started, err=out == STANDARD_STREAM)
+
+
+@app.command()
+def from_access_log(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Access log in the combined format.")],
+    shift_to_now: Annotated[
+        bool, typer.Option("--shift-to-now", help="Move all times by whole hours, the last one into the past hour.")
+    ] = False,
+    base_url: Annotated[
+        str, typer.Option(help="Scheme and host of the site that wrote the log.")
+    ] = access_log.DEFAULT_BASE_URL,
+) -> None:
+    """Send the requests of a web server's access log (Apache or nginx, combined format) as clicks.
+
+    Logs know no users: a user is an address with a user agent. The country comes from the address, browser, operating
+    system and device from the user agent; both need the extra: pip install 'dataco-clickstream[access-log]'.
+    Sending the same file twice sends the same clicks.
+    """
+    started = time.monotonic()
+    lookups, report, encode = Enrichment(), access_log.LogReport(), msgspec.json.Encoder().encode
+    earliest_ms = None
+    shift_ms = _shift_ms(file) if shift_to_now else 0
+    with _opened(str(file)) as stream, _bar(file.name, _size(str(file)), DownloadColumn()) as advance, _topic() as sink:
+        lines = _lines(stream, str(file), advance)
+        for click in access_log.clicks(lines, lookups, report=report, base_url=base_url, shift_ms=shift_ms):
+            sink(str(click["user_id"]).encode(), encode(click))
+            timestamp = int(click["timestamp"])
+            earliest_ms = timestamp if earliest_ms is None else min(earliest_ms, timestamp)
+    if report.lines and not report.clicks:
+        raise ClickFileError(f"The file {file} holds no request that is a click: {_skipped(report)}.")
+    if earliest_ms is not None:
+        _warn_too_old(earliest_ms)
+    shifted = f"times shifted by {shift_ms // access_log.HOUR_MS:,} h" if shift_ms else ""
+    what = f"{_some(report.clicks, 'click')} sent to topic {settings().clicks_topic}"
+    _close(what, (shifted, _skipped(report)), started)
+
+
+def _skipped(report: access_log.LogReport) -> str:
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.most_common())
+    return f"{_some(report.skipped.total(), 'line')} skipped: {reasons}" if reasons else ""
+
+
+def _shift_ms(file: Path) -> int:
+    if file.exists() and not file.is_file():
+        raise ClickFileError(
+            f"--shift-to-now reads the log twice, but {file} is no regular file: save it to one first."
+        )
+    with _opened(str(file)) as stream:
+        return access_log.hours_to_now(_lines(stream, str(file), lambda _: None), generator.now_ms())
+
+
+def _until_ms(until: str) -> int:
+    now = generator.now_ms()
+    if not until:
+        return now
+    try:
+        moment = datetime.fromisoformat(until)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise generator.GeneratorError(f"--until {until[:60]!r} is no time with an offset, like 2026-01-31T12:00:00Z.")
+    until_ms = int(moment.timestamp() * 1000)
+    if until_ms > now:
+        raise generator.GeneratorError(f"--until {until[:60]!r} lies in the future: the platform rejects such clicks.")
+    return until_ms
+
+
+def _warn_too_old(earliest_ms: int) -> None:
+    """Says so when clicks were sent that the platform will reject for their age."""
+    first_hour = settings().partitions_start
+    if earliest_ms < settings().partitions_start_ms:
+        oldest = datetime.fromtimestamp(earliest_ms // 1000, tz=UTC)
+        typer.echo(
+            f"The oldest click is of {oldest:%Y-%m-%d %H:%M} UTC; those before "
+            f"{variable('partitions_start')}={first_hour} will be rejected.",
+            err=True,
+        )
+
+
+def _key(decoder: "msgspec.json.Decoder[_Keyed]", payload: bytes) -> bytes | None:
+    """The user id of a line; None when it has none that can be read: the message then goes to any partition."""
+    try:
+        return decoder.decode(payload).user_id.encode() or None
+    except (msgspec.MsgspecError, UnicodeError):
+        return None
+
+
+@contextmanager
+def _topic() -> Iterator[Sink]:
+    from dataco_assets.clients.kafka import click_producer  # loading it would cost every --help
+
+    with click_producer(settings()) as producer:
+        yield producer.send
+        producer.flush()
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == STANDARD_STREAM:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = Path(file).open("rb")  # noqa: SIM115  # closed below; only opening is to be explained
+    except OSError as error:
+        raise ClickFileError(f"The file {file} cannot be read: {error.strerror}.") from error
+    with stream:
+        yield stream
+
+
+@contextmanager
+def _written(file: str) -> Iterator[Sink]:
+    def line(_: bytes | None, value: bytes | None) -> None:
+        stream.write(value or b"")
+        stream.write(b"\n")
+
+    if file == STANDARD_STREAM:
+        stream = sys.stdout.buffer
+        yield line
+        stream.flush()
+        return
+    try:
+        with Path(file).open("wb") as stream:
+            yield line
+    except OSError as error:
+        raise ClickFileError(f"The file {file} cannot be written: {error.strerror}.") from error
+
+
+def _lines(stream: BinaryIO, name: str, advance: Advance) -> Iterator[bytes]:
+    """The lines of a file with their line ends; `advance` is told the bytes read."""
+    done = 0
+    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE_BYTES + 1), b""), start=1):
+        if len(line) > LONGEST_LINE_BYTES:
+            raise ClickFileError(f"Line {number:,} of {name} is longer than {LONGEST_LINE_BYTES:,} bytes: is it text?")
+        yield line
+        done += len(line)
+        if number % _STEP == 0:
+            advance(done)
+
+
+def _size(file: str) -> int | None:
+    return None if file == STANDARD_STREAM else Path(file).stat().st_size or None
+
+
+@contextmanager
+def _bar(what: str, total: int | None, amount: DownloadColumn | MofNCompleteColumn) -> Iterator[Advance]:
+    """A progress bar on a terminal's standard error; nothing elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _some(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _close(what: str, details: tuple[str, ...], started: float, *, err: bool = False) -> None:
+    told = ", ".join(detail for detail in details if detail)
+    seconds = time.monotonic() - started
+    typer.echo(f"{what}{f' ({told})' if told else ''} in {seconds:.1f} s", err=err)
