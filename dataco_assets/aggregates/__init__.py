@@ -1,0 +1,1 @@
+"""The hourly aggregates outside Spark: their columns, their files, their rules. No Dagster, no Spark."""

@@ -1,0 +1,138 @@
+"""Where an hour's aggregates lie, and reading them back.
+
+Belongs here: the layout `<uri>/<YYYY-MM-DDTHH>/url_country.parquet`, one file per hour, and its reading with pyarrow,
+on any file system pyarrow.fs knows. Does not belong here: Spark, and writing (`spark_resources/aggregates_files.py`).
+
+A file is only ever replaced whole, so a reader sees an hour as one run left it. An hour without clicks is a file
+without rows, whose metadata carries what rows would have told: generation and time of computing.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from dataco_assets.aggregates.columns import COLUMNS, ColumnType
+from dataco_assets.errors import DatacoError
+
+FILE_NAME = "url_country.parquet"
+_DIRECTORY_FORMAT = "%Y-%m-%dT%H"
+_GENERATION = b"dataco.generation"
+_COMPUTED_AT = b"dataco.computed_at_ms"
+_ARROW_TYPES: Final[dict[ColumnType, pa.DataType]] = {
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "string": pa.string(),
+    "long": pa.int64(),
+    "double": pa.float64(),
+}
+ARROW_SCHEMA: Final = pa.schema(
+    [pa.field(column.name, _ARROW_TYPES[column.type], column.nullable) for column in COLUMNS]
+)
+"""The columns of the aggregates as Arrow types."""
+
+
+class AggregatesUnreadable(DatacoError):
+    """An hour's file is there, but it is not the Parquet this platform writes."""
+
+
+@dataclass(frozen=True)
+class HourAggregates:
+    """One hour's aggregates; a table without rows means that the hour has no clicks."""
+
+    hour_ms: int
+    table: pa.Table
+    generation: int
+    computed_at_ms: int
+
+
+def hour_directory(hour_ms: int) -> str:
+    """Name of an hour's directory, `YYYY-MM-DDTHH` in UTC."""
+    return datetime.fromtimestamp(hour_ms / 1000, UTC).strftime(_DIRECTORY_FORMAT)
+
+
+def hour_path(uri: str, hour_ms: int) -> str:
+    """URI of an hour's file."""
+    return f"{uri.rstrip('/')}/{hour_directory(hour_ms)}/{FILE_NAME}"
+
+
+def stored_hours(uri: str) -> list[int]:
+    """Starts (epoch ms) of the hours that were ever computed, oldest first."""
+    system, root = fs.FileSystem.from_uri(uri)
+    entries = system.get_file_info(fs.FileSelector(root, allow_not_found=True))
+    hours = [_hour_of_directory(entry.base_name) for entry in entries if entry.type == fs.FileType.Directory]
+    return sorted(hour for hour in hours if hour is not None)
+
+
+def read_hour(uri: str, hour_ms: int) -> HourAggregates | None:
+    """An hour's aggregates; None when it was never computed.
+
+    Raises:
+        AggregatesUnreadable: there is a file, but not one this platform wrote.
+    """
+    path = hour_path(uri, hour_ms)
+    system, place = fs.FileSystem.from_uri(path)
+    try:
+        with system.open_input_file(place) as file:
+            content = file.read_buffer()  # read apart, so that an error of the storage is not taken for a broken file
+    except FileNotFoundError:
+        return None
+    try:
+        stored = pq.ParquetFile(content).read()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise AggregatesUnreadable(_unreadable(path, str(error))) from error
+    metadata = stored.schema.metadata or {}
+    try:
+        table = stored.select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA)
+        if table.num_rows:
+            generation = table["generation"][0].as_py()
+            computed_at_ms = table["computed_at"][0].cast(pa.int64()).as_py() // 1000
+        else:
+            generation, computed_at_ms = int(metadata[_GENERATION]), int(metadata[_COMPUTED_AT])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
+        raise AggregatesUnreadable(_unreadable(path, f"{type(error).__name__}: {error}")) from error
+    return HourAggregates(hour_ms, table, generation, computed_at_ms)
+
+
+def read_hours(uri: str, hours: Iterable[int]) -> Iterator[tuple[int, HourAggregates | None]]:
+    """The aggregates of several hours, one at a time, so that a month does not fill the memory.
+
+    Raises:
+        AggregatesUnreadable: as `read_hour`.
+    """
+    for hour in hours:
+        yield hour, read_hour(uri, hour)
+
+
+def row_count(uri: str) -> int:
+    """Rows of one Parquet file, from its footer."""
+    system, place = fs.FileSystem.from_uri(uri)
+    with system.open_input_file(place) as file:
+        return pq.read_metadata(file).num_rows
+
+
+def empty_hour(generation: int, computed_at_ms: int) -> bytes:
+    """The content of the file of an hour without clicks."""
+    metadata = {_GENERATION: str(generation), _COMPUTED_AT: str(computed_at_ms)}
+    content = BytesIO()
+    pq.write_table(ARROW_SCHEMA.with_metadata(metadata).empty_table(), content)
+    return content.getvalue()
+
+
+def _hour_of_directory(name: str) -> int | None:
+    try:
+        start = datetime.strptime(name, _DIRECTORY_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return int(start.timestamp()) * 1000
+
+
+def _unreadable(path: str, why: str) -> str:
+    return (
+        f"{path[:300]} is not an hour's aggregates as this platform writes them ({why[:200]}). Compute the hour again "
+        "(materialise url_country_aggregates for it): that replaces the file."
+    )

@@ -1,0 +1,162 @@
+"""What must hold of an hour's aggregates before anyone sees them, as one pandera schema.
+
+Belongs here: the rules and their report. Does not belong here: what happens when one is broken.
+
+pandera and pandas cost a second to import, so they are imported when a table is checked.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.clicks.hour import VISIT_GAP_MS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pandera.pandas as pandera
+    import pyarrow as pa
+
+LONGEST_SECONDS = VISIT_GAP_MS / 1000
+_EXAMPLES = 3
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One rule broken by some rows.
+
+    Attributes:
+        rule: The rule in words.
+        column: The column it is about; None when it is about the whole table.
+        rows: How many rows break it (0 when it is not about rows).
+        examples: A few offending values, shortened and escaped: they can be text out of a click.
+    """
+
+    rule: str
+    column: str | None
+    rows: int
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        where = f"{self.column}: " if self.column else ""
+        rows = f" ({self.rows} rows)" if self.rows else ""
+        examples = f", e.g. {', '.join(self.examples)}" if self.examples else ""
+        return f"{where}{self.rule}{rows}{examples}"
+
+
+def problems(table: "pa.Table", hour_ms: int) -> list[Problem]:
+    """Every rule the table breaks; an empty list when it is sound.
+
+    Args:
+        table: An hour's aggregates; may have no rows.
+        hour_ms: The hour it must be of, epoch ms.
+    """
+    from pandera.errors import SchemaErrors
+
+    frame = table.to_pandas()
+    try:
+        hour_schema(hour_ms).validate(frame, lazy=True)
+    except SchemaErrors as errors:
+        return _report(errors.failure_cases)
+    return []
+
+
+def hour_schema(hour_ms: int) -> "pandera.DataFrameSchema":
+    """The schema of the aggregates of one hour (epoch ms)."""
+    import pandas as pd
+    import pandera.pandas as pandera
+    from pandera.pandas import Check
+
+    hour = pd.Timestamp(hour_ms, unit="ms", tz="UTC")
+    instant = pd.DatetimeTZDtype("us", "UTC")
+    checks = {
+        "hour": [Check(lambda column: column == hour, error=f"must be {hour:%Y-%m-%dT%H:%MZ}")],
+        "page": [Check.str_length(min_value=1, error="must not be empty")],
+        "country": [Check.str_matches(r"^[A-Z]{2}\Z", error="must be two capital letters")],
+        "click_count": [Check.ge(1, error="must be at least 1")],
+        "unique_users": [Check.ge(1, error="must be at least 1")],
+        "time_spent_seconds_sum": [Check.ge(0, error="must not be negative")],
+        "time_spent_samples": [Check.ge(0, error="must not be negative")],
+        "average_time_spent_seconds": [
+            Check.in_range(0, LONGEST_SECONDS, error=f"must be from 0 to {LONGEST_SECONDS:.0f} s")
+        ],
+        "generation": [
+            Check.ge(0, error="must not be negative"),
+            Check(lambda column: column.nunique() <= 1, error="must be the same in all rows"),
+        ],
+        "computed_at": [Check(lambda column: column.nunique() <= 1, error="must be the same in all rows")],
+    }
+    types = {"timestamp": instant, "string": str, "long": "int64", "double": "float64"}
+    return pandera.DataFrameSchema(
+        {c.name: pandera.Column(types[c.type], checks[c.name], nullable=c.nullable) for c in COLUMNS},
+        checks=[
+            Check(_users_within_clicks, error="unique_users must not exceed click_count"),
+            Check(_samples_within_clicks, error="time_spent_samples must not exceed click_count"),
+            Check(_average_is_the_quotient, error="average_time_spent_seconds must be sum / samples, null without any"),
+            Check(_no_time_without_sample, error="time_spent_seconds_sum must be 0 without a sample"),
+        ],
+        unique=["hour", "page", "country"],
+        strict=True,
+        ordered=True,
+    )
+
+
+def _users_within_clicks(frame: "pd.DataFrame") -> "pd.Series":
+    return frame["unique_users"] <= frame["click_count"]
+
+
+def _samples_within_clicks(frame: "pd.DataFrame") -> "pd.Series":
+    return frame["time_spent_samples"] <= frame["click_count"]
+
+
+def _average_is_the_quotient(frame: "pd.DataFrame") -> "pd.Series":
+    average, samples = frame["average_time_spent_seconds"], frame["time_spent_samples"]
+    quotient = frame["time_spent_seconds_sum"] / samples.where(samples > 0)
+    return (average == quotient) | (average.isna() & (samples == 0))
+
+
+def _no_time_without_sample(frame: "pd.DataFrame") -> "pd.Series":
+    return (frame["time_spent_samples"] > 0) | (frame["time_spent_seconds_sum"] == 0)
+
+
+_IN_WORDS = {
+    "not_nullable": "must not be null",
+    "column_in_dataframe": "columns are missing",
+    "column_in_schema": "columns are not known",
+    "column_ordered": "columns are not in order",
+    "multiple_fields_uniqueness": "hour, page and country must be unique together",
+}
+_NAMES_COLUMNS = ("column_in_dataframe", "column_in_schema", "column_ordered")
+
+
+def _report(cases: "pd.DataFrame") -> list[Problem]:
+    # A rule about whole rows is reported once per cell of each row that breaks it, under the cell's column.
+    about_column = cases["schema_context"] == "Column"
+    cases = cases.assign(column=cases["column"].where(about_column, ""))
+    columns = ("column", "check", "index", "failure_case")
+    broken: dict[tuple[str, str], list[tuple[object, object]]] = {}
+    for column, rule, row, value in zip(*(cases[name].tolist() for name in columns), strict=True):
+        broken.setdefault((str(column), str(rule)), []).append((row, value))
+    return [_problem(column, rule, found) for (column, rule), found in sorted(broken.items())]
+
+
+def _problem(column: str, rule: str, found: list[tuple[object, object]]) -> Problem:
+    """One problem out of the (row number or None, offending value) pairs of a column's broken rule."""
+    rows = len({row for row, _ in found if row is not None and row == row})  # noqa: PLR0124  # a missing one is NaN
+    show = (bool(column) and rows > 0) or rule in _NAMES_COLUMNS
+    return Problem(
+        rule=f"must be of type {rule[6:-1]}" if rule.startswith("dtype(") else _IN_WORDS.get(rule, rule)[:200],
+        column=column or None,
+        rows=rows,
+        examples=_examples(value for _, value in found) if show else (),
+    )
+
+
+def _examples(values: Iterable[object]) -> tuple[str, ...]:
+    shown: dict[str, None] = {}
+    for value in values:
+        shown[ascii(str(value)[:_SHOWN])] = None
+        if len(shown) == _EXAMPLES:
+            break
+    return tuple(shown)

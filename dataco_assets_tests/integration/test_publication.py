@@ -1,0 +1,222 @@
+"""Documents written by Spark are in the index with the right ids, fields and versions; on a real Elasticsearch."""
+
+import contextlib
+import socket
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from elasticsearch import Elasticsearch
+from pyspark.sql import DataFrame, SparkSession
+
+from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.index.template import document_id, host_and_path, mappings, month_of
+from local_stack.stack import Stack
+from spark_resources import publication
+from spark_resources.connectors import connector_jars
+from spark_resources.publication import (
+    DocumentsRefused,
+    ElasticsearchFull,
+    ElasticsearchUnreachable,
+    NewerGenerationPublished,
+    documents,
+    publish,
+)
+from spark_resources.session import create_session, spark_conf
+
+pytestmark = pytest.mark.stack
+
+LAST_OF_JANUARY = int(datetime(2026, 1, 31, 23, tzinfo=UTC).timestamp()) * 1000
+FIRST_OF_FEBRUARY = LAST_OF_JANUARY + HOUR_MS
+HOURS = [LAST_OF_JANUARY, FIRST_OF_FEBRUARY]
+COMPUTED_AT = 1_770_000_000_123
+PAGES = [
+    "https://a.example/",
+    "http://bücher.example:8080/straße/é?q=a/b&x=1",
+    "http://[2001:db8::1]:9000/x?y=https://other.example/z",
+]
+
+
+@pytest.fixture(scope="module")
+def spark(stack: Stack) -> Iterator[SparkSession]:
+    conf = spark_conf(
+        master="local[2]",
+        jars=connector_jars(),
+        hbase_zookeeper_quorum=stack.env()["DATACO_HBASE_ZOOKEEPER_QUORUM"],
+        driver_memory="1g",
+        shuffle_partitions=2,
+    )
+    session = create_session(conf, "dataco-integration-tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="module")
+def url(stack: Stack) -> str:
+    return stack.env()["DATACO_ELASTICSEARCH_URL"]
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[Elasticsearch]:
+    with Elasticsearch(url) as elasticsearch:
+        yield elasticsearch
+
+
+@pytest.fixture
+def indices(client: Elasticsearch) -> Iterator[dict[str, str]]:
+    """Two strict indices of this test alone, by month."""
+    mark = uuid.uuid4().hex[:8]
+    made = {month: f"publication-{mark}-{month}" for month in ("2026.01", "2026.02")}
+    for index in made.values():
+        client.indices.create(index=index, mappings=mappings(), settings={"number_of_replicas": 0})
+    yield made
+    for index in made.values():
+        client.options(ignore_status=404).indices.delete(index=index)
+
+
+def aggregates(spark: SparkSession, generation: int, clicks: int = 5) -> DataFrame:
+    """Each page once in both hours; the second hour has no known durations."""
+    rows = [(hour, page, hour == HOURS[0]) for hour in HOURS for page in PAGES]
+    return spark.createDataFrame(rows, "hour_ms long, page string, known boolean").selectExpr(
+        "timestamp_millis(hour_ms) hour",
+        "page",
+        "'FR' country",
+        f"{clicks}L click_count",
+        "2L unique_users",
+        "IF(known, 1.5D, 0D) time_spent_seconds_sum",
+        "IF(known, 3L, 0L) time_spent_samples",
+        "IF(known, 0.5D, NULL) average_time_spent_seconds",
+        f"{generation}L generation",
+        f"timestamp_millis({COMPUTED_AT}L) computed_at",
+    )
+
+
+def stored(client: Elasticsearch, indices: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """All documents by id, with their index and version."""
+    names = list(indices.values())
+    client.indices.refresh(index=names)
+    hits = client.search(index=names, size=100, version=True)["hits"]["hits"]
+    return {hit["_id"]: hit["_source"] | {"_index": hit["_index"], "_version": hit["_version"]} for hit in hits}
+
+
+def test_document_ids_are_the_same_in_python_and_on_spark(spark: SparkSession) -> None:
+    row = documents(aggregates(spark, 1)).where(f"hour = {LAST_OF_JANUARY} AND url = '{PAGES[0]}'").collect()[0]
+    # A literal, so that neither side can change alone, nor both.
+    assert row["_document_id"] == "c3997003ecde8f6dc2eea208d054da7c"
+    for row in documents(aggregates(spark, 1)).collect():
+        assert row["_document_id"] == document_id(row["hour"], row["url"], "FR")
+        assert (row["host"], row["path"]) == host_and_path(row["url"])
+
+
+def test_every_field_of_every_document(
+    spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str]
+) -> None:
+    publish(aggregates(spark, 7), HOURS, indices, url=url)
+    expected: dict[str, dict[str, Any]] = {}
+    parts = [("a.example", "/"), ("bücher.example", "/straße/é"), ("[2001:db8::1]", "/x")]
+    for hour in HOURS:
+        for page, (host, path) in zip(PAGES, parts, strict=True):
+            known = {"time_spent_seconds_sum": 1.5, "time_spent_samples": 3, "average_time_spent_seconds": 0.5}
+            expected[document_id(hour, page, "FR")] = {
+                "hour": hour,
+                "url": page,
+                "country": "FR",
+                "host": host,
+                "path": path,
+                "click_count": 5,
+                "unique_users": 2,
+                # A null has no field.
+                **(known if hour == HOURS[0] else {"time_spent_seconds_sum": 0.0, "time_spent_samples": 0}),
+                "generation": 7,
+                "computed_at": COMPUTED_AT,
+                "_index": indices[month_of(hour)],
+                "_version": 7,
+            }
+    assert stored(client, indices) == expected
+
+
+def test_publishing_again_changes_nothing_and_a_newer_generation_replaces(
+    spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str]
+) -> None:
+    publish(aggregates(spark, 1), HOURS, indices, url=url)
+    once = stored(client, indices)
+    publish(aggregates(spark, 1), HOURS, indices, url=url)
+    assert stored(client, indices) == once
+    publish(aggregates(spark, 2, clicks=6), HOURS, indices, url=url)
+    found = stored(client, indices)
+    assert found.keys() == once.keys()
+    assert {(document["click_count"], document["_version"]) for document in found.values()} == {(6, 2)}
+
+
+def test_an_older_generation_never_wins(
+    spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str]
+) -> None:
+    publish(aggregates(spark, 3), HOURS, indices, url=url)
+    newer = stored(client, indices)
+    with pytest.raises(NewerGenerationPublished, match=r"newer generation"):
+        publish(aggregates(spark, 2, clicks=9), HOURS, indices, url=url)
+    assert stored(client, indices) == newer
+
+
+def test_only_the_hours_named_are_written(
+    spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str]
+) -> None:
+    publish(aggregates(spark, 1), [FIRST_OF_FEBRUARY], indices, url=url)
+    assert {document["hour"] for document in stored(client, indices).values()} == {FIRST_OF_FEBRUARY}
+
+
+def test_a_document_the_mapping_does_not_know_is_refused(
+    spark: SparkSession, url: str, indices: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publication, "documents", lambda frame: documents(frame).selectExpr("*", "1 AS surprise"))
+    with pytest.raises(DocumentsRefused, match=r"mapping"):
+        publish(aggregates(spark, 1), HOURS, indices, url=url)
+
+
+def test_a_missing_index_is_refused_and_not_made(
+    spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str]
+) -> None:
+    index = f"{indices['2026.01']}-missing"
+    with pytest.raises(DocumentsRefused, match=r"missing"):
+        publish(aggregates(spark, 1), [LAST_OF_JANUARY], {"2026.01": index}, url=url)
+    assert not client.indices.exists(index=index)
+    with pytest.raises(DocumentsRefused, match=r"2026\.02"):
+        publish(aggregates(spark, 1), HOURS, {"2026.01": indices["2026.01"]}, url=url)
+
+
+def test_a_blocked_index_is_called_full(
+    spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Elasticsearch does to the indices of a node whose disk fills up."""
+    monkeypatch.setitem(publication._CONNECTOR, "es.batch.write.retry.wait", "100ms")
+    client.indices.put_settings(index=indices["2026.01"], settings={"index.blocks.read_only_allow_delete": True})
+    with pytest.raises(ElasticsearchFull, match=r"disk"):
+        publish(aggregates(spark, 1), HOURS, indices, url=url)
+
+
+def test_a_dead_elasticsearch_is_unreachable(spark: SparkSession, indices: dict[str, str]) -> None:
+    with pytest.raises(ElasticsearchUnreachable, match=r"DATACO_ELASTICSEARCH_URL"):
+        publish(aggregates(spark, 1), HOURS, indices, url="http://127.0.0.1:1")
+
+
+def test_a_silent_elasticsearch_is_unreachable(
+    spark: SparkSession, indices: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that accepts connections and says nothing; the deadline is shorter here than in earnest."""
+    monkeypatch.setitem(publication._CONNECTOR, "es.http.timeout", "2s")
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(ElasticsearchUnreachable, match=r"DATACO_ELASTICSEARCH_URL"):
+            publish(aggregates(spark, 1), HOURS, indices, url=f"http://127.0.0.1:{port}")
+
+
+def test_a_password_is_in_no_plan_and_no_message(
+    spark: SparkSession, indices: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    word = uuid.uuid4().hex
+    with pytest.raises(ElasticsearchUnreachable) as error:
+        publish(aggregates(spark, 1), HOURS, indices, url="http://127.0.0.1:1", username="ann", password=word)
+    assert word not in str(error.value)
+    assert word not in "".join(capfd.readouterr())

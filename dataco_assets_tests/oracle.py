@@ -1,0 +1,87 @@
+"""The aggregation in plain Python, written from the words of the design: what every test compares with.
+
+Belongs here: the definition of click count, unique users and time spent, as slow and plain as can be. It shares no code
+with the pipeline, and must not: what both have wrong, no test would find.
+
+The rule in words: per (hour, page, country): how many clicks; how many distinct users; and, over the clicks whose
+duration is known, the sum of durations, their number and their mean. The duration of a click is the gap to the same
+user's next click, on any page, in the order of time and then row key; known if the gap is at most 30 minutes. The next
+click may lie in a later hour.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+_HOUR = 60 * 60 * 1000
+_LONGEST_KNOWN = 30 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class OracleClick:
+    """What the aggregation needs to know of a stored click; timestamp in epoch ms."""
+
+    row_key: str
+    user_id: str
+    timestamp: int
+    page: str
+    country: str | None
+
+
+@dataclass(frozen=True)
+class OracleRow:
+    """What must come out for one hour, page and country."""
+
+    click_count: int
+    unique_users: int
+    time_spent_seconds_sum: float
+    time_spent_samples: int
+    average_time_spent_seconds: float | None
+
+
+Key = tuple[int, str, str]
+
+
+def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int]) -> dict[Key, OracleRow]:
+    """The aggregates of the given hours (their starts, epoch ms), by (hour, page, country).
+
+    Args:
+        clicks: All clicks there are. One sent twice has one row key, and counts once.
+        hours: Which hours are wanted.
+    """
+    stored = {click.row_key: click for click in clicks}
+    wanted = set(hours)
+    duration = _durations(list(stored.values()))
+    groups: dict[Key, list[OracleClick]] = {}
+    for click in stored.values():
+        hour = click.timestamp // _HOUR * _HOUR
+        if hour in wanted:
+            groups.setdefault((hour, click.page, click.country or "ZZ"), []).append(click)
+    return {key: _row(members, duration) for key, members in groups.items()}
+
+
+def _durations(clicks: list[OracleClick]) -> dict[str, int]:
+    """Known durations in ms, by row key."""
+    visits: dict[str, list[OracleClick]] = {}
+    for click in clicks:
+        visits.setdefault(click.user_id, []).append(click)
+    durations: dict[str, int] = {}
+    for own in visits.values():
+        own.sort(key=lambda click: (click.timestamp, click.row_key))
+        for position in range(len(own) - 1):
+            gap = own[position + 1].timestamp - own[position].timestamp
+            if gap <= _LONGEST_KNOWN:
+                durations[own[position].row_key] = gap
+    return durations
+
+
+def _row(members: list[OracleClick], duration: dict[str, int]) -> OracleRow:
+    known = [duration[click.row_key] for click in members if click.row_key in duration]
+    total = float(Fraction(sum(known), 1000))
+    return OracleRow(
+        click_count=len(members),
+        unique_users=len({click.user_id for click in members}),
+        time_spent_seconds_sum=total,
+        time_spent_samples=len(known),
+        average_time_spent_seconds=total / len(known) if known else None,
+    )

@@ -1,0 +1,140 @@
+"""Each rule of an hour's aggregates finds its breach, names it, and no other."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from dataco_assets.aggregates.files import ARROW_SCHEMA
+from dataco_assets.aggregates.schema import Problem, problems
+
+NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
+SOUND: dict[str, Any] = {
+    "hour": datetime(2026, 3, 15, 12, tzinfo=UTC),
+    "page": "https://a.example/",
+    "country": "FR",
+    "click_count": 5,
+    "unique_users": 2,
+    "time_spent_seconds_sum": 0.7,
+    "time_spent_samples": 3,
+    "average_time_spent_seconds": 0.7 / 3,
+    "generation": 1,
+    "computed_at": datetime(2026, 3, 15, 13, 1, 2, 345000, tzinfo=UTC),
+}
+WITHOUT_SAMPLE = SOUND | {
+    "country": "DE",
+    "time_spent_seconds_sum": 0.0,
+    "time_spent_samples": 0,
+    "average_time_spent_seconds": None,
+}
+
+
+def table(*rows: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist(list(rows), schema=ARROW_SCHEMA)
+
+
+def found(*rows: dict[str, Any]) -> set[tuple[str | None, str]]:
+    return {(problem.column, problem.rule) for problem in problems(table(*rows), NOON)}
+
+
+def test_sound_rows_have_no_problem() -> None:
+    longest = {"time_spent_seconds_sum": 5400.0, "average_time_spent_seconds": 1800.0}
+    assert (
+        problems(table(SOUND, WITHOUT_SAMPLE, SOUND | {"page": "https://ü.example/" + "x" * 9000} | longest), NOON)
+        == []
+    )
+
+
+def test_an_empty_hour_has_no_problem() -> None:
+    assert problems(ARROW_SCHEMA.empty_table(), NOON) == []
+
+
+AVERAGE = "average_time_spent_seconds must be sum / samples, null without any"
+RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
+    ({"hour": datetime(2026, 3, 15, 13, tzinfo=UTC)}, {("hour", "must be 2026-03-15T12:00Z")}),
+    ({"hour": datetime(2026, 3, 15, 12, 0, 0, 1, tzinfo=UTC)}, {("hour", "must be 2026-03-15T12:00Z")}),
+    ({"page": ""}, {("page", "must not be empty")}),
+    ({"page": None}, {("page", "must not be null")}),
+    ({"country": "fr"}, {("country", "must be two capital letters")}),
+    ({"country": "FRA"}, {("country", "must be two capital letters")}),
+    ({"country": "FR\n"}, {("country", "must be two capital letters")}),
+    ({"country": None}, {("country", "must not be null")}),
+    ({"unique_users": 0}, {("unique_users", "must be at least 1")}),
+    ({"unique_users": 6}, {(None, "unique_users must not exceed click_count")}),
+    (
+        {"time_spent_samples": 6, "average_time_spent_seconds": 0.7 / 6},
+        {(None, "time_spent_samples must not exceed click_count")},
+    ),
+    ({"average_time_spent_seconds": 0.24}, {(None, AVERAGE)}),
+    ({"average_time_spent_seconds": None}, {(None, AVERAGE)}),
+    (
+        {"time_spent_samples": 0, "average_time_spent_seconds": None},
+        {(None, "time_spent_seconds_sum must be 0 without a sample")},
+    ),
+    (
+        {"time_spent_seconds_sum": 5400.3, "average_time_spent_seconds": 5400.3 / 3},
+        {("average_time_spent_seconds", "must be from 0 to 1800 s")},
+    ),
+    (
+        {"time_spent_seconds_sum": -3.0, "average_time_spent_seconds": -1.0},
+        {
+            ("time_spent_seconds_sum", "must not be negative"),
+            ("average_time_spent_seconds", "must be from 0 to 1800 s"),
+        },
+    ),
+    ({"generation": -1}, {("generation", "must not be negative"), ("generation", "must be the same in all rows")}),
+    ({"generation": 2}, {("generation", "must be the same in all rows")}),
+    ({"computed_at": datetime(2026, 3, 15, 14, tzinfo=UTC)}, {("computed_at", "must be the same in all rows")}),
+]
+
+
+@pytest.mark.parametrize(("change", "expected"), RULES, ids=[str(change)[:60] for change, _ in RULES])
+def test_a_broken_rule_is_named_and_no_other(change: dict[str, Any], expected: set[tuple[str | None, str]]) -> None:
+    other = SOUND | {"page": "https://b.example/"}
+    assert found(other, SOUND | change) == expected
+
+
+def test_a_group_that_is_there_twice_is_named() -> None:
+    assert found(SOUND, SOUND, WITHOUT_SAMPLE) == {(None, "hour, page and country must be unique together")}
+
+
+def test_every_problem_is_listed_at_once_with_its_rows() -> None:
+    broken = problems(
+        table(SOUND | {"country": "f"}, SOUND | {"country": "g", "page": ""}, SOUND | {"unique_users": 6}), NOON
+    )
+    assert {str(problem) for problem in broken} == {
+        "country: must be two capital letters (2 rows), e.g. 'f', 'g'",
+        "page: must not be empty (1 rows), e.g. ''",
+        "unique_users must not exceed click_count (1 rows)",
+    }
+
+
+def test_text_out_of_a_click_is_shortened_and_escaped() -> None:
+    bad = ["é\x1b[31m\n|" + "x" * 10_000, "b" * 300, "c" * 300, "d" * 300, "e" * 300]
+    (problem,) = problems(table(*[SOUND | {"country": text} for text in bad]), NOON)
+    assert problem.rows == 5
+    assert len(problem.examples) == 3
+    assert len(str(problem)) < 500
+    assert str(problem).isprintable()
+    assert str(problem).isascii()
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (table(SOUND).drop_columns(["page"]), Problem("columns are missing", None, 0, ("'page'",))),
+        (table(SOUND).append_column("x", pa.array([1])), Problem("columns are not known", None, 0, ("'x'",))),
+        (
+            table(SOUND).set_column(3, "click_count", pa.array([5.0])),
+            Problem("must be of type 'int64'", "click_count", 0),
+        ),
+        (
+            table(SOUND).set_column(3, "click_count", pa.array([None], pa.int64())),
+            Problem("must not be null", "click_count", 1, ("'nan'",)),
+        ),
+    ],
+    ids=["missing", "unknown", "type", "null count"],
+)
+def test_a_table_of_another_shape_is_a_problem_not_an_exception(broken: pa.Table, expected: Problem) -> None:
+    assert expected in problems(broken, NOON)

@@ -1,0 +1,274 @@
+"""The Spark aggregation gives what the plain-Python oracle gives, for every shape of visit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import SparkSession
+from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets_tests import oracle
+from dataco_assets_tests.oracle import OracleClick
+from spark_resources.aggregation import aggregate
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+COMPUTED_AT = 1_767_225_600_123
+
+
+def at(text: str) -> int:
+    """Epoch ms of an ISO time in UTC."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+NOON = at("2026-03-15T12:00")
+SCHEMA = StructType(
+    [
+        StructField("row_key", StringType()),
+        StructField("user_id", StringType()),
+        StructField("timestamp", LongType()),
+        StructField("page", StringType()),
+        StructField("country", StringType()),
+    ]
+)
+
+
+def click(
+    user: str, timestamp: int, page: str = "https://a.example/", country: str | None = "FR", event: str = "0"
+) -> OracleClick:
+    return OracleClick(f"00-{timestamp:013d}-{event}{user}", user, timestamp, page, country)
+
+
+def run_spark(
+    spark: SparkSession,
+    clicks: Iterable[OracleClick],
+    hours: Sequence[int],
+    generations: Mapping[int, int] | None = None,
+) -> list[dict[str, Any]]:
+    rows = [(c.row_key, c.user_id, c.timestamp, c.page, c.country) for c in {c.row_key: c for c in clicks}.values()]
+    frame = spark.createDataFrame(rows, SCHEMA)
+    result = aggregate(frame, hours, generations or dict.fromkeys(hours, 1), COMPUTED_AT)
+    return [row.asDict() for row in result.selectExpr("unix_millis(hour) AS hour_ms", "*").collect()]
+
+
+def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[oracle.Key, oracle.OracleRow]:
+    """Spark's rows in the oracle's shape."""
+    found: dict[oracle.Key, oracle.OracleRow] = {}
+    for row in rows:
+        key = (row["hour_ms"], row["page"], row["country"])
+        assert key not in found, f"two rows for {key}"
+        found[key] = oracle.OracleRow(
+            row["click_count"],
+            row["unique_users"],
+            row["time_spent_seconds_sum"],
+            row["time_spent_samples"],
+            row["average_time_spent_seconds"],
+        )
+    return found
+
+
+# --- by hand: the rule itself, with numbers a person can check -------------------------------------------------------
+
+
+def test_a_visit_told_by_hand(spark: SparkSession) -> None:
+    clicks = [
+        click("ann", NOON, "https://a.example/1"),  # 90 s on page 1
+        click("ann", NOON + 90_000, "https://a.example/2"),  # last of the visit: unknown
+        click("bob", NOON + 5, "https://a.example/1"),  # 30 min sharp on page 1: still known
+        click("bob", NOON + 5 + 30 * MINUTE, "https://a.example/2"),  # next one 30 min and 1 ms away: unknown
+        click("bob", NOON + 6 + 60 * MINUTE, "https://a.example/3"),  # in the next hour, not asked for
+    ]
+    rows = {row["page"][-1]: row for row in run_spark(spark, clicks, [NOON], {NOON: 7})}
+    assert set(rows) == {"1", "2"}
+    assert (rows["1"]["click_count"], rows["1"]["unique_users"]) == (2, 2)
+    assert (rows["1"]["time_spent_seconds_sum"], rows["1"]["time_spent_samples"]) == (1890.0, 2)
+    assert rows["1"]["average_time_spent_seconds"] == 945.0
+    assert (rows["2"]["click_count"], rows["2"]["time_spent_seconds_sum"], rows["2"]["time_spent_samples"]) == (2, 0, 0)
+    assert rows["2"]["average_time_spent_seconds"] is None
+    assert {row["generation"] for row in rows.values()} == {7}
+
+
+def test_the_next_click_may_lie_in_the_next_hour(spark: SparkSession) -> None:
+    last = NOON + HOUR - 1
+    clicks = [
+        click("ann", last),
+        click("ann", last + 30 * MINUTE),
+        click("bob", last),
+        click("bob", last + 30 * MINUTE + 1),
+    ]
+    (row,) = run_spark(spark, clicks, [NOON])
+    assert (row["click_count"], row["time_spent_samples"], row["time_spent_seconds_sum"]) == (2, 1, 1800.0)
+
+
+def test_two_clicks_at_the_same_time_are_ordered_by_row_key(spark: SparkSession) -> None:
+    first = OracleClick("00-k1", "ann", NOON, "https://a.example/1", "FR")
+    second = OracleClick("00-k2", "ann", NOON, "https://a.example/2", "FR")
+    third = OracleClick("00-k0", "ann", NOON + 1_001, "https://a.example/3", "FR")
+    rows = {row["page"][-1]: row for row in run_spark(spark, [third, second, first], [NOON])}
+    assert (rows["1"]["time_spent_seconds_sum"], rows["1"]["time_spent_samples"]) == (0.0, 1)
+    assert rows["2"]["time_spent_seconds_sum"] == 1.001
+    assert rows["3"]["time_spent_samples"] == 0
+
+
+def test_a_user_in_two_countries_is_one_visit_and_an_unknown_country_is_zz(spark: SparkSession) -> None:
+    clicks = [click("ann", NOON, country=None), click("ann", NOON + 1000, country="DE")]
+    rows = {row["country"]: row for row in run_spark(spark, clicks, [NOON])}
+    assert set(rows) == {"ZZ", "DE"}
+    assert rows["ZZ"]["time_spent_seconds_sum"] == 1.0
+
+
+def test_columns_are_those_of_the_contract_in_order(spark: SparkSession) -> None:
+    frame = aggregate(spark.createDataFrame([], SCHEMA), [NOON], {NOON: 1}, COMPUTED_AT)
+    names = {"long": "bigint", "double": "double", "string": "string", "timestamp": "timestamp"}
+    assert frame.dtypes == [(column.name, names[column.type]) for column in COLUMNS]
+    assert frame.collect() == []
+
+
+def test_hour_and_computed_at_are_utc_instants(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([("k", "ann", NOON + 1, "https://a.example/", "FR")], SCHEMA)
+    row = aggregate(frame, [NOON], {NOON: 1}, COMPUTED_AT).selectExpr("unix_millis(hour)", "unix_millis(computed_at)")
+    assert tuple(row.collect()[0]) == (NOON, COMPUTED_AT)
+
+
+def test_each_hour_has_its_own_generation(spark: SparkSession) -> None:
+    hours = [NOON, NOON + HOUR, NOON + 5 * HOUR]
+    generations = {hour: 10 + n for n, hour in enumerate(hours)}
+    rows = run_spark(spark, [click("ann", hour + 1) for hour in hours], hours, generations)
+    assert {row["hour_ms"]: row["generation"] for row in rows} == generations
+
+
+@pytest.mark.parametrize(
+    ("hours", "generations"),
+    [([], {}), ([NOON + 1], {NOON + 1: 1}), ([NOON], {NOON + HOUR: 1})],
+    ids=["none", "not an hour", "no generation"],
+)
+def test_a_wrong_question_is_refused(spark: SparkSession, hours: list[int], generations: dict[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"hour"):
+        aggregate(spark.createDataFrame([], SCHEMA), hours, generations, COMPUTED_AT)
+
+
+def test_the_plan_shuffles_twice_and_runs_no_python(spark: SparkSession) -> None:
+    clicks = spark.range(10).selectExpr(
+        "cast(id as string) row_key", "cast(id as string) user_id", f"{NOON} + id timestamp", "'p' page", "'FR' country"
+    )
+    hours = [NOON + n * HOUR for n in range(720)]
+    frame = aggregate(clicks, hours, dict.fromkeys(hours, 1), COMPUTED_AT)
+    jvm_frame: Any = frame._jdf  # the only way to the physical plan
+    plan: str = jvm_frame.queryExecution().executedPlan().toString()
+    assert plan.count("Exchange hashpartitioning") == 2, plan
+    assert "Python" not in plan
+    assert "Join" not in plan
+
+
+# --- against the oracle ----------------------------------------------------------------------------------------------
+
+ANCHORS = [NOON, at("2026-01-31T23:00"), at("2025-12-31T22:00"), at("2024-02-28T23:00")]
+GAPS = st.one_of(
+    st.sampled_from([0, 0, 1, 30 * MINUTE - 1, 30 * MINUTE, 30 * MINUTE + 1, HOUR, 2 * HOUR]),
+    st.integers(0, 40 * MINUTE),
+)
+PAGES = st.sampled_from(["https://a.example/", "https://a.example/b?x=1", "http://é.example/ü"])
+COUNTRIES = st.sampled_from(["FR", "DE", "ZZ", None])
+
+
+@dataclass(frozen=True)
+class Example:
+    """All clicks of a few users, and the hours asked for."""
+
+    clicks: tuple[OracleClick, ...]
+    hours: tuple[int, ...]
+
+
+@st.composite
+def visits(draw: st.DrawFn) -> Example:
+    anchor = draw(st.sampled_from(ANCHORS))
+    clicks: list[OracleClick] = []
+    for user in range(draw(st.integers(1, 4))):
+        time = anchor + draw(st.one_of(st.sampled_from([-1, 0, HOUR - 1, HOUR]), st.integers(-HOUR, 3 * HOUR)))
+        for _ in range(draw(st.integers(1, 6))):
+            event = f"{draw(st.integers(0, 2**32)):08x}"
+            clicks.append(click(f"user-{user}", time, draw(PAGES), draw(COUNTRIES), event))
+            time += draw(GAPS)
+    if draw(st.booleans()):
+        clicks.append(draw(st.sampled_from(clicks)))  # sent twice: one row in HBase
+    steps = draw(st.sets(st.integers(-1, 5), min_size=1, max_size=5))
+    shuffled = draw(st.permutations(clicks))
+    return Example(tuple(shuffled), tuple(anchor + step * HOUR for step in sorted(steps)))
+
+
+def gather(count: int) -> list[Example]:
+    """Examples made by hypothesis, kept so that one Spark job can answer for all of them."""
+    kept: list[Example] = []
+
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(visits())
+    def keep(example: Example) -> None:
+        kept.append(example)
+
+    keep()
+    return kept
+
+
+def marked(example: Example, number: int) -> list[OracleClick]:
+    """The example's clicks under names of their own, so that examples do not meet."""
+    mark = f"{number:04d}"
+    return [
+        OracleClick(f"{c.row_key}-{mark}", f"{mark}-{c.user_id}", c.timestamp, f"{c.page}#{mark}", c.country)
+        for c in example.clicks
+    ]
+
+
+def moved(example: Example, by_ms: int) -> Example:
+    """The example at another time."""
+    clicks = tuple(
+        OracleClick(f"{c.row_key}+{by_ms}", c.user_id, c.timestamp + by_ms, c.page, c.country) for c in example.clicks
+    )
+    return Example(clicks, tuple(hour + by_ms for hour in example.hours))
+
+
+def readable(example: Example) -> list[OracleClick]:
+    """What a scan for the example's hours finds: those hours and the half hour behind each."""
+    return [c for c in example.clicks if any(hour <= c.timestamp < hour + HOUR + 30 * MINUTE for hour in example.hours)]
+
+
+def test_spark_agrees_with_the_oracle(spark: SparkSession) -> None:
+    """Hundreds of examples, each in a week of its own and with hours of its own, answered by one Spark job.
+
+    Spark sees only what a scan of the asked hours gives; the oracle sees everything.
+    """
+    seen: list[OracleClick] = []
+    everything: list[OracleClick] = []
+    hours: list[int] = []
+    for number, example in enumerate(gather(400)):
+        own = moved(example, number * 7 * DAY - example.hours[0] // DAY * DAY)
+        seen += marked(Example(tuple(readable(own)), own.hours), number)
+        everything += marked(own, number)
+        hours += own.hours
+    expected = oracle.aggregate(everything, hours)
+    assert len(expected) > 500
+    assert len(seen) < len(everything)
+    assert by_key(run_spark(spark, seen, hours)) == expected
+
+
+def test_spark_agrees_with_the_oracle_when_it_sees_every_click(spark: SparkSession) -> None:
+    """All examples at once, for adjacent and non-adjacent hours: what lies outside the hours makes no difference."""
+    everything = [c for n, e in enumerate(gather(400)) for c in marked(e, n)]
+    hours = [anchor + step * HOUR for anchor in ANCHORS for step in (-1, 0, 1, 3)]
+    expected = oracle.aggregate(everything, hours)
+    assert len(expected) > 500
+    assert any(row.average_time_spent_seconds is None for row in expected.values())
+    assert any(row.unique_users < row.click_count for row in expected.values())
+    assert by_key(run_spark(spark, everything, hours)) == expected

@@ -1,0 +1,260 @@
+"""Writing hours of aggregates: staged by Spark, then each hour's one file replaced by an atomic rename.
+
+Belongs here: staging, replacing, cleaning up, on the local file system and on any that Hadoop knows. Does not belong
+here: where an hour's file lies and how it is read (`dataco_assets/aggregates/files.py`).
+
+A run that dies leaves a staging folder, never half an hour: an hour shows its old file or its new one. Folders left
+behind for more than a day are removed by a later run.
+"""
+
+import os
+import re
+import shutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pyspark.sql import DataFrame, SparkSession
+
+from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.files import empty_hour, hour_path, row_count
+from dataco_assets.errors import DatacoError
+
+STAGING = "_staging"
+STALE_SECONDS = 24 * 3600
+_STAGED_HOUR = "_hour_ms"
+_RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+class AggregatesNotWritten(DatacoError):
+    """What Spark staged is not one file per asked hour; no hour was replaced."""
+
+
+@dataclass(frozen=True)
+class HourFile:
+    """An hour as it was written: its file's URI and how many rows it has."""
+
+    hour_ms: int
+    uri: str
+    rows: int
+    generation: int
+
+
+def write_hours(
+    aggregates: DataFrame,
+    hours: Sequence[int],
+    generations: Mapping[int, int],
+    uri: str,
+    run_id: str,
+    computed_at_ms: int,
+) -> dict[int, HourFile]:
+    """Runs the aggregation and replaces the file of every given hour; an hour without rows gets a file without rows.
+
+    Args:
+        aggregates: Rows of these hours only, as `spark_resources.aggregation.aggregate` gives them.
+        hours: Starts of the hours, epoch ms.
+        generations: The generation of each hour.
+        uri: Root of the aggregates.
+        run_id: Name of this attempt, unique; it names the staging folder.
+        computed_at_ms: When the aggregation ran, epoch ms; for hours without rows.
+
+    Returns:
+        What was written, by hour.
+
+    Raises:
+        ValueError: the run id could not name a folder.
+        AggregatesNotWritten: the aggregates hold an hour that was not asked for.
+    """
+    if not _RUN_ID.fullmatch(run_id):
+        raise ValueError(f"{run_id[:100]!r} cannot name a staging folder")
+    wanted = sorted(set(hours))
+    store = _store(aggregates.sparkSession, uri)
+    store.remove_children_older_than(STAGING, STALE_SECONDS)
+    staging = f"{STAGING}/{run_id}"
+    store.remove(staging)  # left by an attempt of the same run that was killed
+    try:
+        _stage(aggregates, len(wanted), store.spark_path(staging))
+        staged = _staged_files(store, staging, wanted)
+        rows = {hour: row_count(store.uri(path)) for hour, path in staged.items()}
+        for hour in wanted:
+            if hour not in staged:
+                staged[hour] = f"{staging}/empty-{hour}.parquet"
+                store.write(staged[hour], empty_hour(generations[hour], computed_at_ms))
+        for hour in wanted:
+            store.replace(staged[hour], _place(hour))
+    finally:
+        store.remove(staging)
+    return {hour: HourFile(hour, hour_path(uri, hour), rows.get(hour, 0), generations[hour]) for hour in wanted}
+
+
+def stored_aggregates(spark: SparkSession, uri: str, hours: Sequence[int]) -> DataFrame:
+    """The stored aggregates of hours, all of which must have been computed, as a DataFrame."""
+    store = _store(spark, uri)
+    types = {"long": "bigint"}
+    schema = ", ".join(f"{column.name} {types.get(column.type, column.type)}" for column in COLUMNS)
+    return spark.read.schema(schema).parquet(*[store.spark_path(_place(hour)) for hour in sorted(set(hours))])
+
+
+def _place(hour_ms: int) -> str:
+    return hour_path("", hour_ms).lstrip("/")
+
+
+def _stage(aggregates: DataFrame, hours: int, path: str) -> None:
+    """One file per hour: all rows of an hour meet in one task, which sorts them and writes hour after hour."""
+    columns = [column.name for column in COLUMNS]
+    (
+        aggregates.selectExpr(*columns, f"unix_millis(hour) AS {_STAGED_HOUR}")
+        .repartition(min(hours, _tasks(aggregates.sparkSession)), _STAGED_HOUR)
+        .sortWithinPartitions(_STAGED_HOUR, "page", "country")
+        .write.partitionBy(_STAGED_HOUR)
+        .option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+        .option("maxRecordsPerFile", 0)
+        .parquet(path)
+    )
+
+
+def _tasks(spark: SparkSession) -> int:
+    return int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
+
+
+def _staged_files(store: "_Store", staging: str, wanted: Sequence[int]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for folder in store.children(staging):
+        name, _, hour = folder.partition("=")
+        if name != _STAGED_HOUR:
+            continue
+        files = [file for file in store.children(f"{staging}/{folder}") if file.endswith(".parquet")]
+        if not hour.isdecimal() or int(hour) not in wanted or len(files) != 1:
+            raise AggregatesNotWritten(
+                f"The aggregation gave {len(files)} files for the hour {hour[:40]!r} (epoch ms), of {len(wanted)} "
+                f"hours asked for from {wanted[0]} to {wanted[-1]}. Nothing was replaced; this is a fault of "
+                "the program."
+            )
+        found[int(hour)] = f"{staging}/{folder}/{files[0]}"
+    return found
+
+
+class _Store(ABC):
+    """The few file operations needed, below one root; paths are relative to it, with `/`."""
+
+    @abstractmethod
+    def spark_path(self, path: str) -> str:
+        """The path as Spark wants it."""
+
+    @abstractmethod
+    def uri(self, path: str) -> str:
+        """The path as a URI for pyarrow."""
+
+    @abstractmethod
+    def children(self, path: str) -> list[str]:
+        """Names in a folder; none when it is not there."""
+
+    @abstractmethod
+    def write(self, path: str, content: bytes) -> None:
+        """Writes a small file."""
+
+    @abstractmethod
+    def replace(self, source: str, target: str) -> None:
+        """Moves a file over another, in one step; makes the target's folder."""
+
+    @abstractmethod
+    def remove(self, path: str) -> None:
+        """Removes a folder with all it holds, if it is there."""
+
+    @abstractmethod
+    def remove_children_older_than(self, path: str, seconds: float) -> None:
+        """Removes what a folder holds that was last changed longer ago."""
+
+
+class _LocalStore(_Store):
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def spark_path(self, path: str) -> str:
+        return f"file://{self._root / path}"  # Hadoop takes it literally, not percent-encoded
+
+    def uri(self, path: str) -> str:
+        return (self._root / path).as_uri()
+
+    def children(self, path: str) -> list[str]:
+        folder = self._root / path
+        return [child.name for child in folder.iterdir()] if folder.is_dir() else []
+
+    def write(self, path: str, content: bytes) -> None:
+        file = self._root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+
+    def replace(self, source: str, target: str) -> None:
+        (self._root / target).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(self._root / source, self._root / target)  # noqa: PTH105  # names the atomic system call
+
+    def remove(self, path: str) -> None:
+        shutil.rmtree(self._root / path, ignore_errors=True)
+
+    def remove_children_older_than(self, path: str, seconds: float) -> None:
+        for name in self.children(path):
+            child = f"{path}/{name}"
+            if (self._root / child).stat().st_mtime < time.time() - seconds:
+                self.remove(child)
+
+
+class _HadoopStore(_Store):
+    """Through the Hadoop classes of the session's JVM: whatever Spark can write to, this can rename in."""
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        context: Any = spark.sparkContext
+        self._gateway, self._root = context._gateway, root.rstrip("/")
+        self._jvm = self._gateway.jvm
+        hadoop = self._jvm.org.apache.hadoop
+        self._files = self._path("").getFileSystem(context._jsc.hadoopConfiguration())
+        self._context = hadoop.fs.FileContext.getFileContext(self._path("").toUri(), context._jsc.hadoopConfiguration())
+
+    def spark_path(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def uri(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def children(self, path: str) -> list[str]:
+        return [status.getPath().getName() for status in self._statuses(path)]
+
+    def write(self, path: str, content: bytes) -> None:
+        stream = self._files.create(self._path(path), True)
+        try:
+            stream.write(content)
+        finally:
+            stream.close()
+
+    def replace(self, source: str, target: str) -> None:
+        rename = self._jvm.org.apache.hadoop.fs.Options.Rename
+        options = self._gateway.new_array(rename, 1)
+        options[0] = rename.OVERWRITE
+        self._files.mkdirs(self._path(target).getParent())
+        self._context.rename(self._path(source), self._path(target), options)
+
+    def remove(self, path: str) -> None:
+        self._files.delete(self._path(path), True)
+
+    def remove_children_older_than(self, path: str, seconds: float) -> None:
+        for status in self._statuses(path):
+            if status.getModificationTime() < (time.time() - seconds) * 1000:
+                self._files.delete(status.getPath(), True)
+
+    def _path(self, path: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(f"{self._root}/{path}".rstrip("/"))
+
+    def _statuses(self, path: str) -> list[Any]:
+        place = self._path(path)
+        return list(self._files.listStatus(place)) if self._files.exists(place) else []
+
+
+def _store(spark: SparkSession, uri: str) -> _Store:
+    parts = urlsplit(uri)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return _LocalStore(Path(unquote(parts.path)))
+    return _HadoopStore(spark, uri)

@@ -1,0 +1,91 @@
+"""The aggregation of clicks by hour, page and country: a pure function from DataFrame to DataFrame.
+
+Belongs here: what is counted and how time spent is told. Does not belong here: where clicks come from, where aggregates
+go, and Dagster.
+
+The plan has two shuffles whatever the number of hours: one by user (to see each click's successor, and to tell distinct
+users apart), one by hour, page and country of what is left after a partial count. Everything runs in the JVM, without
+user-defined functions, and spills to disk where memory is short.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
+
+from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
+
+UNKNOWN_COUNTRY = "ZZ"
+_GROUP = ("hour_ms", "page", "country")
+
+
+def aggregate(
+    clicks: DataFrame, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: int
+) -> DataFrame:
+    """Aggregates the clicks of the given hours; exactly the columns of `dataco_assets.aggregates.columns`, in order.
+
+    The time spent on a click is the gap to the same user's next click on any page (in the order of timestamp, then row
+    key) if it is at most 30 minutes, and unknown otherwise. An hour without clicks has no rows.
+
+    Args:
+        clicks: One row per click: row_key (string), user_id (string), timestamp (long, epoch ms), page (string),
+            country (string or null). Holds all clicks of the hours and of the 30 minutes behind each (end not
+            included); what else it holds makes no difference.
+        hours: Starts of the hours to aggregate, epoch ms; they need not be adjacent.
+        generations: The generation of each of the hours.
+        computed_at_ms: When the aggregation runs, epoch ms.
+
+    Raises:
+        ValueError: no hour is given, one is not the start of an hour, or one has no generation.
+    """
+    _check(hours, generations)
+    next_click = F.lead("timestamp").over(Window.partitionBy("user_id").orderBy("timestamp", "row_key"))
+    gap = next_click - F.col("timestamp")
+    spent_ms = F.when(gap <= VISIT_GAP_MS, gap)
+    known = clicks.select(
+        "user_id",
+        F.expr(f"timestamp - timestamp % {HOUR_MS}L").alias("hour_ms"),
+        "page",
+        F.coalesce("country", F.lit(UNKNOWN_COUNTRY)).alias("country"),
+        spent_ms.alias("spent_ms"),
+    ).where(_is_one_of(hours))
+    grouped = known.groupBy(*_GROUP).agg(
+        F.count("*").alias("click_count"),
+        F.countDistinct("user_id").alias("unique_users"),
+        # Whole milliseconds are summed, so the result does not depend on the order of the clicks.
+        F.coalesce(F.sum("spent_ms"), F.expr("0L")).alias("spent_ms_sum"),
+        F.count("spent_ms").alias("time_spent_samples"),
+    )
+    seconds = F.col("spent_ms_sum") / 1000
+    return (
+        grouped.withColumn("hour", F.timestamp_millis("hour_ms"))
+        .withColumn("time_spent_seconds_sum", seconds)
+        .withColumn("average_time_spent_seconds", F.expr("try_divide(time_spent_seconds_sum, time_spent_samples)"))
+        .withColumn("generation", _generation(hours, generations))
+        .withColumn("computed_at", F.expr(f"timestamp_millis({computed_at_ms}L)"))
+        .select(*[column.name for column in COLUMNS])
+    )
+
+
+def _check(hours: Sequence[int], generations: Mapping[int, int]) -> None:
+    if not hours:
+        raise ValueError("no hour to aggregate")
+    for hour in hours:
+        if hour % HOUR_MS:
+            raise ValueError(f"{hour} ms is not the start of an hour")
+        if hour not in generations:
+            raise ValueError(f"the hour at {hour} ms has no generation")
+
+
+def _is_one_of(hours: Sequence[int]) -> Column:
+    # Written as text: hundreds of literals, one call to the JVM each, cost more than the aggregation of an hour. And as
+    # IN, which becomes a hash lookup: hundreds of range comparisons become more code than the JVM compiles.
+    return F.expr(f"hour_ms IN ({', '.join(f'{hour}L' for hour in sorted(set(hours)))})")
+
+
+def _generation(hours: Sequence[int], generations: Mapping[int, int]) -> Column:
+    wanted = sorted(set(hours))
+    keys = ", ".join(f"{hour}L" for hour in wanted)
+    values = ", ".join(f"{generations[hour]}L" for hour in wanted)
+    return F.expr(f"element_at(map_from_arrays(array({keys}), array({values})), hour_ms)")

@@ -1,0 +1,91 @@
+"""The Spark session: its whole configuration as a plain dictionary, made before any JVM starts.
+
+Belongs here: every Spark and HBase-client setting the jobs rely on, with its reason. Does not belong here: Dagster, and
+what the jobs do.
+
+`spark.driver.memory` and the jars take effect only when the JVM starts: a process that already has
+a Spark session keeps its first ones. Runs on Java 17 (Java 11 and 8 too); pyspark adds the `--add-opens` it needs.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from pyspark.sql import SparkSession
+
+HBASE_SETTINGS: Final[Mapping[str, str]] = {
+    # The client's own patience is about 20 minutes; a dead HBase must fail the run within one, and the run is retried.
+    "hbase.client.retries.number": "9",
+    "hbase.client.pause": "100",
+    "hbase.rpc.timeout": "20000",
+    "hbase.client.operation.timeout": "25000",
+    "hbase.client.meta.operation.timeout": "25000",
+    "hbase.client.scanner.timeout.period": "60000",
+    "hbase.ipc.client.socket.timeout.connect": "5000",
+    "zookeeper.session.timeout": "30000",
+    "zookeeper.recovery.retry": "1",
+    "zookeeper.recovery.retry.intervalmill": "500",
+}
+"""HBase client settings, in ms where they are times."""
+
+_QUIET_LOGS = "ERROR"
+
+
+def spark_conf(
+    *,
+    master: str,
+    jars: Sequence[Path],
+    hbase_zookeeper_quorum: str,
+    driver_memory: str = "2g",
+    shuffle_partitions: int = 8,
+    ui: bool = False,
+) -> dict[str, str]:
+    """The complete configuration of a session, for `SparkSession` or `LazyPySparkResource(spark_config=...)`.
+
+    The HBase client's settings travel as `spark.hadoop.*`, from where `spark_resources.clicks_table` takes them: no
+    hbase-site.xml on a class path, and each session has its own cluster.
+
+    Args:
+        master: Spark master URL.
+        jars: The connector jars (`spark_resources.connectors.connector_jars`).
+        hbase_zookeeper_quorum: `host:port`, comma-separated.
+        driver_memory: Driver heap, like `2g`; of effect only when this starts the JVM.
+        shuffle_partitions: Tasks of a shuffle before adaptive execution merges small ones.
+        ui: Whether to serve Spark's web UI.
+    """
+    conf = {
+        "spark.master": master,
+        "spark.driver.memory": driver_memory,
+        "spark.log.level": _QUIET_LOGS,
+        "spark.ui.enabled": str(ui).lower(),
+        "spark.ui.showConsoleProgress": "false",
+        # An hour is a point in UTC everywhere: in the aggregates, their directory names and the index.
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # An hour is a small table: few tasks, and adaptive execution merges those that turn out tiny or splits a
+        # skewed one. A local session gains nothing from broadcasting, and never joins anyway.
+        "spark.sql.shuffle.partitions": str(shuffle_partitions),
+        "spark.sql.adaptive.enabled": "true",
+        "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
+        "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
+        # Never show a secret in a plan, a log or the UI; the Elasticsearch connector's option is named "...auth.pass".
+        "spark.redaction.regex": "(?i)secret|password|token|access[.]key|auth[.]pass",
+        "spark.sql.redaction.options.regex": "(?i)url$|secret|password|token|auth[.]pass",
+        "spark.hadoop.hbase.zookeeper.quorum": hbase_zookeeper_quorum,
+    }
+    conf |= {f"spark.hadoop.{key}": value for key, value in HBASE_SETTINGS.items()}
+    if master.startswith("local"):
+        # Nothing outside this machine has business with a local driver, and a host name may not resolve.
+        conf |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+        # The driver is the only executor: on its class path the jars need not be copied first, which takes seconds.
+        conf["spark.driver.extraClassPath"] = os.pathsep.join(str(jar) for jar in jars)
+    else:
+        conf["spark.jars"] = ",".join(str(jar) for jar in jars)
+    return conf
+
+
+def create_session(conf: Mapping[str, str], app_name: str) -> SparkSession:
+    """Starts (or, in a process that has one, reuses) a session with this configuration; stop it when done."""
+    return SparkSession.Builder().appName(app_name).config(map=dict(conf)).getOrCreate()
