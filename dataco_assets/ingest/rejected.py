@@ -1,14 +1,22 @@
 """The rejected topic: every click that was refused, bytes unchanged, with headers that say why and where it came from.
 
-Belongs here: the record's form, and writing it. Does not belong here: deciding what to reject, and the commands that
-list and replay.
+Belongs here: the form of its records, writing them and reading them back. Does not belong here: deciding what to
+reject, and what is sent back (`replay`).
 
 Key: `<topic>/<partition>/<offset>` of the original, so that a record written again by a retried run is recognised as
 the same. Value: the original bytes (null for a tombstone). Headers (UTF-8 text): `HEADERS`; the original's own headers
 follow.
+
+A *mark* is a later record that says what became of a rejected click. It has the same key, an empty value and the
+headers `MARK_HEADERS`. It lacks `dataco.reason`, which every rejected record has and no click can bring along, so no
+click can pass for a mark. It holds for the record with the same key *and* the same record time: a topic that was
+deleted and created again uses its offsets twice.
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 
 from dataco_assets.clicks.event import Rejection
 from dataco_assets.clients.kafka import AckedProducer, Message
@@ -22,6 +30,23 @@ HEADERS = {
     "dataco.record_time": "its Kafka record time there, epoch ms",
     "dataco.key": "its key there, absent when it had none",
 }
+
+REPLAY_HEADERS = {
+    "dataco.replay_of": "id of the rejected record that was sent back as this click",
+    "dataco.replayed_at": "when it was sent back, epoch ms",
+    "dataco.replay_attempt": "how often the click was sent back by then, counting this time",
+}
+"""Headers of a click that was sent back. If it is rejected again, its record keeps them: they are the click's own."""
+
+MARK_HEADERS = {
+    "dataco.record_time": "the same header of the record it marks",
+    "dataco.replayed_at": "when that record was sent back, epoch ms",
+    "dataco.replay_attempt": "how often the click was sent back by then",
+    "dataco.erased_at": "instead of the two before: when its user was erased, epoch ms; it is never shown or sent again",
+}
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,249}(/(0|[1-9][0-9]{0,18})){2}", re.ASCII)
+_NUMBER = re.compile(rb"-?[0-9]{1,19}")
 
 
 @dataclass(frozen=True)
@@ -76,3 +101,132 @@ def send_rejected(producer: AckedProducer, rejected: RejectedClick) -> None:
         value.encode() if isinstance(value, str) else value,
         headers=record_headers(rejected),
     )
+
+
+class Fate(StrEnum):
+    """What a mark says became of a rejected click."""
+
+    REPLAYED = "replayed"
+    ERASED = "erased"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What became of a rejected click.
+
+    Attributes:
+        record_id: Key of the record it marks.
+        record_time_ms: Record time of the click it marks, epoch ms.
+        fate: What became of it.
+        at_ms: When, epoch ms.
+        attempt: How often the click was sent back by then; 0 for other fates.
+    """
+
+    record_id: str
+    record_time_ms: int
+    fate: Fate
+    at_ms: int
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class RejectedRecord:
+    """A rejected record read back, without its value: that may be megabytes.
+
+    Attributes:
+        record_id: `<topic>/<partition>/<offset>` of the click, its key.
+        record_time_ms: When Kafka took the click, epoch ms; negative when the producer gave no time.
+        reason: Why it was rejected; a name of a newer version may be among them.
+        detail: What exactly was wrong.
+        key: The click's own key.
+        headers: The click's own headers.
+        partition: Where this record is in the rejected topic.
+        offset: Its offset there.
+        rejected_at_ms: When it was written there, epoch ms.
+        value_bytes: Size of the value; None for a tombstone.
+    """
+
+    record_id: str
+    record_time_ms: int
+    reason: str
+    detail: str
+    key: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    partition: int
+    offset: int
+    rejected_at_ms: int
+    value_bytes: int | None
+
+    @property
+    def replay_of(self) -> str | None:
+        """Id of the rejected record this click was sent back from, as its header says; None when it was not."""
+        value = dict(self.headers).get("dataco.replay_of", b"").decode(errors="replace")
+        return value if is_record_id(value) else None
+
+    @property
+    def attempt(self) -> int:
+        """How often this click had been sent back when it was rejected."""
+        return max(0, _number(dict(self.headers).get("dataco.replay_attempt")) or 0)
+
+
+def is_record_id(text: str) -> bool:
+    """Whether a text has the form of a rejected record's key."""
+    return _ID.fullmatch(text) is not None
+
+
+def read_record(message: Message) -> RejectedRecord | Mark | None:
+    """Reads a record of the rejected topic; None when it is neither a rejected click nor a mark of this version."""
+    record_id = (message.key() or b"").decode(errors="replace")
+    pairs = tuple(_headers(message))
+    ours = {name: value for name, value in reversed(pairs) if name in HEADERS or name in MARK_HEADERS}
+    record_time_ms = _number(ours.get("dataco.record_time"))
+    if not is_record_id(record_id) or record_time_ms is None:
+        return None
+    if "dataco.reason" not in ours:
+        return _mark(record_id, record_time_ms, ours)
+    value = message.value()
+    return RejectedRecord(
+        record_id=record_id,
+        record_time_ms=record_time_ms,
+        reason=ours["dataco.reason"].decode(errors="replace"),
+        detail=ours.get("dataco.detail", b"").decode(errors="replace"),
+        key=ours.get("dataco.key"),
+        headers=tuple((name, value) for name, value in pairs if name not in HEADERS),
+        partition=int(message.partition() or 0),
+        offset=int(message.offset() or 0),
+        rejected_at_ms=message.timestamp()[1],
+        value_bytes=None if value is None else len(value),
+    )
+
+
+def send_mark(producer: AckedProducer, mark: Mark) -> None:
+    """Queues one mark; `producer.flush` makes it durable.
+
+    Raises:
+        Undeliverable: this or an earlier record was refused.
+    """
+    text = {"dataco.record_time": mark.record_time_ms, f"dataco.{mark.fate.value}_at": mark.at_ms}
+    if mark.fate is Fate.REPLAYED:
+        text["dataco.replay_attempt"] = mark.attempt
+    headers = [(name, str(number).encode()) for name, number in text.items()]
+    # Not null: should somebody compact the topic, a null would take the rejected click itself away.
+    producer.send(mark.record_id.encode(), b"", headers=headers)
+
+
+def _mark(record_id: str, record_time_ms: int, ours: dict[str, bytes]) -> Mark | None:
+    if (erased_at_ms := _number(ours.get("dataco.erased_at"))) is not None:
+        return Mark(record_id, record_time_ms, Fate.ERASED, erased_at_ms)
+    replayed_at_ms, attempt = _number(ours.get("dataco.replayed_at")), _number(ours.get("dataco.replay_attempt"))
+    if replayed_at_ms is None or attempt is None:
+        return None
+    return Mark(record_id, record_time_ms, Fate.REPLAYED, replayed_at_ms, attempt)
+
+
+def _headers(message: Message) -> Iterator[tuple[str, bytes]]:
+    for name, value in message.headers() or []:
+        if isinstance(value, bytes):
+            yield name, value
+
+
+def _number(text: bytes | None) -> int | None:
+    return int(text) if text is not None and _NUMBER.fullmatch(text) else None

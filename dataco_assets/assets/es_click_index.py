@@ -1,0 +1,179 @@
+"""`es_click_index`: the hours as readers search them, equal to the aggregates or not published at all."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.assets.failures import explained
+from dataco_assets.assets.raw_clicks import OWNERS
+from dataco_assets.assets.report import hour_metadata, run_metadata
+from dataco_assets.assets.stages import Stages
+from dataco_assets.assets.url_country_aggregates import url_country_aggregates
+from dataco_assets.clicks.hour import hour_from_key, hour_key
+from dataco_assets.errors import DatacoError
+from dataco_assets.partitions import HOURS
+from dataco_assets.resources.elasticsearch import ElasticsearchResource
+from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.resources.spark import SparkResource
+from dataco_assets.settings import settings
+
+if TYPE_CHECKING:
+    from dataco_assets.clients.elasticsearch import SearchClient
+    from dataco_assets.index.publication import PublishedHour
+
+_SHOWN = 10
+_FIELD_NAMES = {"page": "url"}  # the page is what people call a URL when they search
+
+INDEX_SCHEMA = dg.TableSchema(
+    columns=[
+        *(dg.TableColumn(_FIELD_NAMES.get(c.name, c.name), c.type, c.description) for c in COLUMNS),
+        dg.TableColumn("host", "string", "Host of the page."),
+        dg.TableColumn("path", "string", "Path of the page."),
+    ]
+)
+_LINEAGE = dg.TableColumnLineage(
+    {
+        **{_FIELD_NAMES.get(c.name, c.name): [dg.TableColumnDep(url_country_aggregates.key, c.name)] for c in COLUMNS},
+        "host": [dg.TableColumnDep(url_country_aggregates.key, "page")],
+        "path": [dg.TableColumnDep(url_country_aggregates.key, "page")],
+    }
+)
+
+
+class HoursNotComputed(DatacoError):
+    """Hours are to be published that were never computed."""
+
+
+class UnsoundAggregates(DatacoError):
+    """Aggregates break their own rules, so nobody may see them."""
+
+
+class IndexDiffers(DatacoError):
+    """After publication the index is not what the aggregates say."""
+
+    transient = True
+
+
+@dg.asset(
+    deps=[url_country_aggregates],
+    partitions_def=HOURS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    description="The hourly aggregates as Elasticsearch documents behind one alias (DATACO_INDEX_ALIAS), one index per "
+    "month. Each hour is validated before it is published and compared with its Parquet afterwards; only then does the "
+    "hour count as done. An older run never overwrites a newer one.",
+    group_name="publication",
+    kinds={"elasticsearch", "spark"},
+    owners=OWNERS,
+    tags={"domain": "clickstream"},
+    pool="spark",
+    metadata={"dagster/column_schema": INDEX_SCHEMA, "dagster/column_lineage": _LINEAGE},
+)
+def es_click_index(
+    context: dg.AssetExecutionContext,
+    spark: SparkResource,
+    hbase: HBaseResource,
+    elasticsearch: ElasticsearchResource,
+) -> dg.MaterializeResult:
+    """Publishes the hours of this run."""
+    from dataco_assets.hours import HourLedger
+    from dataco_assets.index.publication import delete_stale, refresh
+    from dataco_assets.index.setup import ensure_month_indices, write_indices
+    from spark_resources.aggregates_files import stored_aggregates
+    from spark_resources.publication import publish
+
+    hours = [hour_from_key(key) for key in context.partition_keys]
+    chosen, stages = settings(), Stages(context.log)
+    with explained(), elasticsearch.client() as client:
+        with stages.stage("validate the aggregates"):
+            published = _validated(chosen.aggregates_uri, hours)
+        with stages.stage("start Spark"):
+            session = spark.session
+        with stages.stage(f"write {sum(each.totals.groups for each in published):,} documents"):
+            ensure_month_indices(client, chosen, hours)
+            filled = [each.hour for each in published if each.totals.groups]
+            if filled:
+                publish(
+                    stored_aggregates(session, chosen.aggregates_uri, filled),
+                    filled,
+                    write_indices(client, chosen.index_alias, hours),
+                    url=elasticsearch.url,
+                    username=elasticsearch.username,
+                    password=elasticsearch.password,
+                )
+        with stages.stage("remove what older runs left"):
+            refresh(client, chosen.index_alias, hours)
+            removed = delete_stale(client, chosen.index_alias, published)
+            refresh(client, chosen.index_alias, hours)
+        with stages.stage("compare the index with the aggregates"):
+            _verify(client, chosen.index_alias, published)
+        with stages.stage("note the hours as done"), hbase.client() as connection:
+            HourLedger(connection, chosen.hours_table).set_done({each.hour: each.generation for each in published})
+    return _result(context, published, stages, removed)
+
+
+def _validated(uri: str, hours: Sequence[int]) -> "list[PublishedHour]":
+    """The hours as stored, each of them sound.
+
+    Raises:
+        HoursNotComputed, UnsoundAggregates
+    """
+    from dataco_assets.aggregates.files import read_hours
+    from dataco_assets.aggregates.schema import problems
+    from dataco_assets.aggregates.totals import totals
+    from dataco_assets.index.publication import PublishedHour
+
+    published: list[PublishedHour] = []
+    missing: list[int] = []
+    unsound: dict[int, Sequence[object]] = {}
+    for hour, stored in read_hours(uri, hours):
+        if stored is None:
+            missing.append(hour)
+            continue
+        if found := problems(stored.table, hour):
+            unsound[hour] = found
+        published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
+    if missing:
+        raise HoursNotComputed(
+            f"{len(missing)} hours have no aggregates yet, the first is {hour_key(missing[0])}. Materialise "
+            "url_country_aggregates for them first, or both assets together."
+        )
+    if unsound:
+        raise UnsoundAggregates(_explain_unsound(unsound))
+    return published
+
+
+def _explain_unsound(unsound: Mapping[int, Sequence[object]]) -> str:
+    lines = [f"{hour_key(hour)}: {problem}" for hour, found in unsound.items() for problem in found]
+    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    listed = "\n  ".join(lines[:_SHOWN])
+    return (
+        f"The aggregates of {len(unsound)} hours break their rules, so nothing was published:\n  {listed}{more}\n"
+        "Compute the hours again; if that does not help, the program is at fault."
+    )
+
+
+def _verify(client: "SearchClient", alias: str, published: "Sequence[PublishedHour]") -> None:
+    from dataco_assets.index.publication import verify_hours
+
+    mismatches = verify_hours(client, alias, published)
+    if mismatches:
+        listed = "\n  ".join(map(str, mismatches[:_SHOWN]))
+        raise IndexDiffers(
+            f"The index differs from the aggregates in {len(mismatches)} hours, which stay to be done:\n  {listed}"
+        )
+
+
+def _result(
+    context: dg.AssetExecutionContext, published: "Sequence[PublishedHour]", stages: Stages, removed: int
+) -> dg.MaterializeResult:
+    for each in published:
+        context.add_asset_metadata(hour_metadata(each.totals, each.generation), partition_key=hour_key(each.hour))
+    return dg.MaterializeResult(
+        metadata={
+            **run_metadata({each.hour: each.totals for each in published}),
+            "stale documents removed": removed,
+            **stages.metadata(),
+        }
+    )

@@ -1,0 +1,135 @@
+"""`raw_clicks`: every valid click, exactly once, in HBase; and the topic it comes from, as an external asset."""
+
+from enum import Enum
+
+import dagster as dg
+from pydantic import Field
+
+from dataco_assets.assets.failures import explained
+from dataco_assets.clicks.hour import hour_key
+from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.resources.kafka import KafkaResource
+from dataco_assets.settings import settings
+
+OWNERS = ["team:clickstream"]
+WARN_REJECTED_SHARE = 0.01
+_SHOWN_HOURS = 48
+
+
+class OnDataLoss(Enum):
+    """What to do when clicks left the topic before they were stored."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class DrainConfig(dg.Config):
+    """How one run drains the topic; the defaults are right for every ordinary run."""
+
+    max_clicks: int | None = Field(
+        None, description="Most offsets to read; empty: DATACO_INGEST_MAX_CLICKS. The next run continues."
+    )
+    on_data_loss: OnDataLoss = Field(
+        OnDataLoss.FAIL,
+        description="`fail` when clicks were lost before they were stored (retention, re-created topic); `skip` goes "
+        "on behind the loss and reports it.",
+    )
+    max_rejected_share: float | None = Field(
+        None,
+        description="Share of rejected clicks above which the run fails; empty: DATACO_INGEST_MAX_REJECTED_SHARE; "
+        "1.0 lets all pass to the rejected topic.",
+    )
+
+
+clicks_topic = dg.AssetSpec(
+    "clicks_topic",
+    description="Kafka topic of the web clicks, enriched upstream with country, city, browser, OS and device. "
+    "One JSON object per message; `docs/clicks.md` is the contract.",
+    group_name="ingest",
+    kinds={"kafka"},
+    owners=OWNERS,
+)
+
+_COLUMNS = [
+    dg.TableColumn("click_data:event_id", "string", "Identity of the click; the row key ends in its hash."),
+    dg.TableColumn("click_data:user_id", "string", "Who clicked. Personal data."),
+    dg.TableColumn("click_data:timestamp", "long (text)", "When, epoch milliseconds UTC."),
+    dg.TableColumn("click_data:url", "string", "The URL as sent."),
+    dg.TableColumn("click_data:page", "string", "The URL without fragment, default port and tracking parameters."),
+    dg.TableColumn("click_data:ip_address", "string", "IPv4 or IPv6 address. Personal data."),
+    dg.TableColumn("click_data:user_agent", "string", "The browser's own name."),
+    dg.TableColumn("geo_data:country", "string", "ISO 3166-1 alpha-2; ZZ when unknown."),
+    dg.TableColumn("geo_data:city", "string", "City; no cell when unknown."),
+    dg.TableColumn("user_agent_data:browser", "string", "Browser; no cell when unknown."),
+    dg.TableColumn("user_agent_data:operating_system", "string", "Operating system; no cell when unknown."),
+    dg.TableColumn("user_agent_data:device", "string", "Device; no cell when unknown."),
+]
+
+
+@dg.asset(
+    deps=[clicks_topic],
+    description="Every valid click, exactly once, as a row of the HBase table `clicks`. A run stores what was in the "
+    "topic when it started and then ends; `kafka_lag_sensor` starts the next one. Invalid clicks go, bytes unchanged, "
+    "to the rejected topic.",
+    group_name="ingest",
+    kinds={"hbase", "kafka"},
+    owners=OWNERS,
+    tags={"domain": "clickstream", "contains": "personal-data"},
+    pool="hbase_ingest",
+    metadata={"dagster/column_schema": dg.TableSchema(columns=_COLUMNS)},
+    check_specs=[
+        dg.AssetCheckSpec(
+            "rejected_share",
+            asset="raw_clicks",
+            description=f"At most {WARN_REJECTED_SHARE:.0%} of this run's messages were rejected.",
+        )
+    ],
+)
+def raw_clicks(
+    context: dg.AssetExecutionContext, config: DrainConfig, kafka: KafkaResource, hbase: HBaseResource
+) -> dg.MaterializeResult:
+    """Drains the topic once."""
+    from dataclasses import replace
+
+    from dataco_assets.ingest.drain import Drain, policy_from
+
+    chosen = settings()
+    policy = replace(policy_from(chosen), on_data_loss=config.on_data_loss.value)
+    if config.max_clicks is not None:
+        policy = replace(policy, max_clicks=config.max_clicks)
+    if config.max_rejected_share is not None:
+        policy = replace(policy, max_rejected_share=config.max_rejected_share)
+    with (
+        explained(),
+        hbase.client() as client,
+        Drain(chosen, client, policy, bootstrap_servers=kafka.bootstrap_servers) as drain,
+    ):
+        result = drain.run()
+    context.log.info(
+        f"{result.stored:,} clicks stored and {result.rejected.total():,} rejected in {result.seconds:.1f} s; "
+        f"{result.lag_left:,} more have arrived since."
+    )
+    rejected_share = result.rejected.total() / result.seen if result.seen else 0.0
+    return dg.MaterializeResult(
+        metadata={
+            "clicks stored": result.stored,
+            "clicks rejected": result.rejected.total(),
+            "rejected by reason": {reason.value: count for reason, count in result.rejected.most_common()},
+            "offsets": {str(p): f"[{r.start}, {r.end})" for p, r in sorted(result.ranges.items())},
+            "lag left": result.lag_left,
+            "hours touched": len(result.hours),
+            "clicks by hour": {hour_key(h): result.hours[h] for h in sorted(result.hours)[-_SHOWN_HOURS:]},
+            "clicks per second": round(result.seen / result.seconds) if result.seconds else 0,
+            "seconds": round(result.seconds, 3),
+            "HBase calls tried again": result.hbase_retries,
+            "lost and skipped": [f"partition {loss.partition}: {loss.why}" for loss in result.skipped],
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="rejected_share",
+                passed=rejected_share <= WARN_REJECTED_SHARE,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"share": rejected_share, "rejected": result.rejected.total(), "messages": result.seen},
+            )
+        ],
+    )

@@ -1,0 +1,48 @@
+"""What a run tells people about its hours: numbers Dagster plots over time, and a table of the busiest pages.
+
+Belongs here: turning results into Dagster metadata. Does not belong here: computing them. Event text is untrusted: it
+goes into Markdown only as escaped code.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataco_assets.aggregates.totals import HourTotals
+
+_SHOWN_URL = 100
+_MARKDOWN_SPECIAL = str.maketrans({c: f"&#{ord(c)};" for c in "\\`*_{}[]()#+-.!|<>~:/@&"})
+
+
+def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
+    """An hour's numbers, as metadata of its partition."""
+    return {
+        "clicks": totals.clicks,
+        "groups": totals.groups,
+        "clicks of known duration": totals.samples,
+        "average seconds": totals.time_spent_seconds / totals.samples if totals.samples else 0.0,
+        "generation": generation,
+    }
+
+
+def run_metadata(hours: Mapping[int, "HourTotals"]) -> dict[str, Any]:
+    """The numbers of a whole run."""
+    return {
+        "hours": len(hours),
+        "clicks": sum(totals.clicks for totals in hours.values()),
+        "groups": sum(totals.groups for totals in hours.values()),
+    }
+
+
+def pages_markdown(pages: Iterable[tuple[str, str, int]]) -> str:
+    """A Markdown table of page, country and clicks."""
+    lines = ["| page | country | clicks |", "| --- | --- | ---: |"]
+    lines += [f"| {_text(page)} | {_text(country)} | {clicks:,} |" for page, country, clicks in pages]
+    return "\n".join(lines) if len(lines) > 2 else "No clicks."
+
+
+def _text(untrusted: str) -> str:
+    """Text that Markdown and HTML show as it is, and take as nothing else."""
+    shown = untrusted if len(untrusted) <= _SHOWN_URL else untrusted[:_SHOWN_URL] + "…"
+    printable = "".join(c if c.isprintable() else "\ufffd" for c in shown)
+    return printable.translate(_MARKDOWN_SPECIAL)

@@ -1,0 +1,23 @@
+"""The two jobs that sensors start and people can start too."""
+
+import dagster as dg
+
+INGEST_JOB = "ingest_clicks"
+REFRESH_JOB = "refresh_hours"
+
+ingest_clicks = dg.define_asset_job(
+    INGEST_JOB,
+    selection=dg.AssetSelection.assets("raw_clicks"),
+    description="Stores what waits in the clicks topic, then ends. Started by kafka_lag_sensor.",
+    executor_def=dg.in_process_executor,
+    tags={"domain": "clickstream"},
+)
+
+refresh_hours = dg.define_asset_job(
+    REFRESH_JOB,
+    selection=dg.AssetSelection.assets("url_country_aggregates", "es_click_index"),
+    description="Computes hours from HBase and publishes them, in one process with one Spark session. Started by "
+    "dirty_hours_sensor; a range of hours is one Spark job.",
+    executor_def=dg.in_process_executor,
+    tags={"domain": "clickstream"},
+)
