@@ -1,0 +1,129 @@
+"""`dataco demo`: real clicks through the whole platform, on servers of its own, in a few minutes.
+
+Belongs here: the script of the demo, told step by step. Does not belong here: anything the platform does; every step is
+a command that a person could type, run as such.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from dataco_assets.errors import DatacoError
+from dataco_assets.settings import PARTITION_FORMAT, variable
+from local_stack.stack import Stack
+
+SAMPLE_LOG = Path("../shared/data/apache_access.log")
+DAYS_BACK = 5
+"""The sample log spans 84 hours; shifted to now it fits into so many days."""
+_SHOWN_LINES_OF_FAILURE = 25
+
+
+class DemoStepFailed(DatacoError):
+    """A command of the demo failed; the message holds its last lines."""
+
+
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", help="Folder of the demo's servers and their data.")] = Path(
+        ".stack"
+    ),
+    clicks: Annotated[int, typer.Option(help="How many made-up clicks to send.", min=1)] = 20_000,
+) -> None:
+    """Run real clicks through Kafka, HBase, Spark and Elasticsearch, and show the busiest pages."""
+    console = Console(highlight=False)
+    started = time.monotonic()
+    steps = _Steps(console, _environment(folder))
+    steps.show("Starting Kafka, HDFS, HBase, its Thrift gateway and Elasticsearch", "stack", "up", "--dir", str(folder))
+    steps.env |= Stack(folder).env()
+    steps.show("Creating topics, tables and the index template", "setup")
+    steps.show(
+        f"Sending {clicks:,} made-up clicks: duplicates, late and malformed ones among them",
+        *("clicks", "generate", "--count", str(clicks), "--hours", "3", "--seed", "1"),
+    )
+    if SAMPLE_LOG.exists():
+        steps.show(
+            "Sending the 10,000 requests of a real web server's log, shifted to now",
+            *("clicks", "from-access-log", str(SAMPLE_LOG), "--shift-to-now"),
+        )
+    else:
+        console.print(f"[dim]No {SAMPLE_LOG} here, so only the made-up clicks are sent.[/]")
+    steps.materialize("Storing them in HBase (asset raw_clicks)", "raw_clicks")
+    first, last = _hours()
+    steps.materialize(
+        "Aggregating the hours on Spark and publishing them (url_country_aggregates, es_click_index)",
+        *("url_country_aggregates,es_click_index", "--partition-range", f"{first}...{last}"),
+    )
+    steps.show("Where the platform stands", "status")
+    steps.show("The busiest pages per country", "top", "--limit", "15", "--since", first)
+    console.print(f"\nDone in {time.monotonic() - started:.0f} s.", style="bold green")
+    console.print("Open the Dagster UI on this with [bold]make ui[/]; stop all servers with [bold]make down[/].")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=DAYS_BACK)
+    return {
+        **os.environ,
+        variable("partitions_start"): os.environ.get(variable("partitions_start"), start.strftime(PARTITION_FORMAT)),
+        "DATACO_STACK_DIR": str(folder),
+    }
+
+
+def _hours() -> tuple[str, str]:
+    """First and last hour of the demo, as partition keys."""
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    return (
+        (now - timedelta(days=DAYS_BACK) + timedelta(hours=1)).strftime(PARTITION_FORMAT),
+        now.strftime(PARTITION_FORMAT),
+    )
+
+
+class _Steps:
+    """Runs the demo's commands one by one and tells what they are."""
+
+    def __init__(self, console: Console, env: dict[str, str]) -> None:
+        self._console = console
+        self.env = env
+        self._count = 0
+
+    def show(self, title: str, *command: str) -> None:
+        """Runs a `dataco` command whose output is for people."""
+        self._announce(title, ["dataco", *command])
+        done = subprocess.run([_program("dataco"), *command], env=self.env, check=False)
+        if done.returncode:
+            raise DemoStepFailed(f"The step failed (exit code {done.returncode}): dataco {shlex.join(command)}")
+
+    def materialize(self, title: str, *selection: str) -> None:
+        """Materialises assets with Dagster's own command, whose long log is kept for a failure."""
+        command = ["asset", "materialize", "-m", "dataco_assets.definitions", "--select", *selection]
+        self._announce(title, ["dagster", *command])
+        started = time.monotonic()
+        done = subprocess.run(
+            [_program("dagster"), *command],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            last = "\n".join(done.stdout.splitlines()[-_SHOWN_LINES_OF_FAILURE:])
+            raise DemoStepFailed(f"The step failed (exit code {done.returncode}). Its last lines:\n{last}")
+        self._console.print(f"  [green]materialised[/] in {time.monotonic() - started:.0f} s")
+
+    def _announce(self, title: str, command: list[str]) -> None:
+        self._count += 1
+        self._console.print(f"\n[bold]{self._count}. {escape(title)}[/]")
+        self._console.print(f"   [dim]$ {escape(shlex.join(command))}[/]", soft_wrap=True)
+
+
+def _program(name: str) -> str:
+    """A command of this very environment, whatever PATH says."""
+    return str(Path(sys.executable).with_name(name))

@@ -1,0 +1,49 @@
+"""`dataco status`: where the platform stands, in one table."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.kafka import KafkaAdmin
+from dataco_assets.hours import HourLedger, HourState
+from dataco_assets.ingest.log import Lag, measure_lag
+from dataco_assets.ingest.offsets import OffsetLedger
+from dataco_assets.settings import Settings, settings
+
+_SECONDS = 10.0
+
+
+def status() -> None:
+    """Show the lag, the offsets, the dirty hours and the newest hour in the index."""
+    chosen = settings()
+    admin = KafkaAdmin(chosen.kafka_bootstrap_servers, timeout_seconds=_SECONDS)
+    with HBase(chosen.hbase_thrift_host, chosen.hbase_thrift_port, timeout_seconds=_SECONDS, retry_seconds=0) as hbase:
+        lag = measure_lag(admin, OffsetLedger(hbase, chosen.offsets_table), chosen.clicks_topic, chosen.kafka_group)
+        hours = HourLedger(hbase, chosen.hours_table).all()
+    table = Table(title=f"DataCo clickstream, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in [*_ingest_rows(chosen, lag), *_hour_rows(hours)]:
+        table.add_row(name, value)
+    Console(highlight=False).print(table)
+
+
+def _ingest_rows(chosen: Settings, lag: Lag) -> Iterator[tuple[str, str]]:
+    yield f"topic {chosen.clicks_topic}", f"{len(lag.topic.partitions)} partitions, id {lag.topic.topic_id}"
+    yield "waiting in Kafka", f"{lag.total:,} clicks"
+    for partition, start in sorted(lag.start.items()):
+        yield f"  partition {partition}", f"next offset {start:,}, {lag.waiting[partition]:,} waiting"
+    for loss in lag.losses:
+        yield "[red]lost[/]", f"partition {loss.partition}: {loss.why}"
+
+
+def _hour_rows(hours: Sequence[HourState]) -> Iterator[tuple[str, str]]:
+    dirty = [state.hour for state in hours if state.is_dirty]
+    done = [state.hour for state in hours if state.done]
+    yield "hours with clicks", f"{len(hours):,}"
+    yield "dirty hours", f"{len(dirty):,}" + (f", oldest {hour_key(dirty[0])}" if dirty else "")
+    yield "newest hour in the index", hour_key(max(done)) if done else "none yet"

@@ -1,0 +1,145 @@
+"""What must exist on the servers before the first click: topics, tables, index template and alias.
+
+Belongs here: creating what is missing, and saying how what exists differs from what the code expects. Does not belong
+here: changing or deleting anything that exists; that is an operator's decision.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.row import TABLE_FAMILIES, split_keys
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.kafka import REJECTED_MESSAGE_BYTES, KafkaAdmin
+from dataco_assets.errors import DatacoError
+from dataco_assets.hours import LEDGER_FAMILIES as HOUR_FAMILIES
+from dataco_assets.hours import HourLedger
+from dataco_assets.ingest.offsets import LEDGER_FAMILIES as OFFSET_FAMILIES
+from dataco_assets.ingest.offsets import OffsetLedger
+from dataco_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_DAY_SECONDS = 86_400
+
+
+class SetupMismatch(DatacoError):
+    """Something on a server differs from what the code expects; the message names the difference."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: its name, and whether it was created just now."""
+
+    what: str
+    created: bool
+
+
+def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -> Iterator[Finding]:
+    """Creates what is missing, one finding after another.
+
+    Args:
+        settings: Names and addresses.
+        spark_session: Gives a Spark session; asked for only when the clicks table must be created or described, since
+            the Thrift gateway can do neither in full.
+
+    Raises:
+        SetupMismatch: something exists and differs.
+        KafkaUnavailable, HBaseUnavailable, ElasticsearchUnavailable: a server does not answer.
+    """
+    yield from _topics(settings)
+    yield from _tables(settings, spark_session)
+    yield from _index(settings)
+
+
+def _topics(settings: Settings) -> Iterator[Finding]:
+    admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    created = admin.create_topic(
+        settings.clicks_topic,
+        partitions=settings.topic_partitions,
+        replication=settings.topic_replication,
+        config={},
+    )
+    state = admin.topic(settings.clicks_topic)
+    yield Finding(f"topic {settings.clicks_topic}, {len(state.partitions)} partitions", created)
+    created = admin.create_topic(
+        settings.rejected_topic,
+        partitions=1,
+        replication=settings.topic_replication,
+        config={
+            # Larger than any click that can be fetched: a rejected record is the original and its headers.
+            "max.message.bytes": str(REJECTED_MESSAGE_BYTES),
+            "retention.ms": str(settings.rejected_retention_hours * HOUR_MS),
+        },
+    )
+    _compare_rejected_topic(settings, admin)
+    yield Finding(f"topic {settings.rejected_topic}, kept {settings.rejected_retention_hours} hours", created)
+
+
+def _compare_rejected_topic(settings: Settings, admin: KafkaAdmin) -> None:
+    config = admin.topic_config(settings.rejected_topic)
+    source = int(admin.topic_config(settings.clicks_topic)["max.message.bytes"])
+    limit = int(config["max.message.bytes"])
+    if limit <= source:
+        raise SetupMismatch(
+            f"Topic {settings.rejected_topic} takes messages of at most {limit:,} bytes, but {settings.clicks_topic} "
+            f"lets {source:,} in: a large rejected click would have no place to go. Raise its max.message.bytes to "
+            f"{source + 65_536:,}."
+        )
+
+
+def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> Iterator[Finding]:
+    with HBase(
+        settings.hbase_thrift_host,
+        settings.hbase_thrift_port,
+        timeout_seconds=settings.hbase_thrift_timeout_seconds,
+        retry_seconds=settings.hbase_retry_seconds,
+    ) as hbase:
+        for name, families, create in (
+            (settings.offsets_table, OFFSET_FAMILIES, OffsetLedger(hbase, settings.offsets_table).create),
+            (settings.hours_table, HOUR_FAMILIES, HourLedger(hbase, settings.hours_table).create),
+        ):
+            created = create()
+            _compare(f"HBase table {name}: families", set(families), hbase.families(name))
+            yield Finding(f"HBase table {name}", created)
+    yield _clicks_table(settings, spark_session())
+
+
+def _clicks_table(settings: Settings, spark: "SparkSession") -> Finding:
+    from spark_resources.clicks_table import create_clicks_table, describe_clicks_table
+
+    ttl_seconds = settings.clicks_ttl_days * _DAY_SECONDS
+    created = create_clicks_table(spark, settings.clicks_table, ttl_seconds=ttl_seconds)
+    found = describe_clicks_table(spark, settings.clicks_table)
+    what = f"HBase table {settings.clicks_table}"
+    _compare(f"{what}: families", set(TABLE_FAMILIES), set(found.families))
+    _compare(f"{what}: TTL in seconds (DATACO_CLICKS_TTL_DAYS)", {ttl_seconds}, set(found.ttl_seconds.values()))
+    missing = set(split_keys()) - set(found.split_points)
+    if missing:
+        raise SetupMismatch(
+            f"{what} is not split at the salts {', '.join(sorted(key.decode() for key in missing))}, so writes would "
+            "not spread. Split it there (`split` in the HBase shell), or let `dataco setup` create an empty one."
+        )
+    return Finding(f"{what}, {len(found.split_points) + 1} regions, kept {settings.clicks_ttl_days} days", created)
+
+
+def _compare(what: str, expected: set[object] | set[str] | set[int], found: set[object] | set[str] | set[int]) -> None:
+    if set(expected) != set(found):
+        raise SetupMismatch(
+            f"{what} should be {_listed(expected)}, but are {_listed(found)}. Nothing was changed; alter the table in "
+            "the HBase shell or choose other names with DATACO_HBASE_TABLE_PREFIX."
+        )
+
+
+def _listed(values: set[object] | set[str] | set[int]) -> str:
+    return ", ".join(sorted(map(str, values))) or "none"
+
+
+def _index(settings: Settings) -> Iterator[Finding]:
+    from dataco_assets.clients.elasticsearch import connect
+    from dataco_assets.index.setup import ensure_index
+
+    for line, created in ensure_index(connect(settings), settings):
+        yield Finding(line, created)
