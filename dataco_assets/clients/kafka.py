@@ -510,8 +510,11 @@ def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:
 
 
 def _quiet_logger() -> logging.Logger:
-    """Takes librdkafka's own log lines to Python's logging instead of the terminal."""
-    return logging.getLogger("dataco.kafka")
+    """Takes librdkafka's own log lines to Python's logging; without a handler there they would go to the terminal."""
+    logger = logging.getLogger("dataco.kafka")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    return logger
 
 
 def _code(error: BaseException | None) -> int | None:

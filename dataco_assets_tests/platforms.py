@@ -1,0 +1,186 @@
+"""A platform of its own for each test, on the servers all tests share: own topics, own tables, own alias.
+
+Belongs here: making one, and reading back what it holds, by means that are not the code under test where that matters.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from dataco_assets.clicks.row import TABLE_FAMILIES
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.kafka import REJECTED_MESSAGE_BYTES, KafkaAdmin
+from dataco_assets.hours import HourLedger, HourState
+from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
+from dataco_assets.ingest.offsets import OffsetLedger
+from dataco_assets.settings import Settings
+
+START = "2020-01-01-00:00"
+NOON = 1_591_012_800_000
+"""2020-06-01 12:00 UTC, epoch ms: an hour many tests use."""
+
+
+@dataclass
+class Platform:
+    """Settings with names of their own, and shortcuts to what they name."""
+
+    settings: Settings
+    hbase: HBase
+    admin: KafkaAdmin = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admin = KafkaAdmin(self.settings.kafka_bootstrap_servers)
+
+    @property
+    def hours(self) -> HourLedger:
+        return HourLedger(self.hbase, self.settings.hours_table)
+
+    @property
+    def offsets(self) -> OffsetLedger:
+        return OffsetLedger(self.hbase, self.settings.offsets_table)
+
+    def create(self, partitions: int = 2, *, clicks_table: bool = True) -> "Platform":
+        """Creates topics and tables (the clicks table in one region: no JVM needed)."""
+        self.admin.create_topic(self.settings.clicks_topic, partitions=partitions, replication=1, config={})
+        self.admin.create_topic(
+            self.settings.rejected_topic,
+            partitions=1,
+            replication=1,
+            config={"max.message.bytes": str(REJECTED_MESSAGE_BYTES)},
+        )
+        self.offsets.create()
+        self.hours.create()
+        if clicks_table:
+            families: dict[str, Mapping[str, object]] = {family: {"max_versions": 1} for family in TABLE_FAMILIES}
+            self.hbase.create_table(self.settings.clicks_table, families)
+        return self
+
+    def drain(self, **policy: Any) -> DrainResult:
+        """Drains the topic once."""
+        return self.drain_with(DrainPolicy(**{**policy_from(self.settings).__dict__, **policy}))
+
+    def drain_with(self, policy: DrainPolicy, **hooks: Any) -> DrainResult:
+        servers = self.settings.kafka_bootstrap_servers
+        with Drain(self.settings, self.hbase, policy, bootstrap_servers=servers, **hooks) as drain:
+            return drain.run()
+
+    def produce(self, values: Iterable[bytes | None], *, partition: int | None = None, **config: Any) -> None:
+        """Sends messages with the plain client, and waits until they are acknowledged."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.settings.kafka_bootstrap_servers,
+                "message.max.bytes": REJECTED_MESSAGE_BYTES,
+                "linger.ms": 5,
+                **config,
+            }
+        )
+        refused: list[object] = []
+        for value in values:
+            arguments = {} if partition is None else {"partition": partition}
+            producer.produce(
+                self.settings.clicks_topic,
+                value,
+                on_delivery=lambda error, _: refused.append(error) if error else None,
+                **arguments,
+            )
+            producer.poll(0)
+        assert producer.flush(60) == 0
+        assert not refused
+
+    def rows(self) -> dict[bytes, dict[bytes, bytes]]:
+        """Every row of the clicks table."""
+        return dict(self.hbase.scan(self.settings.clicks_table))
+
+    def event_ids(self) -> list[str]:
+        """The event id of every row; a click stored twice would be there twice."""
+        return [cells[b"click_data:event_id"].decode() for cells in self.rows().values()]
+
+    def rejected(self) -> list[Message]:
+        """Every record of the rejected topic."""
+        return list(read_topic(self.settings.kafka_bootstrap_servers, self.settings.rejected_topic))
+
+    def positions(self) -> dict[int, int]:
+        """The offset ledger."""
+        return {p: position.next_offset for p, position in self.offsets.read(self.settings.clicks_topic).items()}
+
+    def hour_states(self) -> dict[int, HourState]:
+        """The hour ledger."""
+        return {state.hour: state for state in self.hours.all()}
+
+
+def make_platform(env: Mapping[str, str], **overrides: Any) -> Platform:
+    """A platform on the servers that a stack's environment names.
+
+    Args:
+        env: The stack's `DATACO_*` variables.
+        overrides: Settings that differ.
+    """
+    name = uuid.uuid4().hex[:10]
+    values: dict[str, Any] = {
+        key.removeprefix("DATACO_").lower(): value for key, value in env.items() if key.startswith("DATACO_")
+    }
+    values |= {
+        "clicks_topic": f"clicks-{name}",
+        "rejected_topic": f"clicks-{name}.rejected",
+        "kafka_group": f"group-{name}",
+        "hbase_table_prefix": f"t{name}_",
+        "index_alias": f"t{name}",
+        "partitions_start": START,
+        "index_replicas": 0,
+        "hbase_retry_seconds": 60.0,
+        **overrides,
+    }
+    settings = Settings(**values)
+    hbase = HBase(
+        settings.hbase_thrift_host,
+        settings.hbase_thrift_port,
+        timeout_seconds=settings.hbase_thrift_timeout_seconds,
+        retry_seconds=settings.hbase_retry_seconds,
+    )
+    return Platform(settings, hbase)
+
+
+def click(event_id: str, *, at: int = NOON, user: str = "u1", url: str = "https://shop.example/", **more: Any) -> bytes:
+    """A valid click as the bytes of a message."""
+    fields = {
+        "event_id": event_id,
+        "user_id": user,
+        "timestamp": at,
+        "url": url,
+        "ip_address": "192.0.2.1",
+        "user_agent": "test",
+        "country": "DE",
+        **more,
+    }
+    return json.dumps(fields).encode()
+
+
+def read_topic(servers: str, topic: str) -> Iterator[Message]:
+    """Reads a topic to its end with the plain client, committed messages only."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": servers,
+            "group.id": uuid.uuid4().hex,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "fetch.message.max.bytes": REJECTED_MESSAGE_BYTES,
+        }
+    )
+    partitions: Sequence[int] = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+    consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+    unfinished = set(partitions)
+    while unfinished:
+        message = consumer.poll(10)
+        assert message is not None, f"nothing came from {topic} for 10 s"
+        if message.error() is None:
+            yield message
+        else:
+            assert message.error().name() == "_PARTITION_EOF", message.error()
+            unfinished.discard(message.partition())
+    consumer.close()
