@@ -1,0 +1,77 @@
+"""`dataco index …`: looking after the index.
+
+Belongs here: options, progress and the closing line. Does not belong here: how an index is rebuilt
+(`dataco_assets.index.rebuild`, imported when a command runs so that `--help` stays quick).
+"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dataco_assets.errors import DatacoError
+from dataco_assets.settings import settings
+
+app = typer.Typer(help="Look after the index that readers search.", no_args_is_help=True)
+
+_STEP = 500  # documents between two updates of a progress bar
+
+
+class MonthUnclear(DatacoError):
+    """A month was given in a form that is none."""
+
+
+@app.callback()
+def index() -> None:
+    """Look after the index that readers search."""
+
+
+@app.command()
+def rebuild(
+    *,
+    month: Annotated[list[str] | None, typer.Option(help="Only that month, like 2026.01; may be repeated.")] = None,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="First delete what an interrupted rebuild left. Only when none is running."),
+    ] = False,
+) -> None:
+    """Replace the indices by new ones with this version's template and settings; readers see no gap.
+
+    Documents are copied with their versions. Hours published meanwhile are copied again; for moments the index takes no
+    writes, and a publication then fails and is asked for again.
+    """
+    from dataco_assets.clients.elasticsearch import connect
+    from dataco_assets.index.rebuild import GRACE_SECONDS, Rebuilt
+    from dataco_assets.index.rebuild import rebuild as replaced
+
+    console, chosen = Console(highlight=False), settings()
+    months = [_month(text) for text in month or ()]
+    results: list[Rebuilt] = []
+    tasks: dict[str, TaskID] = {}
+    options = {"months": months, "restart": restart, "grace_seconds": GRACE_SECONDS}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def show(old: str, done: int, total: int) -> None:
+            if old not in tasks:
+                tasks[old] = bars.add_task(old, total=total)
+            if done % _STEP == 0 or done == total:
+                bars.update(tasks[old], completed=done, total=total)
+
+        for result in replaced(connect(chosen), chosen, progress=show, **options):
+            results.append(result)
+            again = f", {result.hours_copied_again:,} hours copied again" if result.hours_copied_again else ""
+            bars.console.print(f"  {result.old} → {result.new}: {result.documents:,} documents{again}", highlight=False)
+    if results:
+        console.print(f"Indices of alias {chosen.index_alias} replaced: {len(results)}; the old ones are deleted.")
+    else:
+        console.print(f"Alias {chosen.index_alias} has no index yet; the templates are up to date.")
+
+
+def _month(text: str) -> str:
+    from dataco_assets.index.template import parse_name
+
+    if parse_name("x", f"x-{text}") is None or len(text) != len("2026.01"):
+        raise MonthUnclear(f"--month {text[:40]!r} is not a month like 2026.01.")
+    return text

@@ -1,0 +1,115 @@
+"""What the index holds of each hour, by run: the sums that publication and rebuild compare.
+
+Belongs here: asking Elasticsearch for sums per hour. Does not belong here: deciding whether they are right.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataco_assets.clients.elasticsearch import SearchClient, search
+
+HOURS_PER_REQUEST = 500
+_RUNS_PER_HOUR = 50
+_SUMS = {
+    "click_count": "clicks",
+    "unique_users": "unique_users",
+    "time_spent_samples": "samples",
+    "time_spent_seconds_sum": "time_spent_seconds",
+}
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """What one run (one `computed_at`) left of an hour in the index.
+
+    Attributes:
+        computed_at_ms: The run.
+        documents: Number of documents.
+        clicks: Sum of click_count.
+        unique_users: Sum of unique_users.
+        samples: Sum of time_spent_samples.
+        time_spent_seconds: Sum of time_spent_seconds_sum.
+        oldest_generation: Smallest generation.
+        newest_generation: Largest generation.
+    """
+
+    computed_at_ms: int
+    documents: int
+    clicks: int
+    unique_users: int
+    samples: int
+    time_spent_seconds: float
+    oldest_generation: int
+    newest_generation: int
+
+
+def read_contents(
+    client: SearchClient, indices: Sequence[str], hours: Collection[int] | None = None
+) -> dict[int, list[RunContent]]:
+    """What the indices hold of the hours (None: of all), by run; hours without documents are left out.
+
+    Only what was refreshed is seen. A handful of requests for a month of hours.
+
+    Raises:
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    if not indices:
+        return {}
+    wanted = sorted(hours) if hours is not None else _all_hours(client, indices)
+    found: dict[int, list[RunContent]] = {}
+    for start in range(0, len(wanted), HOURS_PER_REQUEST):
+        batch = wanted[start : start + HOURS_PER_REQUEST]
+        reply = search(
+            client,
+            indices,
+            size=0,
+            query={"terms": {"hour": batch}},
+            aggregations={"hours": _by_hour(len(batch))},
+        )
+        found |= {int(bucket["key"]): _runs(bucket) for bucket in reply["aggregations"]["hours"]["buckets"]}
+    return found
+
+
+def _by_hour(count: int) -> dict[str, Any]:
+    sums: dict[str, Any] = {name: {"sum": {"field": field}} for field, name in _SUMS.items()}
+    sums["oldest"] = {"min": {"field": "generation"}}
+    sums["newest"] = {"max": {"field": "generation"}}
+    runs = {"terms": {"field": "computed_at", "size": _RUNS_PER_HOUR}, "aggregations": sums}
+    # Sizes are the number of terms there are, so that the answer is exact however many shards there are.
+    return {"terms": {"field": "hour", "size": count}, "aggregations": {"runs": runs}}
+
+
+def _runs(bucket: Mapping[str, Any]) -> list[RunContent]:
+    runs = [
+        RunContent(
+            computed_at_ms=int(run["key"]),
+            documents=int(run["doc_count"]),
+            clicks=round(run["clicks"]["value"]),
+            unique_users=round(run["unique_users"]["value"]),
+            samples=round(run["samples"]["value"]),
+            time_spent_seconds=float(run["time_spent_seconds"]["value"]),
+            oldest_generation=int(run["oldest"]["value"]),
+            newest_generation=int(run["newest"]["value"]),
+        )
+        for run in bucket["runs"]["buckets"]
+    ]
+    return sorted(runs, key=lambda run: run.computed_at_ms)
+
+
+def _all_hours(client: SearchClient, indices: Sequence[str]) -> list[int]:
+    return sorted(_pages_of_hours(client, indices))
+
+
+def _pages_of_hours(client: SearchClient, indices: Sequence[str]) -> Iterator[int]:
+    after: Mapping[str, Any] | None = None
+    while True:
+        composite: dict[str, Any] = {"size": 1_000, "sources": [{"hour": {"terms": {"field": "hour"}}}]}
+        if after is not None:
+            composite["after"] = after
+        reply = search(client, indices, size=0, aggregations={"hours": {"composite": composite}})
+        found = reply["aggregations"]["hours"]
+        yield from (int(bucket["key"]["hour"]) for bucket in found["buckets"])
+        after = found.get("after_key")
+        if after is None:
+            return

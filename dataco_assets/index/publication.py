@@ -1,0 +1,196 @@
+"""Making the index hold of an hour exactly what its aggregates say, and proving it.
+
+Belongs here: what comes after the documents were written: refresh, delete what older runs left, verify. Does not belong
+here: writing them (`spark_resources/publication.py`), and the hour ledger.
+
+Writes carry the generation as external version (`external_gte`), so of two runs the newer generation wins whatever the
+order. Of an hour's documents those are *stale* that an older run left: of a smaller generation, or of the same one and
+computed earlier.
+"""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dataco_assets.aggregates.totals import HourTotals
+from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, every_hit
+from dataco_assets.clients.elasticsearch import refresh as refresh_indices
+from dataco_assets.index.contents import RunContent, read_contents
+from dataco_assets.index.setup import write_indices
+from dataco_assets.index.template import month_of
+
+_HOURS_PER_SEARCH = 100
+_SECONDS_TOLERANCE = 1e-6  # sums of doubles depend on the order of adding
+
+
+@dataclass(frozen=True)
+class PublishedHour:
+    """What a run published of an hour.
+
+    Attributes:
+        hour: Start, epoch ms.
+        generation: Of the aggregates.
+        computed_at_ms: When they were computed.
+        totals: What they add up to.
+    """
+
+    hour: int
+    generation: int
+    computed_at_ms: int
+    totals: HourTotals
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """An hour whose documents are not what was published.
+
+    Attributes:
+        hour: Start, epoch ms.
+        problems: What differs, one line each.
+        newer_generation: The generation of a newer run that has published meanwhile or is about to, if there is one:
+            the difference is then of its making, and it verifies the hour itself.
+    """
+
+    hour: int
+    problems: tuple[str, ...]
+    newer_generation: int | None = None
+
+    def __str__(self) -> str:
+        return f"{hour_key(self.hour)}: {'; '.join(self.problems)}"
+
+
+def refresh(client: SearchClient, alias: str, hours: Collection[int]) -> None:
+    """Makes what was written of the hours visible to searches.
+
+    Raises:
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    refresh_indices(client, _indices(client, alias, hours))
+
+
+def newest_generations(client: SearchClient, alias: str, hours: Collection[int]) -> dict[int, int]:
+    """The newest generation among each hour's documents; hours without documents are left out."""
+    contents = read_contents(client, _indices(client, alias, hours), hours)
+    return {hour: max(run.newest_generation for run in runs) for hour, runs in contents.items()}
+
+
+def delete_stale(client: SearchClient, alias: str, published: Sequence[PublishedHour]) -> int:
+    """Deletes the hours' stale documents; call `refresh` before.
+
+    A document that a newer run writes between the search and the deletion survives:
+        * One of a smaller generation is deleted at version = our generation, accepted only while the document's version
+          is smaller. The deletion itself then counts as our generation, so a straggling older run cannot bring the
+          document back (as long as Elasticsearch remembers it: `template.TOMBSTONES_KEPT`).
+        * One of the same generation is deleted only if it has not changed since it was found.
+
+    Returns:
+        Number of documents deleted.
+
+    Raises:
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    targets = {hour.hour: hour for hour in published}
+    deleted = 0
+    for month, index in write_indices(client, alias, targets).items():
+        of_month = [target for hour, target in sorted(targets.items()) if month_of(hour) == month]
+        for start in range(0, len(of_month), _HOURS_PER_SEARCH):
+            batch = of_month[start : start + _HOURS_PER_SEARCH]
+            deleted += bulk(client, _deletions(client, index, batch)).done
+    return deleted
+
+
+def stale_query(published: Sequence[PublishedHour]) -> dict[str, Any]:
+    """The query that finds the stale documents of the hours."""
+    return {"bool": {"should": [_stale(hour) for hour in published], "minimum_should_match": 1}}
+
+
+def deletion(hit: Hit, generation: int) -> dict[str, Any]:
+    """The bulk operation that deletes a stale document unless it is newer by now.
+
+    Args:
+        hit: The document as found, with version and sequence number.
+        generation: The generation we publish.
+    """
+    operation = {"_op_type": "delete", "_index": hit["_index"], "_id": hit["_id"]}
+    if hit["_version"] < generation:
+        return {**operation, "version": generation, "version_type": "external"}
+    return {**operation, "if_seq_no": hit["_seq_no"], "if_primary_term": hit["_primary_term"]}
+
+
+def verify_hours(client: SearchClient, alias: str, published: Sequence[PublishedHour]) -> list[Mismatch]:
+    """Compares what searches see of the hours with what was published; call `refresh` before.
+
+    Returns:
+        The hours that differ, oldest first; none when all is well.
+
+    Raises:
+        ElasticsearchError: Elasticsearch does not answer or refuses; that is never a mismatch.
+    """
+    hours = [hour.hour for hour in published]
+    contents = read_contents(client, _indices(client, alias, hours), hours)
+    compared = (compare(hour, contents.get(hour.hour, [])) for hour in sorted(published, key=lambda each: each.hour))
+    return [mismatch for mismatch in compared if mismatch is not None]
+
+
+def compare(published: PublishedHour, runs: Sequence[RunContent]) -> Mismatch | None:
+    """How an hour's documents differ from what was published; None when they do not.
+
+    Args:
+        published: What was published.
+        runs: What the index holds of the hour, by run.
+    """
+    expected = published.totals
+    counts = {
+        "documents": (expected.groups, sum(run.documents for run in runs)),
+        "clicks": (expected.clicks, sum(run.clicks for run in runs)),
+        "unique users": (expected.unique_users, sum(run.unique_users for run in runs)),
+        "clicks of known duration": (expected.samples, sum(run.samples for run in runs)),
+    }
+    problems = [
+        f"{name}: {found:,} in place of {wanted:,}" for name, (wanted, found) in counts.items() if wanted != found
+    ]
+    seconds = math.fsum(run.time_spent_seconds for run in runs)
+    if not math.isclose(seconds, expected.time_spent_seconds, rel_tol=1e-9, abs_tol=_SECONDS_TOLERANCE):
+        problems.append(f"seconds spent: {seconds:,.3f} in place of {expected.time_spent_seconds:,.3f}")
+    problems += _foreign_runs(published, runs)
+    newest = max((run.newest_generation for run in runs), default=published.generation)
+    if not problems:
+        return None
+    return Mismatch(published.hour, tuple(problems), newest if newest > published.generation else None)
+
+
+def _foreign_runs(published: PublishedHour, runs: Sequence[RunContent]) -> Iterator[str]:
+    for run in runs:
+        same = run.oldest_generation == run.newest_generation == published.generation
+        if run.computed_at_ms != published.computed_at_ms or not same:
+            yield (
+                f"{run.documents:,} documents of another run (generation {run.oldest_generation} to "
+                f"{run.newest_generation}, computed at {run.computed_at_ms} ms)"
+            )
+
+
+def _deletions(client: SearchClient, index: str, batch: Sequence[PublishedHour]) -> Iterator[dict[str, Any]]:
+    generations = {hour.hour: hour.generation for hour in batch}
+    for hit in every_hit(client, [index], stale_query(batch), fields=[{"field": "hour", "format": "epoch_millis"}]):
+        (hour,) = hit["fields"]["hour"]
+        yield deletion(hit, generations[int(hour)])
+
+
+def _stale(published: PublishedHour) -> Mapping[str, Any]:
+    older_run = {"range": {"computed_at": {"lt": published.computed_at_ms, "format": "epoch_millis"}}}
+    return {
+        "bool": {
+            "filter": [{"term": {"hour": published.hour}}],
+            "should": [
+                {"range": {"generation": {"lt": published.generation}}},
+                {"bool": {"filter": [{"term": {"generation": published.generation}}, older_run]}},
+            ],
+            "minimum_should_match": 1,
+        }
+    }
+
+
+def _indices(client: SearchClient, alias: str, hours: Collection[int]) -> list[str]:
+    return list(write_indices(client, alias, hours).values())

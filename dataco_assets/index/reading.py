@@ -1,0 +1,120 @@
+"""Reading the index: the busiest pages, and the hours it holds.
+
+Belongs here: questions readers ask. Does not belong here: how answers are shown (`cli/top.py`).
+"""
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dataco_assets.clients.elasticsearch import SearchClient, search
+
+_GROUPS_PER_REQUEST = 10_000
+
+
+@dataclass(frozen=True)
+class PageTotals:
+    """A page's numbers from one country over a range of hours.
+
+    Attributes:
+        page: The page.
+        country: ISO 3166-1 alpha-2; ZZ when unknown.
+        clicks: Clicks.
+        samples: Clicks of known duration.
+        time_spent_seconds: Their seconds.
+        most_users_in_an_hour: Distinct users in the hour that had most. Distinct users of several hours cannot be had
+            from those of each: the same people come back.
+    """
+
+    page: str
+    country: str
+    clicks: int
+    samples: int
+    time_spent_seconds: float
+    most_users_in_an_hour: int
+
+    @property
+    def average_seconds(self) -> float | None:
+        """Mean seconds per click of known duration, over all hours; None without one."""
+        return self.time_spent_seconds / self.samples if self.samples else None
+
+
+@dataclass(frozen=True)
+class Span:
+    """The first and the last hour the index holds, epoch ms."""
+
+    first_hour: int
+    last_hour: int
+
+
+def busiest_pages(
+    client: SearchClient, alias: str, since_ms: int, until_ms: int, country: str | None = None, limit: int = 10
+) -> list[PageTotals]:
+    """The pages with most clicks, by country, in the hours that start in [since_ms, until_ms).
+
+    Exact: every group is read, and the busiest are kept. (Asking each shard for its own busiest would be quicker, but
+    misses pages that are nowhere at the top and yet are in sum.)
+
+    Args:
+        client: The client.
+        alias: The alias to search.
+        since_ms: Epoch ms.
+        until_ms: Epoch ms.
+        country: Only clicks from there.
+        limit: Most pages to return.
+
+    Raises:
+        IndexMissing: there is no index behind the alias yet.
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    groups = _groups(client, alias, _in_range(since_ms, until_ms, country))
+    return heapq.nsmallest(limit, groups, key=lambda group: (-group.clicks, group.page, group.country))
+
+
+def span(client: SearchClient, alias: str, country: str | None = None) -> Span | None:
+    """The first and the last hour the index holds; None when it is empty.
+
+    Raises:
+        IndexMissing: there is no index behind the alias yet.
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    query = {"term": {"country": country}} if country else {"match_all": {}}
+    ends = {name: {name: {"field": "hour"}} for name in ("min", "max")}
+    found = search(client, [alias], size=0, query=query, aggregations=ends)["aggregations"]
+    if found["min"]["value"] is None:
+        return None
+    return Span(int(found["min"]["value"]), int(found["max"]["value"]))
+
+
+def _in_range(since_ms: int, until_ms: int, country: str | None) -> dict[str, Any]:
+    filters: list[dict[str, Any]] = [{"range": {"hour": {"gte": since_ms, "lt": until_ms, "format": "epoch_millis"}}}]
+    if country:
+        filters.append({"term": {"country": country}})
+    return {"bool": {"filter": filters}}
+
+
+def _groups(client: SearchClient, alias: str, query: Mapping[str, Any]) -> Iterator[PageTotals]:
+    sums = {name: {"sum": {"field": name}} for name in ("click_count", "time_spent_samples", "time_spent_seconds_sum")}
+    composite: dict[str, Any] = {
+        "size": _GROUPS_PER_REQUEST,
+        "sources": [{"url": {"terms": {"field": "url"}}}, {"country": {"terms": {"field": "country"}}}],
+    }
+    groups = {"composite": composite, "aggregations": {**sums, "users": {"max": {"field": "unique_users"}}}}
+    while True:
+        found = search(client, [alias], size=0, query=query, aggregations={"groups": groups})["aggregations"]["groups"]
+        yield from map(_totals, found["buckets"])
+        if "after_key" not in found:
+            return
+        composite["after"] = found["after_key"]
+
+
+def _totals(bucket: Mapping[str, Any]) -> PageTotals:
+    return PageTotals(
+        page=bucket["key"]["url"],
+        country=bucket["key"]["country"],
+        clicks=round(bucket["click_count"]["value"]),
+        samples=round(bucket["time_spent_samples"]["value"]),
+        time_spent_seconds=bucket["time_spent_seconds_sum"]["value"],
+        most_users_in_an_hour=round(bucket["users"]["value"]),
+    )

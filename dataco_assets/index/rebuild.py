@@ -1,0 +1,207 @@
+"""Rebuilding the index with the layout of this version, without a gap for readers and without losing a write.
+
+Belongs here: replacing the indices behind the alias by new ones with the same documents. Does not belong here:
+computing documents anew; that is a backfill.
+
+For each month, oldest first:
+    1. a new index, `…-rN`, with today's mapping and settings, not behind the alias;
+    2. all documents are copied into it, with ids and versions, while writers go on writing to the old index;
+    3. the old index is closed for writing: writes under way end first, later ones fail and leave their hours dirty;
+    4. the hours that changed since step 2 are copied again, until the sums by hour and run are the same in both;
+    5. the alias is moved in one step: a search sees either the old index or the new one, never both or none;
+    6. after a grace period for searches under way, the old index is deleted.
+Whatever fails before step 5 opens the old index for writing again and deletes the new one. A name is created once, so
+two rebuilds cannot work on the same month; what a killed one left is named in the error, and `restart` deletes it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import isclose
+from typing import Any
+
+from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, every_hit, refresh
+from dataco_assets.index.contents import RunContent, read_contents
+from dataco_assets.index.setup import IndexMismatch, IndexState, put_templates, states
+from dataco_assets.settings import Settings
+
+GRACE_SECONDS = 10.0
+_EVERYTHING = {"match_all": {}}
+
+Progress = Callable[[str, int, int], None]
+"""Called with the old index's name, documents copied so far, and documents there were at the start."""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """One month's index replaced."""
+
+    old: str
+    new: str
+    documents: int
+    hours_copied_again: int
+
+
+def rebuild(
+    client: SearchClient,
+    settings: Settings,
+    *,
+    months: Sequence[str] = (),
+    restart: bool = False,
+    progress: Progress = lambda *_: None,
+    grace_seconds: float = GRACE_SECONDS,
+) -> Iterator[Rebuilt]:
+    """Replaces the template and the indices behind the alias, one result after another.
+
+    Args:
+        client: The client.
+        settings: Alias, shards, replicas.
+        months: `YYYY.MM` to rebuild; none: all.
+        restart: First delete what an interrupted rebuild left; only when none is running.
+        progress: Told how far the copying is.
+        grace_seconds: How long searches under way may go on using an index that was replaced.
+
+    Raises:
+        IndexMismatch: an earlier rebuild left indices (and not `restart`), or a month has no index.
+        ElasticsearchError: Elasticsearch does not answer or refuses; what was not yet replaced is as it was.
+    """
+    alias = settings.index_alias
+    present = states(client, alias)
+    _clear_leftovers(client, present, restart=restart)
+    behind = {state.name.month: state for state in present if state.has_alias}
+    if unknown := sorted(set(months) - set(behind)):
+        raise IndexMismatch(
+            f"Alias {alias} has no index for {', '.join(unknown)}; it has {', '.join(behind) or 'none'}."
+        )
+    put_templates(client, settings)
+    replaced: list[str] = []
+    try:
+        for month in sorted(set(months) or behind):
+            result = _Month(client, settings, behind[month], progress).replace()
+            replaced.append(result.old)
+            yield result
+    finally:
+        if replaced:
+            time.sleep(grace_seconds)
+            for index in replaced:
+                client.indices.delete(index=index)
+
+
+class _Month:
+    """The rebuilding of one month's index."""
+
+    def __init__(self, client: SearchClient, settings: Settings, state: IndexState, progress: Progress) -> None:
+        self._client = client
+        self._alias = settings.index_alias
+        self._old = str(state.name)
+        self._new_name = state.name.successor
+        self._new = str(self._new_name)
+        self._aliases = state.aliases
+        self._progress = progress
+
+    def replace(self) -> Rebuilt:
+        self._client.indices.create(index=self._new)  # mapping and settings come from its template
+        swapped = False
+        try:
+            self._copy(_EVERYTHING, total=count(self._client, [self._old]))
+            self._client.indices.add_block(index=self._old, block="write")  # returns when no write is under way
+            again = self._copy_changed_hours()
+            documents = count(self._client, [self._new])
+            self._swap()
+            swapped = True
+        finally:
+            if not swapped:
+                self._undo()
+        return Rebuilt(self._old, self._new, documents, again)
+
+    def _copy(self, query: dict[str, Any], *, total: int | None = None) -> None:
+        bulk(self._client, self._writes(query, total))
+
+    def _writes(self, query: dict[str, Any], total: int | None) -> Iterator[dict[str, Any]]:
+        done = 0
+        for done, hit in enumerate(every_hit(self._client, [self._old], query, source=True), start=1):
+            if total is not None:
+                self._progress(self._old, done, max(total, done))
+            yield {
+                "_op_type": "index",
+                "_index": self._new,
+                "_id": hit["_id"],
+                "_source": hit["_source"],
+                "version": hit["_version"],
+                "version_type": "external_gte",
+            }
+        if total is not None:
+            self._progress(self._old, done, done)
+
+    def _copy_changed_hours(self) -> int:
+        changed = self._changed_hours()
+        for hour in changed:
+            query = {"term": {"hour": hour}}
+            self._copy(query)
+            kept = {hit["_id"] for hit in every_hit(self._client, [self._old], query)}
+            bulk(self._client, self._removals(query, kept))
+        left = self._changed_hours() if changed else []
+        if left or count(self._client, [self._old]) != count(self._client, [self._new]):
+            raise IndexMismatch(
+                f"The copy {self._new} still differs from {self._old} after copying twice (hours: "
+                f"{', '.join(map(hour_key, left[:5])) or 'none'}); nothing was replaced. Is something other than this "
+                "platform writing to the index?"
+            )
+        return len(changed)
+
+    def _changed_hours(self) -> list[int]:
+        refresh(self._client, [self._old, self._new])
+        old, new = (read_contents(self._client, [index]) for index in (self._old, self._new))
+        return sorted(hour for hour in {*old, *new} if not _same(old.get(hour, ()), new.get(hour, ())))
+
+    def _removals(self, query: dict[str, Any], kept: set[str]) -> Iterator[dict[str, Any]]:
+        refresh(self._client, [self._new])
+        for hit in every_hit(self._client, [self._new], query):
+            if hit["_id"] not in kept:
+                yield {"_op_type": "delete", "_index": self._new, "_id": hit["_id"]} | _unchanged(hit)
+
+    def _swap(self) -> None:
+        actions: list[dict[str, Any]] = []
+        for alias in sorted(self._aliases):
+            actions.append({"remove": {"index": self._old, "alias": alias, "must_exist": True}})
+            actions.append({"add": {"index": self._new, "alias": alias}})
+        self._client.indices.update_aliases(actions=actions)
+
+    def _undo(self) -> None:
+        """Puts everything back, unless the alias moved after all: then only the reply was lost."""
+        moved = any(state.has_alias and state.name == self._new_name for state in states(self._client, self._alias))
+        if not moved:
+            self._client.indices.put_settings(index=self._old, settings={"index.blocks.write": None})
+            self._client.indices.delete(index=self._new)
+
+
+def _clear_leftovers(client: SearchClient, present: Sequence[IndexState], *, restart: bool) -> None:
+    """Deletes what an interrupted rebuild left, or refuses to go on."""
+    unfinished = [s for s in present if not s.has_alias and (s.name.rebuild > 1 or s.write_blocked)]
+    blocked = [s for s in present if s.has_alias and s.write_blocked]
+    if not (unfinished or blocked):
+        return
+    if not restart:
+        what = ", ".join(str(state.name) for state in (*unfinished, *blocked))
+        raise IndexMismatch(
+            f"Another rebuild is running, or an interrupted one left {what} behind. If none is running, "
+            "`dataco index rebuild --restart` cleans up and begins anew."
+        )
+    for state in blocked:
+        client.indices.put_settings(index=str(state.name), settings={"index.blocks.write": None})
+    for state in unfinished:
+        client.indices.delete(index=str(state.name))
+
+
+def _same(old: Sequence[RunContent], new: Sequence[RunContent]) -> bool:
+    """Whether an hour's documents are the same in both indices; sums of doubles depend on the order of adding."""
+    return len(old) == len(new) and all(
+        replace(a, time_spent_seconds=0.0) == replace(b, time_spent_seconds=0.0)
+        and isclose(a.time_spent_seconds, b.time_spent_seconds, rel_tol=1e-9, abs_tol=1e-6)
+        for a, b in zip(old, new, strict=True)
+    )
+
+
+def _unchanged(hit: Any) -> dict[str, Any]:
+    return {"if_seq_no": hit["_seq_no"], "if_primary_term": hit["_primary_term"]}

@@ -1,0 +1,170 @@
+"""How the index is laid out: names, mapping, template, document ids. Pure.
+
+Belongs here: everything about a document or an index that can be said without a server. Does not belong here: asking
+one.
+
+Readers search the alias. Behind it is one index per month (UTC), `<alias>-YYYY.MM`. A rebuild replaces a month's index
+by `<alias>-YYYY.MM-r2`, the next one by `-r3`, and so on; so the index to write to is looked up behind the alias
+(`setup.write_index`), never computed.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dataco_assets.settings import Settings
+
+LAYOUT_VERSION = 1
+"""Raised when documents of the same mapping come to mean something else; a rebuild is then asked for."""
+
+TEMPLATE_PRIORITY = 500
+TOMBSTONES_KEPT = "1h"
+"""How long a deleted document's version is remembered, so that a run of an older generation cannot bring it back."""
+
+MAX_TERM_BYTES = 32_766
+"""Lucene's limit of one keyword; see `PROPERTIES` for why no page reaches it."""
+
+PROPERTIES: Mapping[str, Mapping[str, str]] = {
+    "hour": {"type": "date", "format": "epoch_millis||strict_date_optional_time"},
+    # Keywords without `ignore_above`, so that every page can be found and none is missing from a total. A page has at
+    # most 8,193 characters, of which at least 8 are ASCII (`http://…/`): at most 32,748 bytes, below the limit.
+    "url": {"type": "keyword"},
+    "country": {"type": "keyword"},
+    "host": {"type": "keyword"},
+    "path": {"type": "keyword"},
+    "click_count": {"type": "long"},
+    "unique_users": {"type": "long"},
+    "time_spent_seconds_sum": {"type": "double"},
+    "time_spent_samples": {"type": "long"},
+    "average_time_spent_seconds": {"type": "double"},
+    "generation": {"type": "long"},
+    "computed_at": {"type": "date", "format": "epoch_millis||strict_date_optional_time"},
+}
+"""Fields of a document and their types; no other field is accepted."""
+
+PAGE_PARTS = r"^https?://(\[[^\]]*\]|[^/:]*)(?::[0-9]+)?(/[^?]*)"
+"""Host (group 1, without port) and path (group 2, without query) of a page; the same in Python's and Java's syntax."""
+
+_MONTHS = range(1, 13)
+
+
+@dataclass(frozen=True)
+class IndexName:
+    """A name of one of the alias's indices, taken apart.
+
+    Attributes:
+        month: `YYYY.MM`.
+        rebuild: 1 for the first index of the month, then one more with each rebuild.
+    """
+
+    alias: str
+    month: str
+    rebuild: int = 1
+
+    def __str__(self) -> str:
+        suffix = f"-r{self.rebuild}" if self.rebuild > 1 else ""
+        return f"{self.alias}-{self.month}{suffix}"
+
+    @property
+    def successor(self) -> "IndexName":
+        """The index that the next rebuild makes."""
+        return IndexName(self.alias, self.month, self.rebuild + 1)
+
+
+def parse_name(alias: str, index: str) -> IndexName | None:
+    """The index's name taken apart; None when it is not one of the alias's own."""
+    found = re.fullmatch(rf"{re.escape(alias)}-(\d{{4}}\.(?:0[1-9]|1[0-2]))(?:-r([1-9]\d{{0,5}}))?", index)
+    return IndexName(alias, found[1], int(found[2] or 1)) if found else None
+
+
+def month_of(hour_ms: int) -> str:
+    """Month an hour belongs to, `YYYY.MM`, UTC."""
+    return datetime.fromtimestamp(hour_ms / 1000, UTC).strftime("%Y.%m")
+
+
+def months_of(hours: Iterable[int]) -> list[str]:
+    """Months of the hours, each once, oldest first."""
+    return sorted({month_of(hour) for hour in hours})
+
+
+def document_id(hour_ms: int, page: str, country: str) -> str:
+    """Id of the document of an hour, page and country: the same whenever and wherever it is written."""
+    return hashlib.sha256(f"{hour_ms}|{page}|{country}".encode()).hexdigest()[:32]
+
+
+def host_and_path(page: str) -> tuple[str, str]:
+    """Host without port, and path without query, of a page."""
+    found = re.match(PAGE_PARTS, page)
+    return (found[1], found[2]) if found else ("", "")
+
+
+def mappings() -> dict[str, Any]:
+    """The mapping of every index; a field not listed makes a document be refused."""
+    return {
+        "dynamic": "strict",
+        "_meta": {"layout": LAYOUT_VERSION},
+        "properties": {name: dict(rule) for name, rule in PROPERTIES.items()},
+    }
+
+
+def _index_settings(settings: Settings) -> dict[str, str]:
+    """Settings of every new index, written the way Elasticsearch gives them back."""
+    return {
+        "number_of_shards": str(settings.index_shards),
+        "number_of_replicas": str(settings.index_replicas),
+        "gc_deletes": TOMBSTONES_KEPT,
+    }
+
+
+def template_bodies(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The composable index templates by name: one for the first index of a month, one for those a rebuild makes.
+
+    Two, because an index that a rebuild is filling must not be behind the alias yet. Their patterns match no name that
+    merely begins alike (`<alias>-other`). Both forbid creation by a write: one to a month that was not created, or to
+    an index that a rebuild has replaced, must fail.
+    """
+    alias = settings.index_alias
+    first = [f"{alias}-{century}*.{month:02d}" for century in ("19", "20", "21") for month in _MONTHS]
+    return {
+        alias: _template(settings, first, TEMPLATE_PRIORITY, {alias: {}}),
+        # A priority of its own: Elasticsearch refuses two templates of the same that some odd name would match.
+        f"{alias}-rebuilt": _template(settings, [f"{pattern}-r*" for pattern in first], TEMPLATE_PRIORITY + 1, {}),
+    }
+
+
+def _template(settings: Settings, patterns: list[str], priority: int, aliases: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "index_patterns": patterns,
+        "priority": priority,
+        "version": LAYOUT_VERSION,
+        "allow_auto_create": False,
+        "_meta": {
+            "description": "Kept by `dataco setup`; `dataco index rebuild` replaces it.",
+            "layout": LAYOUT_VERSION,
+        },
+        "template": {
+            "settings": {"index": _index_settings(settings)},
+            "mappings": mappings(),
+            **({"aliases": aliases} if aliases else {}),
+        },
+    }
+
+
+def differences(expected: Any, found: Any, at: str = "") -> list[str]:
+    """How what was found differs from what was expected, one line each; empty when it does not."""
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        lines: list[str] = []
+        for key in sorted({*expected, *found}, key=str):
+            lines += differences(expected.get(key), found.get(key), f"{at}.{key}" if at else str(key))
+        return lines
+    if expected == found:
+        return []
+    return [f"{at} should be {_shown(expected)} but is {_shown(found)}"]
+
+
+def _shown(value: Any) -> str:
+    text = "absent" if value is None else repr(value)
+    return text if len(text) <= 120 else text[:120] + "…"

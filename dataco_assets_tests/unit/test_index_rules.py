@@ -1,0 +1,241 @@
+"""What can be said of the index without a server: names, ids, template, stale documents, comparison, times."""
+
+import hashlib
+import re
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.totals import HourTotals
+from dataco_assets.cli.top import TimeUnclear, moment, time_range
+from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.page import MAX_PAGE_CHARACTERS, page_of
+from dataco_assets.index.contents import RunContent
+from dataco_assets.index.publication import PublishedHour, compare, deletion
+from dataco_assets.index.reading import Span
+from dataco_assets.index.template import (
+    MAX_TERM_BYTES,
+    PROPERTIES,
+    IndexName,
+    differences,
+    document_id,
+    host_and_path,
+    month_of,
+    months_of,
+    parse_name,
+    template_bodies,
+)
+from dataco_assets.settings import Settings
+
+NOON = 1_591_012_800_000
+"""2020-06-01 12:00 UTC."""
+ALIAS = "dataco-url-country"
+SETTINGS = Settings(index_alias=ALIAS, index_shards=3, index_replicas=2)  # pyright: ignore[reportCallIssue]
+
+
+def test_ids_are_the_hash_of_hour_page_and_country() -> None:
+    told = hashlib.sha256("1591012800000|https://ü.example/|DE".encode()).hexdigest()
+    assert document_id(NOON, "https://ü.example/", "DE") == told[:32]
+
+
+@given(
+    st.integers(0, 300), st.integers(1, 12), st.integers(1, 999_999), st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,30}\Z")
+)
+def test_names_come_back_as_they_were(year: int, month: int, rebuild: int, alias: str) -> None:
+    name = IndexName(alias, f"{1900 + year}.{month:02d}", rebuild)
+    assert parse_name(alias, str(name)) == name
+    assert parse_name(alias, str(name.successor)) == name.successor
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "dataco-url-country",
+        "dataco-url-country-other",
+        "dataco-url-country-other-2026.01",
+        "dataco-url-country-2026.13",
+        "dataco-url-country-2026.1",
+        "dataco-url-country-2026.01-backup",
+        "dataco-url-country-2026.01\n",
+        "dataco-url-countryx2026.01",
+        "xdataco-url-country-2026.01",
+    ],
+)
+def test_names_of_others_are_none_of_ours(index: str) -> None:
+    assert parse_name(ALIAS, index) is None
+    assert not any(_in_template(index, name) for name in template_bodies(SETTINGS))
+
+
+@pytest.mark.parametrize("suffix", ["-r0", "-r01", "-r", "-r1x"])
+def test_a_rebuild_has_a_number(suffix: str) -> None:
+    assert parse_name(ALIAS, f"{ALIAS}-2026.01{suffix}") is None
+
+
+def test_first_indices_and_those_of_a_rebuild_have_a_template_each() -> None:
+    for index in ("dataco-url-country-2026.01", "dataco-url-country-1999.12"):
+        assert _in_template(index, ALIAS)
+        assert not _in_template(index, f"{ALIAS}-rebuilt")
+        assert _in_template(f"{index}-r2", f"{ALIAS}-rebuilt")
+        assert not _in_template(f"{index}-r2", ALIAS)
+    assert "aliases" not in template_bodies(SETTINGS)[f"{ALIAS}-rebuilt"]["template"]
+
+
+def _in_template(index: str, name: str) -> bool:
+    return any(fnmatchcase(index, pattern) for pattern in template_bodies(SETTINGS)[name]["index_patterns"])
+
+
+def test_the_mapping_has_the_columns_of_the_aggregates() -> None:
+    types = {"timestamp": "date", "string": "keyword", "long": "long", "double": "double"}
+    expected = {("url" if column.name == "page" else column.name): types[column.type] for column in COLUMNS}
+    assert {name: rule["type"] for name, rule in PROPERTIES.items()} == expected | {
+        "host": "keyword",
+        "path": "keyword",
+    }
+    template = template_bodies(SETTINGS)[ALIAS]["template"]
+    assert template["settings"]["index"]["number_of_shards"] == "3"
+    assert template["settings"]["index"]["number_of_replicas"] == "2"
+
+
+def test_months_end_with_their_last_hour_in_utc() -> None:
+    new_year = 1_609_459_200_000  # 2021-01-01 00:00 UTC
+    assert (month_of(new_year - 1), month_of(new_year)) == ("2020.12", "2021.01")
+    assert months_of([new_year, new_year - HOUR_MS, new_year + HOUR_MS]) == ["2020.12", "2021.01"]
+
+
+@pytest.mark.parametrize(
+    ("page", "host", "path"),
+    [
+        ("https://shop.example/", "shop.example", "/"),
+        ("https://shop.example/a/b?q=/c?d", "shop.example", "/a/b"),
+        ("http://shop.example:8080/a", "shop.example", "/a"),
+        ("http://[2001:db8::1]/a", "[2001:db8::1]", "/a"),
+        ("http://[2001:db8::1]:8080/?a", "[2001:db8::1]", "/"),
+        ("https://bücher.example/ü\u2028ü", "bücher.example", "/ü\u2028ü"),
+        ("no page", "", ""),
+    ],
+)
+def test_host_and_path(page: str, host: str, path: str) -> None:
+    assert host_and_path(page) == (host, path)
+
+
+@pytest.mark.parametrize("start", ["http://", "https://"])
+def test_no_page_is_too_long_for_a_keyword(start: str) -> None:
+    page = page_of(start + "𐐨" * (MAX_PAGE_CHARACTERS - len(start) - 1) + "/")  # a letter of four bytes
+    assert len(page) == MAX_PAGE_CHARACTERS
+    assert len(page.encode()) <= MAX_TERM_BYTES
+
+
+def test_differences_name_the_place() -> None:
+    expected = {"a": {"b": 1, "c": [1]}, "d": "x"}
+    assert differences(expected, expected) == []
+    assert differences(expected, {"a": {"b": 2, "c": [1], "e": True}}) == [
+        "a.b should be 1 but is 2",
+        "a.e should be absent but is True",
+        "d should be 'x' but is absent",
+    ]
+
+
+HIT = {"_index": "i", "_id": "x", "_version": 4, "_seq_no": 17, "_primary_term": 2}
+
+
+def test_older_generations_are_deleted_at_ours_and_the_same_only_unchanged() -> None:
+    assert deletion(HIT, 5) == {
+        "_op_type": "delete",
+        "_index": "i",
+        "_id": "x",
+        "version": 5,
+        "version_type": "external",
+    }
+    assert deletion(HIT, 4) == {"_op_type": "delete", "_index": "i", "_id": "x", "if_seq_no": 17, "if_primary_term": 2}
+
+
+def _run(**changes: float) -> RunContent:
+    fields = {
+        "computed_at_ms": 1,
+        "documents": 2,
+        "clicks": 3,
+        "unique_users": 3,
+        "samples": 2,
+        "time_spent_seconds": 0.3,
+        "oldest_generation": 4,
+        "newest_generation": 4,
+    }
+    return RunContent(**(fields | changes))  # pyright: ignore[reportArgumentType]
+
+
+PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, 3, 3, 2, 0.1 + 0.2))
+
+
+def test_an_hour_as_published_compares_equal() -> None:
+    assert compare(PUBLISHED, [_run()]) is None
+    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, 0, 0, 0, 0.0)), []) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"documents": 3}, "documents: 3 in place of 2"),
+        ({"clicks": 4}, "clicks: 4 in place of 3"),
+        ({"unique_users": 4}, "unique users"),
+        ({"samples": 4}, "clicks of known duration"),
+        ({"time_spent_seconds": 0.301}, "seconds spent: 0.301 in place of 0.300"),
+        ({"computed_at_ms": 2}, "another run"),
+        ({"oldest_generation": 3}, "generation 3 to 4"),
+    ],
+)
+def test_each_difference_is_told(change: dict[str, float], told: str) -> None:
+    mismatch = compare(PUBLISHED, [_run(**change)])
+    assert mismatch is not None
+    assert told in str(mismatch)
+    assert str(mismatch).startswith("2020-06-01-12:00: ")
+    assert mismatch.newer_generation is None
+
+
+def test_two_runs_that_add_up_are_told_and_a_newer_one_is_named() -> None:
+    halves = [_run(documents=1, clicks=1, unique_users=1, samples=1, time_spent_seconds=0.1)]
+    halves.append(_run(documents=1, clicks=2, unique_users=2, samples=1, time_spent_seconds=0.2, computed_at_ms=9))
+    mismatch = compare(PUBLISHED, halves)
+    assert mismatch is not None
+    assert len(mismatch.problems) == 1
+    newer = compare(PUBLISHED, [_run(newest_generation=6)])
+    assert newer is not None
+    assert newer.newer_generation == 6
+
+
+HELD = Span(NOON - 100 * HOUR_MS, NOON)
+
+
+@pytest.mark.parametrize(
+    ("hour", "since", "until", "start", "end"),
+    [
+        ("", "", "", NOON - 23 * HOUR_MS, NOON + HOUR_MS),
+        ("2020-06-01-12:00", "", "", NOON, NOON + HOUR_MS),
+        ("2020-06-01T14:30+02:00", "", "", NOON, NOON + HOUR_MS),
+        ("", "2020-06-01", "", NOON - 12 * HOUR_MS, NOON + HOUR_MS),
+        ("", "2020-06-01T10", "2020-06-01T12:00Z", NOON - 2 * HOUR_MS, NOON),
+        ("", "", "2020-06-01-12:00", NOON - 24 * HOUR_MS, NOON),
+    ],
+)
+def test_times_a_person_types(hour: str, since: str, until: str, start: int, end: int) -> None:
+    assert time_range(hour, since, until, HELD) == (start, end)
+
+
+@pytest.mark.parametrize(
+    ("hour", "since", "until", "told"),
+    [
+        ("noon", "", "", "--hour 'noon' is not a time"),
+        ("2020-06-01T12", "2020-06-01", "", "either --hour, or"),
+        ("", "2020-06-01T12", "2020-06-01T12", "no hour from"),
+        ("", "", "2020-13-01", "--until"),
+    ],
+)
+def test_times_that_are_none(hour: str, since: str, until: str, told: str) -> None:
+    with pytest.raises(TimeUnclear, match=re.escape(told)):
+        time_range(hour, since, until, HELD)
+
+
+def test_a_time_without_offset_is_utc() -> None:
+    assert moment("--since", "2020-06-01T12:00") == NOON == moment("--since", "2020-06-01T14:00+02:00")
