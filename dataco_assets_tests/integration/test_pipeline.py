@@ -1,0 +1,166 @@
+"""The whole way, as a person walks it: the commands of the README, a real web server's log, an independent oracle.
+
+Every command runs as a process of its own, with nothing but environment variables, just as in CI.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataco_assets_tests import oracle
+from local_stack.stack import Stack
+
+pytestmark = pytest.mark.stack
+SAMPLE = Path(__file__).parents[2] / ".." / "shared" / "data" / "apache_access.log"
+HOUR = 3_600_000
+FIRST_HOUR = 1_431_856_800_000  # 2015-05-17 10:00 UTC
+
+
+@pytest.fixture(scope="module")
+def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Names of its own on the shared servers, and a Dagster instance of its own."""
+    name = uuid.uuid4().hex[:10]
+    home = tmp_path_factory.mktemp("dagster")
+    home.joinpath("dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    return {
+        **os.environ,
+        **stack.env(),
+        "DATACO_CLICKS_TOPIC": f"clicks-{name}",
+        "DATACO_REJECTED_TOPIC": f"clicks-{name}.rejected",
+        "DATACO_KAFKA_GROUP": f"group-{name}",
+        "DATACO_HBASE_TABLE_PREFIX": f"t{name}_",
+        "DATACO_INDEX_ALIAS": f"t{name}",
+        "DATACO_PARTITIONS_START": "2015-01-01-00:00",
+        "DATACO_AGGREGATES_URI": tmp_path_factory.mktemp("aggregates").as_uri(),
+        "DATACO_SPARK_MASTER": "local[2]",
+        "DAGSTER_HOME": str(home),
+    }
+
+
+def run(environment: Mapping[str, str], *command: str) -> str:
+    """Runs one of the environment's commands; its output is part of a failure."""
+    program = str(Path(sys.executable).with_name(command[0]))
+    done = subprocess.run(
+        [program, *command[1:]], env=dict(environment), capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, (
+        f"{command} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    )
+    return done.stdout
+
+
+def materialize(environment: Mapping[str, str], select: str, *options: str) -> None:
+    run(environment, "dagster", "asset", "materialize", "-m", "dataco_assets.definitions", "--select", select, *options)
+
+
+def documents(environment: Mapping[str, str]) -> dict[tuple[int, str, str], dict[str, Any]]:
+    """Everything the alias holds, read with nothing but HTTP; fails when a document is there twice."""
+    found: dict[tuple[int, str, str], dict[str, Any]] = {}
+    after: list[Any] | None = None
+    url = f"{environment['DATACO_ELASTICSEARCH_URL']}/{environment['DATACO_INDEX_ALIAS']}/_search"
+    while True:
+        body: dict[str, Any] = {
+            "size": 5_000,
+            "sort": [{"hour": "asc"}, {"url": "asc"}, {"country": "asc"}],
+            **({"search_after": after} if after else {}),
+        }
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310  # loopback
+            hits = json.load(reply)["hits"]["hits"]
+        for hit in hits:
+            source = hit["_source"]
+            key = (source["hour"], source["url"], source["country"])
+            assert key not in found
+            found[key] = source
+        if not hits:
+            return found
+        after = hits[-1]["sort"]
+
+
+def clicks_of(file: Path) -> Iterator[oracle.OracleClick]:
+    """The log as clicks, taken from what `dataco clicks` sends, but without the pipeline's own decoding."""
+    from dataco_assets.sources.access_log import LogReport, clicks
+    from dataco_assets.sources.enrichment import Enrichment
+
+    with file.open("rb") as lines:
+        for found in clicks(lines, Enrichment(), report=LogReport()):
+            at = int(found["timestamp"])
+            # The row key decides between clicks of the same millisecond.
+            identity = hashlib.blake2b(str(found["event_id"]).encode(), digest_size=16).hexdigest()
+            country = str(found.get("country") or "ZZ")
+            yield oracle.OracleClick(
+                f"{at}-{identity}", str(found["user_id"]), at, page_by_hand(str(found["url"])), country
+            )
+
+
+def page_by_hand(url: str) -> str:
+    """The page of a URL of this log: no ports, no upper-case hosts, but fragments and tracking parameters."""
+    url = url.partition("#")[0]
+    base, mark, query = url.partition("?")
+    kept = [
+        part
+        for part in query.split("&")
+        if not part.partition("=")[0].startswith("utm_")
+        and part.partition("=")[0] not in {"gclid", "fbclid", "msclkid"}
+    ]
+    return base + mark + "&".join(kept) if mark and any(kept) else base
+
+
+@pytest.mark.timeout(900)
+def test_a_real_log_ends_in_the_index_exactly_as_plain_python_computes_it(environment: dict[str, str]) -> None:
+    if not SAMPLE.exists():
+        pytest.skip(f"the sample log is not here ({SAMPLE.name} is looked for in ../shared/data)")
+    run(environment, "dataco", "setup")
+    send_and_refresh(environment)
+    expected = oracle.aggregate(clicks_of(SAMPLE), range(FIRST_HOUR, FIRST_HOUR + 84 * HOUR, HOUR))
+
+    first = documents(environment)
+    compare(first, expected)
+
+    # Sent a second time and refreshed again: the same.
+    send_and_refresh(environment)
+    compare(documents(environment), expected)
+    assert "dirty hours" in run(environment, "dataco", "status")
+    top = run(
+        environment, "dataco", "top", "--limit", "5", "--since", "2015-05-17-10:00", "--until", "2015-05-20-22:00"
+    )
+    assert "semicomplete.com" in top
+
+
+def send_and_refresh(environment: dict[str, str]) -> None:
+    run(environment, "dataco", "clicks", "from-access-log", str(SAMPLE))
+    materialize(environment, "raw_clicks")
+    materialize(
+        environment,
+        "url_country_aggregates,es_click_index",
+        "--partition-range",
+        "2015-05-17-10:00...2015-05-20-21:00",
+    )
+
+
+def compare(
+    found: Mapping[tuple[int, str, str], Mapping[str, Any]],
+    expected: Mapping[tuple[int, str, str], oracle.OracleRow],
+) -> None:
+    assert sum(row.click_count for row in expected.values()) == 10_000, "a pass must not be vacuous"
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        document = found[key]
+        assert document["click_count"] == row.click_count, key
+        assert document["unique_users"] == row.unique_users, key
+        assert document["time_spent_samples"] == row.time_spent_samples, key
+        assert document["time_spent_seconds_sum"] == pytest.approx(row.time_spent_seconds_sum), key
+        if row.average_time_spent_seconds is None:
+            assert document.get("average_time_spent_seconds") is None, key
+        else:
+            assert document["average_time_spent_seconds"] == pytest.approx(row.average_time_spent_seconds), key
+        assert document["host"] == "www.semicomplete.com", key
