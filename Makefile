@@ -1,0 +1,47 @@
+# Everything a person types. Each target does its own set-up: virtual environment, jars, servers.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+STACK  ?= .stack
+MINUTES ?= 30
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast soak bench ui down lint format clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.installed ## real clicks through Kafka, HBase, Spark and Elasticsearch; ends with the busiest pages
+	@$(BIN)/dataco demo --dir $(STACK)
+
+test: $(VENV)/.installed ## the whole test suite, on real servers it starts and stops itself
+	$(BIN)/pytest
+
+test-fast: $(VENV)/.installed ## only the tests that need no server
+	$(BIN)/pytest dataco_assets_tests/unit
+
+ui: $(VENV)/.installed ## the Dagster UI on the demo's servers, sensors running; Ctrl-C ends it
+	@$(BIN)/dataco stack up --dir $(STACK)
+	@eval "$$($(BIN)/dataco stack env --dir $(STACK))" && exec $(BIN)/dagster dev -w workspace.yaml
+
+down: $(VENV)/.installed ## stop the servers, keep their data (.stack/)
+	@$(BIN)/dataco stack down --dir $(STACK)
+
+lint: $(VENV)/.installed ## style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed ## put the code into the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and no python3 was found (Debian: apt-get install python3.11 python3.11-venv)."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed, but $(PYTHON) is another version; set PYTHON=/path/to/python3.11."; exit 1; }
+	@echo "Installing Python packages into $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing (Debian: apt-get install python3.11-venv)."; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[access-log,bench,dev]'
+	@touch $@
