@@ -1,0 +1,163 @@
+"""The real servers: they come back from `kill -9` with what they had acknowledged.
+
+A stack of its own, because it kills servers; written and read through other clients than the platform's own rooms.
+"""
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import happybase
+import psutil
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from local_stack.servers import ALL
+from local_stack.stack import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
+
+MESSAGES, ROWS = 500, 2_000
+
+
+class Notebook:
+    """Numbered pages written to Kafka, HBase and Elasticsearch, and counted again."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._env = env
+        self._pages = 0
+        topic = NewTopic("pages", num_partitions=1, replication_factor=1)
+        admin = AdminClient({"bootstrap.servers": self._brokers})
+        admin.create_topics([topic])["pages"].result(timeout=60)
+        connection = self._hbase()
+        connection.create_table("pages", {"f": {}})
+        connection.close()
+        self._elasticsearch("/pages", "PUT", {"settings": {"number_of_replicas": 0}})
+
+    @property
+    def _brokers(self) -> str:
+        return self._env["DATACO_KAFKA_BOOTSTRAP_SERVERS"]
+
+    def _hbase(self) -> happybase.Connection:
+        host, port = self._env["DATACO_HBASE_THRIFT_HOST"], int(self._env["DATACO_HBASE_THRIFT_PORT"])
+        return happybase.Connection(host, port, timeout=60_000)
+
+    def _elasticsearch(self, path: str, method: str = "GET", body: object = None) -> dict[str, Any]:
+        request = urllib.request.Request(  # noqa: S310 -- always http, on loopback
+            self._env["DATACO_ELASTICSEARCH_URL"] + path,
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def write(self) -> None:
+        page = self._pages
+        producer = Producer({"bootstrap.servers": self._brokers, "acks": "all"})
+        for _ in range(MESSAGES):
+            producer.produce("pages", str(page).encode())
+        assert producer.flush(60) == 0
+        connection = self._hbase()
+        batch = connection.table("pages").batch()
+        for number in range(ROWS):
+            batch.put(f"{page:03}-{number:05}".encode(), {b"f:page": str(page).encode()})
+        batch.send()
+        connection.close()
+        self._elasticsearch(f"/pages/_doc/{page}", "PUT", {"page": page})
+        self._pages += 1
+
+    def counted(self) -> tuple[int, int, int]:
+        consumer = Consumer({"bootstrap.servers": self._brokers, "group.id": "reader"})
+        messages = consumer.get_watermark_offsets(TopicPartition("pages", 0), timeout=60)[1]
+        consumer.close()
+        connection = self._hbase()
+        rows = sum(1 for _ in connection.table("pages").scan(batch_size=1_000))
+        connection.close()
+        self._elasticsearch("/pages/_refresh", "POST")
+        return messages, rows, self._elasticsearch("/pages/_count")["count"]
+
+    def written(self) -> tuple[int, int, int]:
+        return MESSAGES * self._pages, ROWS * self._pages, self._pages
+
+
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    own = Stack(tmp_path_factory.mktemp("own"), ports="auto")
+    try:
+        own.up()
+        yield own
+    finally:
+        own.down(wipe=True)
+
+
+@pytest.fixture(scope="module")
+def notebook(own_stack: Stack) -> Notebook:
+    return Notebook(own_stack.env())
+
+
+def test_everything_listens_on_loopback_only(own_stack: Stack) -> None:
+    listening: set[tuple[str, int]] = set()
+    for server in ALL:
+        process = psutil.Process(own_stack.pid(server.name))
+        found = [c.laddr for c in process.net_connections(kind="tcp") if c.status == psutil.CONN_LISTEN]
+        assert {address[1] for address in found} >= {own_stack.port(name) for name in server.ports}, server.name
+        listening |= {(address[0].removeprefix("::ffff:"), address[1]) for address in found}
+    assert {host for host, _port in listening} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "victims",
+    [
+        ["kafka"],
+        ["elasticsearch"],
+        ["thrift"],
+        ["hbase"],
+        ["datanode"],
+        ["namenode"],
+        [server.name for server in ALL],
+    ],
+    ids=lambda victims: "+".join(victims) if len(victims) == 1 else "everything",
+)
+def test_a_killed_server_comes_back_with_its_data(own_stack: Stack, notebook: Notebook, victims: list[str]) -> None:
+    notebook.write()
+    survivors = {server.name: own_stack.pid(server.name) for server in ALL if server.name not in victims}
+    before = {name: own_stack.pid(name) for name in victims}
+    for name in victims:
+        own_stack.kill(name, signal.SIGKILL)
+    down = {status.name for status in own_stack.status() if not status.running}
+    assert down >= set(victims)
+
+    own_stack.up()
+
+    assert notebook.counted() == notebook.written()
+    notebook.write()
+    assert notebook.counted() == notebook.written()
+    assert all(own_stack.pid(name) != pid for name, pid in before.items())
+    if victims in (["kafka"], ["elasticsearch"], ["thrift"]):  # nothing needs these, so nothing else may restart
+        assert {name: own_stack.pid(name) for name in survivors} == survivors
+
+
+def test_a_stopped_stack_keeps_its_data_and_ports(own_stack: Stack, notebook: Notebook) -> None:
+    notebook.write()
+    before = own_stack.env()
+    pids = [own_stack.pid(server.name) for server in ALL]
+    own_stack.down()
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+    own_stack.up()
+    assert own_stack.env() == before
+    assert notebook.counted() == notebook.written()
+
+
+def test_a_missing_index_of_the_platform_is_not_made_by_a_write(own_stack: Stack) -> None:
+    url = own_stack.env()["DATACO_ELASTICSEARCH_URL"]
+    request = urllib.request.Request(  # noqa: S310 -- always http, on loopback
+        f"{url}/dataco-url-country/_doc/1", data=b"{}", method="PUT", headers={"Content-Type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(request, timeout=60)  # noqa: S310

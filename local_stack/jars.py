@@ -1,0 +1,89 @@
+"""The servers' jars: resolved by Maven from the poms beside each server, remembered in the user's cache folder.
+
+No second copy is made of a jar: class paths point into Maven's own repository. Only Elasticsearch, which comes as a
+zip, is unpacked (`local_stack.servers.elasticsearch`).
+"""
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from local_stack import java
+from local_stack.errors import StackError
+from local_stack.text import shown
+
+MAVEN_SECONDS = 1_800  # a first resolution downloads some 300 MB
+
+
+def cache_folder() -> Path:
+    """Where class paths and unpacked servers are kept, shared by all stacks of this user."""
+    folder = user_cache_path("dataco") / "stack"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def digest(*files: Path) -> str:
+    """A short name for the contents of some files."""
+    total = hashlib.blake2b(digest_size=8)
+    for file in files:
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def remembered(pom: Path) -> list[Path] | None:
+    """The artifacts of a pom when they were resolved before and are all still there."""
+    try:
+        paths = [Path(entry) for entry in _memory(pom).read_text().split(os.pathsep) if entry]
+    except FileNotFoundError:
+        return None
+    return paths if paths and all(path.is_file() for path in paths) else None
+
+
+def resolve(pom: Path) -> list[Path]:
+    """The artifacts of a pom, in class path order, fetched by Maven when they are not there.
+
+    Raises:
+        StackError: Maven is missing, or could not fetch them.
+    """
+    known = remembered(pom)
+    if known is not None:
+        return known
+    memory = _memory(pom)
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+        answer = Path(folder) / "classpath"
+        _maven(pom, answer)
+        answer.replace(memory)  # whole or not at all, whoever else resolves the same pom now
+    known = remembered(pom)
+    if known is None:
+        raise StackError(
+            f"Maven resolved {pom}, but jars named in {memory} are missing; delete that file and try again."
+        )
+    return known
+
+
+def _memory(pom: Path) -> Path:
+    return cache_folder() / f"{pom.parent.name}-{digest(pom)}.classpath"
+
+
+def _maven(pom: Path, answer: Path) -> None:
+    command = [
+        str(java.tool("mvn")),
+        "--batch-mode",
+        "--quiet",
+        "--file",
+        str(pom),
+        "dependency:build-classpath",
+        f"-Dmdep.outputFile={answer}",
+    ]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MAVEN_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise StackError(f"Maven did not resolve {pom} within {MAVEN_SECONDS} s.") from error
+    if done.returncode != 0 or not answer.is_file():
+        errors = [line for line in (done.stdout + done.stderr).splitlines() if "[ERROR]" in line]
+        why = shown(errors[0]) if errors else f"exit code {done.returncode}"
+        raise StackError(f"Maven could not fetch the jars of {pom}: {why}\nIs the network or Maven's mirror reachable?")

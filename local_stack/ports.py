@@ -1,0 +1,68 @@
+"""Which TCP ports the servers listen on: well-known ones, or free ones that stay the same across restarts.
+
+Does not belong here: what listens on a port; a server names its ports in `local_stack.servers`.
+"""
+
+import random
+import socket
+from collections.abc import Iterable, Mapping
+
+import psutil
+
+from local_stack.errors import StackError
+
+LOOPBACK = "127.0.0.1"
+# Below the kernel's ephemeral range (32768 and up on Linux), so that no outgoing connection takes one meanwhile.
+AUTO_RANGE = range(20_000, 30_000)
+_ATTEMPTS = 2_000
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: TIME_WAIT is no obstacle
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose(names: Iterable[str], avoid: Iterable[int] = ()) -> dict[str, int]:
+    """A different free port for each name.
+
+    Raises:
+        StackError: no free port was found in the range.
+    """
+    used = set(avoid)
+    chosen: dict[str, int] = {}
+    for name in names:
+        for _ in range(_ATTEMPTS):
+            port = random.choice(AUTO_RANGE)  # noqa: S311 -- not a secret
+            if port not in used and is_free(port):
+                break
+        else:
+            raise StackError(f"No free port between {AUTO_RANGE.start} and {AUTO_RANGE.stop - 1} for {name}.")
+        used.add(port)
+        chosen[name] = port
+    return chosen
+
+
+def taken(ports: Mapping[str, int]) -> dict[str, int]:
+    """Those of the named ports on which something listens already."""
+    return {name: port for name, port in ports.items() if not is_free(port)}
+
+
+def holder(port: int) -> str:
+    """Who listens on a port, as far as this user may know."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return "another process"
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
+            try:
+                return f"process {connection.pid} ({psutil.Process(connection.pid).name()})"
+            except psutil.NoSuchProcess:
+                break
+    return "another process"

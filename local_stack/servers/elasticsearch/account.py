@@ -1,0 +1,105 @@
+"""Which user Elasticsearch runs as: it refuses to be root.
+
+Root hands over to an unprivileged id; anyone else stays who they are. Does not belong here: how it is configured.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from local_stack.errors import StackError
+
+NOBODY = 65_534
+TRY_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way not to be root.
+
+    Attributes:
+        prefix: what to put before the command line.
+        owner: who must own the files it writes, as user id; None: nothing to change.
+    """
+
+    prefix: tuple[str, ...]
+    owner: int | None
+
+
+STAY = Way((), None)
+
+
+def _setpriv(capability: str) -> Way:
+    # Without no_setuid_fixup, access(2), by which Java asks whether a file can be read, ignores capabilities.
+    return Way(
+        (
+            "setpriv",
+            f"--reuid={NOBODY}",
+            f"--regid={NOBODY}",
+            "--clear-groups",
+            *(
+                (
+                    f"--inh-caps=-all,+{capability}",
+                    f"--ambient-caps=-all,+{capability}",
+                    "--securebits=+no_setuid_fixup",
+                )
+                if capability
+                else ()
+            ),
+        ),
+        owner=NOBODY,
+    )
+
+
+# Each must reach jars and data that lie below a private directory (/root, a mktemp -d). A user namespace does: there
+# the process is nobody in name, and root only as the owner of its files. Where namespaces are forbidden (many
+# containers), a capability does.
+AS_ROOT = (
+    Way(("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"), owner=0),
+    _setpriv("dac_read_search"),
+    _setpriv("dac_override"),
+    _setpriv(""),
+)
+
+
+def way(must_read: Path) -> Way:
+    """How to run Elasticsearch here so that it is not root and can read this file.
+
+    Raises:
+        StackError: this is root and there is no way to become anyone else who can read it.
+    """
+    if os.geteuid() != 0:
+        return STAY
+    for candidate in AS_ROOT:
+        if _works(candidate, must_read):
+            return candidate
+    raise StackError(
+        f"elasticsearch refuses to run as root, and root cannot hand over here to a user who can read {must_read} "
+        "(tried: unshare --user, setpriv). Run the stack as an ordinary user, or set XDG_CACHE_HOME to a folder "
+        "everybody can read."
+    )
+
+
+def hand_over(chosen: Way, folders: list[Path]) -> None:
+    """Gives folders and all below them to the user that writes in them."""
+    if chosen.owner is not None:
+        for folder in folders:
+            for path in _all_below(folder):
+                os.chown(path, chosen.owner, chosen.owner, follow_symlinks=False)
+
+
+def _works(candidate: Way, must_read: Path) -> bool:
+    with suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [*candidate.prefix, "test", "-r", str(must_read)], capture_output=True, timeout=TRY_SECONDS, check=False
+        )
+        return done.returncode == 0
+    return False
+
+
+def _all_below(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from folder.rglob("*")

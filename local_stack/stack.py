@@ -1,0 +1,488 @@
+"""One stack: its servers brought up in order of need, watched, and taken down again.
+
+The Python face of the local servers, for tests and the command line. Does not belong here: what one server needs
+(`local_stack.servers`), how processes are kept (`local_stack.supervise`), how things are shown (`local_stack.cli`).
+"""
+
+import fcntl
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from local_stack import java, ports
+from local_stack.errors import NotReady, StackError
+from local_stack.servers import ALL, Context, Server
+from local_stack.state import FILE, Started, State
+from local_stack.supervise import Process, Supervisor, end
+from local_stack.text import last_error_line
+
+PortChoice = Literal["auto", "default"]
+
+DAGSTER_CONFIG = Path(__file__).with_name("dagster.yaml")
+_OURS = ("data", "logs", "conf")  # folders `down --wipe` removes, beside the Dagster instance
+_LOCK = "lock"
+_PROBE_PAUSE_SECONDS = 0.25
+_SERVERS = {server.name: server for server in ALL}
+
+
+class Phase(StrEnum):
+    """Where a server is on its way up."""
+
+    FETCHING = "fetching"
+    WAITING = "waiting"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+Report = Callable[[str, Phase, str], None]
+"""Called with a server's name, its phase and a detail for people, from several threads."""
+
+
+class _NeedFailed(StackError):
+    """A server was not started because one it needs failed, which says why itself."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a server does right now."""
+
+    name: str
+    state: str  # running, stopped, or how it ended
+    pid: int  # 0 when it does not run
+    ports: tuple[int, ...]
+    memory_bytes: int  # resident, with its launcher's
+    uptime_seconds: float
+    log: Path
+
+    @property
+    def running(self) -> bool:
+        """Whether its process exists."""
+        return self.pid != 0
+
+
+def _quiet(_name: str, _phase: Phase, _detail: str) -> None:
+    pass
+
+
+class Stack:
+    """The servers that live in one folder."""
+
+    def __init__(self, folder: Path | str, ports: PortChoice | None = None) -> None:
+        """Describes a stack; touches nothing.
+
+        Args:
+            folder: where its data, logs, configuration and state live.
+            ports: `auto` for free ports, `default` for the well-known ones; None: those of last time, at first the
+                well-known ones. Chosen ports stay the same across restarts, except that `auto` replaces those another
+                process has taken meanwhile.
+        """
+        self.folder = Path(folder).resolve()
+        self._choice: PortChoice | None = ports
+        self._mutex = threading.Lock()
+        self._log_starts: dict[str, int] = {}
+
+    # What it is
+
+    @cached_property
+    def _state(self) -> State:
+        return State.load(self.folder)
+
+    @cached_property
+    def _supervisor(self) -> Supervisor:
+        return Supervisor(self.folder, self._state)
+
+    @cached_property
+    def _java(self) -> Path:
+        return java.checked_java()
+
+    def _context(self) -> Context:
+        return Context(self.folder, self._state.ports, self._java)
+
+    def log(self, name: str) -> Path:
+        """A server's log file."""
+        return self.folder / "logs" / f"{_server(name).name}.log"
+
+    def port(self, name: str) -> int:
+        """A port by its name, like `kafka.broker`.
+
+        Raises:
+            StackError: there is none of this name, or the stack was never up.
+        """
+        try:
+            return self._state.ports[name]
+        except KeyError:
+            known = ", ".join(self._state.ports) or "none yet: bring the stack up"
+            raise StackError(f"There is no port {name!r} (there is {known}).") from None
+
+    def env(self) -> dict[str, str]:
+        """The endpoints, as the environment variables the platform reads.
+
+        Raises:
+            StackError: the stack was never up, so it has no endpoints yet.
+        """
+        told = self._state.ports
+        if not told:
+            raise StackError(f"There is no stack in {self.folder} yet. Bring it up first: dataco stack up")
+        host = ports.LOOPBACK
+        return {
+            "DATACO_KAFKA_BOOTSTRAP_SERVERS": f"{host}:{told['kafka.broker']}",
+            "DATACO_HBASE_THRIFT_HOST": host,
+            "DATACO_HBASE_THRIFT_PORT": str(told["thrift.rpc"]),
+            "DATACO_HBASE_ZOOKEEPER_QUORUM": f"{host}:{told['hbase.zookeeper']}",
+            "DATACO_ELASTICSEARCH_URL": f"http://{host}:{told['elasticsearch.http']}",
+            "DATACO_INDEX_REPLICAS": "0",
+            "DATACO_AGGREGATES_URI": (self.folder / "data" / "aggregates").as_uri(),
+            "DAGSTER_HOME": str(self.folder / "dagster"),
+            "STACK_HDFS_URI": f"hdfs://{host}:{told['namenode.rpc']}",
+        }
+
+    # Up and down
+
+    def up(self, only: Collection[str] | None = None, report: Report = _quiet) -> None:
+        """Brings up what does not run, with its data of last time, and returns when every server answers.
+
+        Args:
+            only: these servers and those they need; None: all.
+            report: told about each step.
+
+        Raises:
+            StackError: something is missing (said before anything starts), or a server did not come up; the message
+                names it, its log and its last error line. What did come up stays up.
+        """
+        chosen = _with_needs(ALL if only is None else [_server(name) for name in only])
+        with self._locked():
+            if not self._supervisor.running():
+                self._end_orphans()
+            _ = self._java
+            self._settle_ports(chosen)
+            for server in chosen:
+                report(server.name, Phase.FETCHING, "")
+                server.fetch(self.folder)
+            self._make_folders()
+            if not self._supervisor.running():
+                self._supervisor.launch([server.name for server in ALL], {s.name: s.stop_seconds for s in ALL})
+                self._save()
+            self._bring_up(chosen, report)
+
+    def _bring_up(self, chosen: list[Server], report: Report) -> None:
+        done: dict[str, Future[None]] = {}
+
+        def bring(server: Server) -> None:
+            report(server.name, Phase.WAITING, ", ".join(server.needs))
+            for need in server.needs:
+                if done[need].exception() is not None:
+                    report(server.name, Phase.FAILED, f"needs {need}")
+                    raise _NeedFailed(need)
+            try:
+                self._bring_one(server, report)
+            except StackError as error:
+                report(server.name, Phase.FAILED, str(error))
+                raise
+
+        with ThreadPoolExecutor(max_workers=len(chosen)) as pool:
+            for server in chosen:  # in order of need, so that each finds those it waits for
+                done[server.name] = pool.submit(bring, server)
+        errors = [error for future in done.values() if (error := future.exception()) is not None]
+        for error in errors:
+            if not isinstance(error, StackError):
+                raise error
+        told = [str(error) for error in errors if not isinstance(error, _NeedFailed)]
+        if told:
+            raise StackError("\n".join(told))
+
+    def _bring_one(self, server: Server, report: Report) -> None:
+        ran_before = self._supervisor.process(server.name).running
+        report(server.name, Phase.STARTING, "")
+        began = time.monotonic()
+        if self._is_stale(server):
+            self.stop(server.name)
+        self.start(server.name)
+        try:
+            self.wait_ready(server.name, report=report)
+        except StackError:
+            # It was dying already of what `up` is here to put right (a server it needs was gone): once more.
+            if not ran_before or self._supervisor.process(server.name).running:
+                raise
+            self.start(server.name)
+            self.wait_ready(server.name, report=report)
+        report(server.name, Phase.READY, f"{time.monotonic() - began:.0f} s")
+
+    def _is_stale(self, server: Server) -> bool:
+        """Whether it runs, but since before a server whose restart it does not survive."""
+        process = self._supervisor.process(server.name)
+        if not process.running:
+            return False
+        since = _created(process)
+        others = [self._supervisor.process(name) for name in server.restarts_with]
+        return any(other.running and _created(other) > since for other in others)
+
+    def down(self, wipe: bool = False) -> None:
+        """Stops what `up` started, and nothing else.
+
+        Args:
+            wipe: also removes the stack's data, logs, configuration and state.
+
+        Raises:
+            StackError: another command is at work on this stack, or a server cannot be stopped.
+        """
+        if not (self.folder / FILE).is_file():
+            return  # never up: nothing to stop, and nothing here is ours to remove
+        with self._locked():
+            if self._supervisor.running():
+                self._stop_all()
+                self._supervisor.shut_down(seconds=30)
+            self._end_orphans()
+            self._state.servers.clear()
+            self._save()
+            if wipe:
+                self._wipe()
+
+    def _stop_all(self) -> None:
+        gone: dict[str, Future[None]] = {}
+
+        def halt(server: Server) -> None:
+            for user in ALL:
+                if server.name in user.needs:
+                    gone[user.name].exception()  # only waits: even if that failed, this one is stopped
+            self._supervisor.stop(server.name, server.stop_seconds)
+
+        with ThreadPoolExecutor(max_workers=len(ALL)) as pool:
+            for server in reversed(_with_needs(ALL)):
+                gone[server.name] = pool.submit(halt, server)
+        for future in gone.values():
+            future.result()
+
+    def _wipe(self) -> None:
+        for name in (*_OURS, "dagster"):
+            shutil.rmtree(self.folder / name, ignore_errors=False) if (self.folder / name).exists() else None
+        for name in (FILE, "supervisord.pid", _LOCK):
+            (self.folder / name).unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+        vars(self).pop("_state", None)
+        vars(self).pop("_supervisor", None)
+
+    # One server
+
+    def start(self, name: str) -> int:
+        """Starts a server of a stack that is up, if it does not run, and gives its pid. Does not wait for answers.
+
+        Raises:
+            StackError: the stack is not up, or the server cannot be started.
+        """
+        server = _server(name)
+        if not self._supervisor.running():
+            raise StackError(f"The stack in {self.folder} is not up. Bring it up first: dataco stack up")
+        process = self._supervisor.process(name)
+        if process.running:
+            return process.pid
+        launch = server.prepare(self._context())
+        log = self.log(name)
+        self._log_starts[name] = log.stat().st_size if log.exists() else 0
+        pid = self._supervisor.start(name, launch)
+        started = Started.of(pid)
+        if started is not None:
+            with self._mutex:
+                self._state.servers[name] = started
+                self._state.save(self.folder)
+        return pid
+
+    def stop(self, name: str) -> None:
+        """Stops a server as `down` would, and returns when it is gone."""
+        server = _server(name)
+        if self._supervisor.running():
+            self._supervisor.stop(name, server.stop_seconds)
+
+    def pid(self, name: str) -> int:
+        """The process that is the server itself, not a launcher.
+
+        Raises:
+            StackError: it does not run.
+        """
+        server = _server(name)
+        found = self._supervisor.process(name).pid
+        if found == 0:
+            raise StackError(f"{name} does not run. Its log: {self.log(name)}")
+        if server.has_launcher:
+            try:
+                children = psutil.Process(found).children()
+            except psutil.NoSuchProcess:
+                children = []
+            return children[0].pid if children else found
+        return found
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Sends a signal to a server; after SIGKILL, returns when it is gone.
+
+        Raises:
+            StackError: it does not run.
+        """
+        started = self._supervisor.process(name).pid
+        process = psutil.Process(self.pid(name))
+        process.send_signal(number)
+        if number == signal.SIGKILL:
+            deadline = time.monotonic() + 30
+            while self._supervisor.process(name).pid == started and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+    def wait_ready(self, name: str, timeout: float | None = None, report: Report = _quiet) -> None:
+        """Returns when a server answers real requests.
+
+        Args:
+            name: the server.
+            timeout: seconds; None: as long as this server is known to need at most.
+            report: told what is still missing.
+
+        Raises:
+            StackError: it ended, or did not answer in time; with its log and last error line.
+        """
+        server = _server(name)
+        seconds = server.ready_seconds if timeout is None else timeout
+        deadline = time.monotonic() + seconds
+        while True:
+            process = self._supervisor.process(name)
+            if not process.running:
+                raise StackError(self._explain(name, f"is not running ({process.exit or process.state.lower()})"))
+            try:
+                server.probe(self._context(), _created(process))
+            except NotReady as reason:
+                if time.monotonic() >= deadline:
+                    raise StackError(
+                        self._explain(name, f"runs but does not answer after {seconds:.0f} s: {reason}")
+                    ) from reason
+                report(name, Phase.STARTING, str(reason))
+                time.sleep(_PROBE_PAUSE_SECONDS)
+            else:
+                return
+
+    def status(self) -> list[Status]:
+        """How every server does."""
+        return [self._status(server) for server in ALL]
+
+    def _status(self, server: Server) -> Status:
+        up = (self.folder / FILE).is_file() and self._supervisor.running()
+        process = self._supervisor.process(server.name) if up else Process("STOPPED", 0, "")
+        memory, uptime, pid = 0, 0.0, 0
+        if process.running:
+            try:
+                pid = self.pid(server.name)
+                family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+                memory = sum(member.memory_info().rss for member in family)
+                uptime = time.time() - family[0].create_time()
+            except (psutil.NoSuchProcess, StackError):
+                pid = 0
+        state = "running" if pid else process.exit or process.state.lower()
+        listens = tuple(self._state.ports[name] for name in server.ports if name in self._state.ports)
+        return Status(server.name, state, pid, listens, memory, uptime, self.log(server.name))
+
+    # Its parts
+
+    def _explain(self, name: str, what: str) -> str:
+        log = self.log(name)
+        line = last_error_line(log, self._log_starts.get(name, 0))
+        return f"{name} {what}.\n  log: {log}\n  last error: {line}"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._refuse_foreign_folder()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StackError(f"Another command is at work on the stack in {self.folder}; wait for it.") from None
+            yield
+
+    def _refuse_foreign_folder(self) -> None:
+        foreign = [name for name in _OURS if (self.folder / name).exists()]
+        if foreign and not (self.folder / FILE).is_file():
+            raise StackError(
+                f"{self.folder} is no stack, but holds {', '.join(foreign)} already. Choose an empty folder with --dir."
+            )
+
+    def _settle_ports(self, chosen: list[Server]) -> None:
+        known = self._state.ports
+        standard = {name: port for server in ALL for name, port in server.ports.items()}
+        running = [server for server in ALL if self._supervisor.process(server.name).running]
+        if self._choice == "default" and not running:
+            known.clear()
+        missing = [name for name in standard if name not in known]
+        if self._choice == "auto":
+            known.update(ports.choose(missing, avoid=known.values()))
+        else:
+            known.update({name: standard[name] for name in missing})
+        idle = [name for server in chosen if server not in running for name in server.ports]
+        taken = ports.taken({name: known[name] for name in idle})
+        if taken and self._choice == "auto" and not running:
+            known.update(ports.choose(taken, avoid=known.values()))
+        elif taken:
+            raise StackError(_taken_message(taken))
+        self._save()
+
+    def _make_folders(self) -> None:
+        for name in (*_OURS, "dagster", "data/aggregates"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(DAGSTER_CONFIG, self.folder / "dagster" / "dagster.yaml")
+
+    def _end_orphans(self) -> None:
+        """Ends servers of this stack that outlived their supervisor: nobody could watch or stop them."""
+        alive = [process for started in self._state.servers.values() if (process := started.alive()) is not None]
+        end([*alive, *(child for process in alive for child in process.children(recursive=True))], seconds=20)
+        self._supervisor.shut_down(seconds=20)
+
+    def _save(self) -> None:
+        with self._mutex:
+            self._state.save(self.folder)
+
+
+def _server(name: str) -> Server:
+    try:
+        return _SERVERS[name]
+    except KeyError:
+        raise StackError(f"There is no server {name!r}; there are {', '.join(_SERVERS)}.") from None
+
+
+def _with_needs(servers: Collection[Server]) -> list[Server]:
+    """The servers and all they need, each after those it needs."""
+    found: dict[str, Server] = {}
+
+    def add(server: Server) -> None:
+        for need in server.needs:
+            add(_SERVERS[need])
+        found[server.name] = server
+
+    for server in servers:
+        add(server)
+    return list(found.values())
+
+
+def _created(process: Process) -> float:
+    try:
+        return psutil.Process(process.pid).create_time()
+    except psutil.NoSuchProcess:
+        return time.time()
+
+
+def _taken_message(taken: dict[str, int]) -> str:
+    lines = [
+        f"  {name.split('.')[0]}: port {port} ({name}) is held by {ports.holder(port)}" for name, port in taken.items()
+    ]
+    return "\n".join(
+        [
+            "These ports are taken, so nothing was started:",
+            *lines,
+            "Stop what holds them, or let the stack choose free ones: dataco stack up --ports auto",
+        ]
+    )

@@ -1,0 +1,89 @@
+"""What a stack remembers between commands: its ports, its supervisor and the processes it started.
+
+One JSON file, `state.json`, replaced atomically. Does not belong here: anything a server keeps for itself.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from local_stack.errors import StackError
+
+FILE = "state.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Started:
+    """One process, named so that a recycled pid is not taken for it."""
+
+    pid: int
+    created: float  # epoch seconds, as the kernel tells it
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """The running process with this pid, or None."""
+        try:
+            return cls(pid, psutil.Process(pid).create_time())
+        except psutil.NoSuchProcess:
+            return None
+
+    def alive(self) -> psutil.Process | None:
+        """The process itself when it still runs, or None."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+@dataclass
+class State:
+    """The contents of `state.json`."""
+
+    ports: dict[str, int] = field(default_factory=dict)  # "kafka.broker" → 9092
+    supervisor: Started | None = None
+    socket: str = ""  # the supervisor's unix socket
+    servers: dict[str, Started] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads the state of a stack; an empty one when the stack was never up.
+
+        Raises:
+            StackError: the file is damaged or of another format.
+        """
+        path = folder / FILE
+        try:
+            told = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return cls()
+        except ValueError as error:
+            raise StackError(f"{path} is damaged ({error}). Delete the folder {folder}, data included.") from error
+        try:
+            return cls._of(told)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise StackError(f"{path} is of another version. Delete the folder {folder}, data included.") from error
+
+    @classmethod
+    def _of(cls, told: dict[str, Any]) -> Self:
+        if told["format"] != FORMAT:
+            raise ValueError(told["format"])
+        supervisor = told["supervisor"]
+        return cls(
+            ports={str(name): int(port) for name, port in told["ports"].items()},
+            supervisor=Started(**supervisor) if supervisor else None,
+            socket=str(told["socket"]),
+            servers={str(name): Started(**process) for name, process in told["servers"].items()},
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes the state of a stack, whole or not at all."""
+        path = folder / FILE
+        staged = path.with_suffix(".tmp")
+        staged.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n")
+        staged.replace(path)

@@ -1,0 +1,42 @@
+"""Untrusted text made fit for a terminal, and the one line of a log that explains a failure.
+
+Does not belong here: where logs lie, or who wrote them.
+"""
+
+import re
+from pathlib import Path
+
+TAIL_BYTES = 256 * 1024
+LINE_CHARACTERS = 300
+
+_SERIOUS = re.compile(r"\b(ERROR|FATAL|SEVERE)\b|^Caused by: |^Exception in thread|^[\w.$]+(Exception|Error)\b")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+
+
+def shown(text: str, limit: int = LINE_CHARACTERS) -> str:
+    """The text on one line, printable ASCII only, at most `limit` characters."""
+    clean = _UNPRINTABLE.sub("?", text.strip())
+    return clean if len(clean) <= limit else f"{clean[: limit - 3]}..."
+
+
+def last_error_line(log: Path, since: int = 0) -> str:
+    """The last line of a log that reports an error; without one, its last line; without a log, says so.
+
+    Args:
+        log: the log file; it may be missing.
+        since: bytes to skip at its start, so that an earlier run's errors are not taken for this one's.
+    """
+    try:
+        size = log.stat().st_size
+        with log.open("rb") as file:
+            start = since if since <= size else 0  # a rotated log starts anew
+            file.seek(max(start, size - TAIL_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        return f"(no log: {error.strerror})"
+    told = [line for line in lines if line.strip()]
+    serious = [line for line in told if _SERIOUS.search(line)]
+    for found in (serious, told):
+        if found:
+            return shown(found[-1])
+    return "(the log is empty)"
