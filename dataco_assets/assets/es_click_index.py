@@ -10,7 +10,7 @@ from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS
 from dataco_assets.assets.report import hour_metadata, run_metadata
 from dataco_assets.assets.stages import Stages
-from dataco_assets.assets.url_country_aggregates import url_country_aggregates
+from dataco_assets.assets.url_country_aggregates import HOURS_FRESH, url_country_aggregates
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.partitions import HOURS
@@ -68,6 +68,7 @@ class IndexDiffers(DatacoError):
     owners=OWNERS,
     tags={"domain": "clickstream"},
     pool="spark",
+    freshness_policy=HOURS_FRESH,
     metadata={"dagster/column_schema": INDEX_SCHEMA, "dagster/column_lineage": _LINEAGE},
 )
 def es_click_index(
@@ -90,7 +91,7 @@ def es_click_index(
             published = _validated(chosen.aggregates_uri, hours)
         with stages.stage("start Spark"):
             session = spark.session
-        with stages.stage(f"write {sum(each.totals.groups for each in published):,} documents"):
+        with stages.stage("write the documents"):
             ensure_month_indices(client, chosen, hours)
             filled = [each.hour for each in published if each.totals.groups]
             if filled:
@@ -173,7 +174,7 @@ def _result(
     return dg.MaterializeResult(
         metadata={
             **run_metadata({each.hour: each.totals for each in published}),
-            "stale documents removed": removed,
+            "run: stale documents removed": removed,
             **stages.metadata(),
         }
     )

@@ -1,5 +1,6 @@
 """`raw_clicks`: every valid click, exactly once, in HBase; and the topic it comes from, as an external asset."""
 
+from datetime import timedelta
 from enum import Enum
 
 import dagster as dg
@@ -76,6 +77,8 @@ _COLUMNS = [
     owners=OWNERS,
     tags={"domain": "clickstream", "contains": "personal-data"},
     pool="hbase_ingest",
+    # A site without a click for an hour is news too.
+    freshness_policy=dg.FreshnessPolicy.time_window(warn_window=timedelta(minutes=30), fail_window=timedelta(hours=1)),
     metadata={"dagster/column_schema": dg.TableSchema(columns=_COLUMNS)},
     check_specs=[
         dg.AssetCheckSpec(

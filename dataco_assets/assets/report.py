@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from dataco_assets.aggregates.totals import HourTotals
 
 _SHOWN_URL = 100
-_MARKDOWN_SPECIAL = str.maketrans({c: f"&#{ord(c)};" for c in "\\`*_{}[]()#+-.!|<>~:/@&"})
 
 
 def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
@@ -19,6 +18,7 @@ def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
     return {
         "clicks": totals.clicks,
         "groups": totals.groups,
+        "unique users, summed over groups": totals.unique_users,
         "clicks of known duration": totals.samples,
         "average seconds": totals.time_spent_seconds / totals.samples if totals.samples else 0.0,
         "generation": generation,
@@ -28,9 +28,9 @@ def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
 def run_metadata(hours: Mapping[int, "HourTotals"]) -> dict[str, Any]:
     """The numbers of a whole run."""
     return {
-        "hours": len(hours),
-        "clicks": sum(totals.clicks for totals in hours.values()),
-        "groups": sum(totals.groups for totals in hours.values()),
+        "run: hours": len(hours),
+        "run: clicks": sum(totals.clicks for totals in hours.values()),
+        "run: groups": sum(totals.groups for totals in hours.values()),
     }
 
 
@@ -42,7 +42,8 @@ def pages_markdown(pages: Iterable[tuple[str, str, int]]) -> str:
 
 
 def _text(untrusted: str) -> str:
-    """Text that Markdown and HTML show as it is, and take as nothing else."""
+    """Text as a code span of a table cell, the one place where Markdown makes neither markup nor links of it."""
     shown = untrusted if len(untrusted) <= _SHOWN_URL else untrusted[:_SHOWN_URL] + "…"
     printable = "".join(c if c.isprintable() else "\ufffd" for c in shown)
-    return printable.translate(_MARKDOWN_SPECIAL)
+    inert = printable.replace("`", "%60").replace("|", r"\|")
+    return f"`{inert}`"

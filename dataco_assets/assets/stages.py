@@ -33,4 +33,4 @@ class Stages:
 
     def metadata(self) -> dict[str, float]:
         """Seconds by stage, as metadata that Dagster plots over time."""
-        return {f"seconds: {name}": round(seconds, 3) for name, seconds in self.seconds.items()}
+        return {f"run: seconds to {name}": round(seconds, 3) for name, seconds in self.seconds.items()}

@@ -1,6 +1,7 @@
 """`url_country_aggregates`: each hour's clicks by page and country, computed on Spark, one Parquet file per hour."""
 
 import time
+from datetime import timedelta
 
 import dagster as dg
 
@@ -27,6 +28,24 @@ AGGREGATES_SCHEMA = dg.TableSchema(
     ]
 )
 
+HOURS_FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=1), fail_window=timedelta(hours=2))
+"""Some hour was refreshed lately; whether every hour is up to date is the hour ledger's to say (`dataco status`)."""
+
+_COLUMNS_READ = {
+    "hour": ["click_data:timestamp"],
+    "page": ["click_data:page"],
+    "country": ["geo_data:country"],
+    "click_count": ["click_data:event_id"],
+    "unique_users": ["click_data:user_id"],
+    **dict.fromkeys(
+        ["time_spent_seconds_sum", "time_spent_samples", "average_time_spent_seconds"],
+        ("click_data:timestamp", "click_data:user_id"),
+    ),
+}
+_LINEAGE = dg.TableColumnLineage(
+    {name: [dg.TableColumnDep(raw_clicks.key, column) for column in read] for name, read in _COLUMNS_READ.items()}
+)
+
 
 @dg.asset(
     deps=[raw_clicks],
@@ -41,7 +60,8 @@ AGGREGATES_SCHEMA = dg.TableSchema(
     owners=OWNERS,
     tags={"domain": "clickstream"},
     pool="spark",
-    metadata={"dagster/column_schema": AGGREGATES_SCHEMA},
+    freshness_policy=HOURS_FRESH,
+    metadata={"dagster/column_schema": AGGREGATES_SCHEMA, "dagster/column_lineage": _LINEAGE},
 )
 def url_country_aggregates(
     context: dg.AssetExecutionContext, spark: SparkResource, hbase: HBaseResource
@@ -64,7 +84,7 @@ def url_country_aggregates(
             generations = {hour: state.dirty for hour, state in ledger.read(hours).items()}
         with stages.stage("start Spark"):
             session = spark.session
-        with stages.stage(f"scan and aggregate {len(hours)} hours"):
+        with stages.stage("scan and aggregate"):
             ranges = [(run[0], run[-1] + HOUR_MS + VISIT_GAP_MS) for run in contiguous_runs(hours)]
             clicks, rows_scanned = counted(read_clicks(session, chosen.clicks_table, ranges))
             frame = aggregate(clicks, hours, generations, now_ms)
@@ -76,8 +96,8 @@ def url_country_aggregates(
     return dg.MaterializeResult(
         metadata={
             **run_metadata(found),
-            "rows scanned": rows_scanned(),
+            "run: rows scanned": rows_scanned(),
             **stages.metadata(),
-            "busiest pages": dg.MetadataValue.md(pages_markdown(busiest_pages(filter(None, stored.values())))),
+            "run: busiest pages": dg.MetadataValue.md(pages_markdown(busiest_pages(filter(None, stored.values())))),
         }
     )

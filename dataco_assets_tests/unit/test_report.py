@@ -1,0 +1,32 @@
+"""What people see of a run: event text must be shown, and be nothing but text."""
+
+import pytest
+
+from dataco_assets.assets.report import pages_markdown
+
+HOSTILE = [
+    "https://a.example/|b|",
+    "https://a.example/`code`",
+    "https://a.example/[x](javascript:alert(1))",
+    "https://a.example/<script>alert(1)</script>",
+    "https://a.example/\u202egpj.exe",
+    "https://a.example/\nnew row | US | 9",
+    "https://a.example/" + "x" * 10_000,
+]
+
+
+@pytest.mark.parametrize("page", HOSTILE)
+def test_a_hostile_page_stays_in_its_cell(page: str) -> None:
+    _, _, row = pages_markdown([(page, "DE", 1234)]).split("\n")
+    cells = row.replace(r"\|", "").split("|")
+    assert len(cells) == 5, "three cells between four bars"
+    assert cells[1].strip().startswith("`")
+    assert cells[1].strip().endswith("`")
+    assert cells[1].count("`") == 2, "nothing inside can end the code span"
+    assert cells[3].strip() == "1,234"
+    assert row.isprintable()
+    assert len(row) < 200
+
+
+def test_no_clicks_say_so() -> None:
+    assert pages_markdown([]) == "No clicks."
