@@ -29,7 +29,7 @@ HBASE_SETTINGS: Final[Mapping[str, str]] = {
 }
 """HBase client settings, in ms where they are times."""
 
-_QUIET_LOGS = "ERROR"
+_LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
 
 
 def spark_conf(
@@ -57,7 +57,7 @@ def spark_conf(
     conf = {
         "spark.master": master,
         "spark.driver.memory": driver_memory,
-        "spark.log.level": _QUIET_LOGS,
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={_LOG_CONFIG.as_uri()}",
         "spark.ui.enabled": str(ui).lower(),
         "spark.ui.showConsoleProgress": "false",
         # An hour is a point in UTC everywhere: in the aggregates, their directory names and the index.
