@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from dataco_assets.errors import DatacoError
-from dataco_assets.settings import PARTITION_FORMAT, variable
+from dataco_assets.settings import PARTITION_FORMAT
 from local_stack.stack import Stack
 
 SAMPLE_LOG = Path("../shared/data/apache_access.log")
-DAYS_BACK = 5
-"""The sample log spans 84 hours; shifted to now it fits into so many days."""
+HOURS_BACK = 96
+"""The sample log spans 84 hours; shifted to now it fits into so many."""
 _SHOWN_LINES_OF_FAILURE = 25
 
 
@@ -40,8 +40,11 @@ def demo(
     """Run real clicks through Kafka, HBase, Spark and Elasticsearch, and show the busiest pages."""
     console = Console(highlight=False)
     started = time.monotonic()
-    steps = _Steps(console, _environment(folder))
-    steps.show("Starting Kafka, HDFS, HBase, its Thrift gateway and Elasticsearch", "stack", "up", "--dir", str(folder))
+    steps = _Steps(console)
+    steps.show(
+        "Starting Kafka, HDFS, HBase, its Thrift gateway and Elasticsearch",
+        *("stack", "up", "--dir", str(folder), "--ports", "auto"),
+    )
     steps.env |= Stack(folder).env()
     steps.show("Creating topics, tables and the index template", "setup")
     steps.show(
@@ -67,30 +70,18 @@ def demo(
     console.print("Open the Dagster UI on this with [bold]make ui[/]; stop all servers with [bold]make down[/].")
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=DAYS_BACK)
-    return {
-        **os.environ,
-        variable("partitions_start"): os.environ.get(variable("partitions_start"), start.strftime(PARTITION_FORMAT)),
-        "DATACO_STACK_DIR": str(folder),
-    }
-
-
 def _hours() -> tuple[str, str]:
     """First and last hour of the demo, as partition keys."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    return (
-        (now - timedelta(days=DAYS_BACK) + timedelta(hours=1)).strftime(PARTITION_FORMAT),
-        now.strftime(PARTITION_FORMAT),
-    )
+    return (now - timedelta(hours=HOURS_BACK)).strftime(PARTITION_FORMAT), now.strftime(PARTITION_FORMAT)
 
 
 class _Steps:
     """Runs the demo's commands one by one and tells what they are."""
 
-    def __init__(self, console: Console, env: dict[str, str]) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self.env = env
+        self.env = dict(os.environ)
         self._count = 0
 
     def show(self, title: str, *command: str) -> None:

@@ -44,6 +44,6 @@ def _ingest_rows(chosen: Settings, lag: Lag) -> Iterator[tuple[str, str]]:
 def _hour_rows(hours: Sequence[HourState]) -> Iterator[tuple[str, str]]:
     dirty = [state.hour for state in hours if state.is_dirty]
     done = [state.hour for state in hours if state.done]
-    yield "hours with clicks", f"{len(hours):,}"
+    yield "hours in the ledger", f"{len(hours):,}"
     yield "dirty hours", f"{len(dirty):,}" + (f", oldest {hour_key(dirty[0])}" if dirty else "")
     yield "newest hour in the index", hour_key(max(done)) if done else "none yet"

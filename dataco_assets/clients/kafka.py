@@ -151,7 +151,19 @@ class KafkaAdmin:
         return {partition: offset if offset >= 0 else None for partition, offset in found.items()}
 
     def committed(self, group: str, topic: TopicState) -> dict[int, int]:
-        """Offsets the group has committed; partitions without one are left out."""
+        """Offsets the group has committed; partitions without one are left out.
+
+        Asked again until the deadline while the group's coordinator is still getting ready.
+        """
+        ready = Retrying(
+            retry=retry_if_exception_type(KafkaUnavailable),
+            stop=stop_after_delay(self._timeout),
+            wait=wait_fixed(0.2),
+            reraise=True,
+        )
+        return ready(self._committed, group, topic)
+
+    def _committed(self, group: str, topic: TopicState) -> dict[int, int]:
         wanted = [TopicPartition(topic.name, partition) for partition in topic.partitions]
         request = ConsumerGroupTopicPartitions(group, wanted)
         futures = self._client.list_consumer_group_offsets([request], request_timeout=self._timeout)
@@ -532,6 +544,11 @@ _UNREACHABLE: frozenset[int | None] = frozenset(
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._RESOLVE,
         KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
     }
 )
 
