@@ -21,8 +21,6 @@ from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.settings import settings
 
 _SHOWN = 20
-CLOCK_SKEW_MS = 60_000
-"""How far apart the clocks of HBase and of the run may be."""
 
 
 def _result(name: str, wrong: Mapping[int, Sequence[str]], hours: Sequence[int]) -> dg.AssetCheckResult:
@@ -117,8 +115,8 @@ def clicks_conserved(context: dg.AssetCheckExecutionContext, hbase: HBaseResourc
             if stored is None:
                 wrong[hour] = ["there is no Parquet of this hour; materialise it"]
                 continue
-            # A click stored again since (a redelivery) counts as new here, hence the two bounds.
-            before = stored.computed_at_ms - CLOCK_SKEW_MS
+            # Both times are HBase's. A click stored again since (a redelivery) counts as new here: hence two bounds.
+            before = stored.computed_at_ms
             counted = count_rows(client, settings().clicks_table, hour, hour + HOUR_MS, stored_before_ms=before)
             clicks = totals(stored).clicks
             if not counted.stored_before <= clicks <= counted.all:

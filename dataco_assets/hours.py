@@ -19,6 +19,7 @@ from dataco_assets.clients.hbase import Cells, HBase
 from dataco_assets.errors import DatacoError
 
 LEDGER_FAMILIES: Mapping[str, Mapping[str, object]] = {"h": {"max_versions": 1}}
+_CLOCK_ROW, _CLOCK = b"clock", b"h:clock"  # no hour's name, and behind them all
 _DIRTY, _DONE, _FIRST_STORED_AT = b"h:dirty", b"h:done", b"h:first_stored_at"
 _ROWS_PER_CALL = 500
 _SCAN_MARGIN_MS = HOUR_MS
@@ -88,12 +89,16 @@ class HourLedger:
     def all(self, since: int | None = None) -> list[HourState]:
         """States of all hours ever touched (from `since` on), oldest first."""
         start = hour_key(since).encode() if since is not None else None
-        rows = self._hbase.scan(self._table, start)
+        rows = self._hbase.scan(self._table, start, _CLOCK_ROW)
         return [_state(hour_from_key(key.decode()), cells) for key, cells in rows]
 
     def dirty(self) -> list[HourState]:
         """States of the hours whose clicks readers do not all see yet, oldest first."""
         return [state for state in self.all() if state.is_dirty]
+
+    def server_time_ms(self) -> int:
+        """HBase's own time, epoch ms, in which the times of rows are told."""
+        return self._hbase.server_time_ms(self._table, _CLOCK_ROW, _CLOCK)
 
     def set_done(self, generations: Mapping[int, int]) -> None:
         """Notes the generation readers now see of each hour; never lowers it.

@@ -37,5 +37,10 @@ COLUMNS: tuple[Column, ...] = (
         "Mean seconds spent per click of known duration; null without one.",
     ),
     Column("generation", "long", False, "State of the hour ledger this row was computed from; newer is larger."),
-    Column("computed_at", "timestamp", False, "When the aggregation ran, UTC; the same for all rows of one run."),
+    Column(
+        "computed_at",
+        "timestamp",
+        False,
+        "When the aggregation began, UTC, by HBase's clock; the same for all rows of one run.",
+    ),
 )

@@ -1,6 +1,5 @@
 """`url_country_aggregates`: each hour's clicks by page and country, computed on Spark, one Parquet file per hour."""
 
-import time
 from datetime import timedelta
 
 import dagster as dg
@@ -75,10 +74,11 @@ def url_country_aggregates(
     from spark_resources.clicks_table import counted, read_clicks
 
     hours = [hour_from_key(key) for key in context.partition_keys]
-    chosen, stages, now_ms = settings(), Stages(context.log), time.time_ns() // 1_000_000
+    chosen, stages = settings(), Stages(context.log)
     with explained():
         with stages.stage("read the hour ledger"), hbase.client() as client:
             ledger = HourLedger(client, chosen.hours_table)
+            now_ms = ledger.server_time_ms()
             ledger.refuse_expired(hours, ttl_days=chosen.clicks_ttl_days, now_ms=now_ms)
             # Before the scan: a click that lands from here on leaves its hour dirty.
             generations = {hour: state.dirty for hour, state in ledger.read(hours).items()}
@@ -88,7 +88,7 @@ def url_country_aggregates(
             ranges = [(run[0], run[-1] + HOUR_MS + VISIT_GAP_MS) for run in contiguous_runs(hours)]
             clicks, rows_scanned = counted(read_clicks(session, chosen.clicks_table, ranges))
             frame = aggregate(clicks, hours, generations, now_ms)
-            write_hours(frame, hours, generations, chosen.aggregates_uri, context.run_id, now_ms)
+            write_hours(frame, hours, generations, chosen.aggregates_uri, context.run.run_id, now_ms)
         stored = {hour: read_hour(chosen.aggregates_uri, hour) for hour in hours}
     found = {hour: totals(aggregates) for hour, aggregates in stored.items() if aggregates is not None}
     for hour in hours:

@@ -235,6 +235,20 @@ class HBase:
 
     # Single cells
 
+    def server_time_ms(self, table: str, key: bytes, column: bytes) -> int:
+        """HBase's own time, epoch ms: that of a cell written for the purpose.
+
+        Only this clock can be compared with the times at which rows were stored.
+        """
+
+        def read(connection: happybase.Connection) -> int:
+            rows = connection.table(table)
+            rows.put(key, {column: b""})
+            _, stored_at = rows.row(key, columns=[column], include_timestamp=True)[column]
+            return int(stored_at)
+
+        return self._call(read)
+
     def increment(self, table: str, column: bytes, amounts: Mapping[bytes, int]) -> None:
         """Adds to 8-byte counters, one per row key, in one call.
 
