@@ -59,6 +59,16 @@ class Platform:
             self.hbase.create_table(self.settings.clicks_table, families)
         return self
 
+    def drop(self) -> None:
+        """Removes topics and tables, so that the shared servers do not fill up with what no test looks at any more."""
+        for topic in (self.settings.clicks_topic, self.settings.rejected_topic):
+            if topic in self.admin.topics():
+                self.admin.delete_topic(topic)
+        for table in self.hbase.tables():
+            if table.startswith(self.settings.hbase_table_prefix):
+                self.hbase.delete_table(table)
+        self.hbase.close()
+
     def drain(self, **policy: Any) -> DrainResult:
         """Drains the topic once."""
         return self.drain_with(DrainPolicy(**{**policy_from(self.settings).__dict__, **policy}))

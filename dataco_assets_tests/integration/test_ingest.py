@@ -23,7 +23,7 @@ HOUR = 3_600_000
 def platform(stack: Stack) -> Iterator[Platform]:
     made = make_platform(stack.env()).create()
     yield made
-    made.hbase.close()
+    made.drop()
 
 
 def test_stores_each_click_once_with_its_cells(platform: Platform) -> None:

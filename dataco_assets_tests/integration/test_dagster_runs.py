@@ -1,0 +1,242 @@
+"""Runs of the real jobs, in this process: what is published, what a failed check stops, what the ledgers say after.
+
+Belongs here: what Dagster adds to the rooms below. The numbers themselves are `test_pipeline.py`'s matter.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from dataco_assets.aggregates.files import hour_path, read_hour
+from dataco_assets.clicks.hour import HOUR_MS, hour_key
+from dataco_assets.clients.elasticsearch import connect
+from dataco_assets.definitions import build_defs
+from dataco_assets.index.setup import ensure_index
+from dataco_assets.partitions import range_tags
+from dataco_assets.resources.spark import SparkResource
+from dataco_assets.settings import settings
+from dataco_assets_tests.platforms import Platform, click, make_platform
+from local_stack.stack import Stack
+from spark_resources.clicks_table import create_clicks_table
+from spark_resources.session import create_session
+
+pytestmark = pytest.mark.stack
+MORNING = 1_770_624_000_000  # 2026-02-09 08:00 UTC
+HOURS = [MORNING, MORNING + HOUR_MS, MORNING + 2 * HOUR_MS]
+
+
+class SharedSpark(SparkResource):
+    """The resource, but for its end: the tests of this module share one session."""
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Leaves the session to the next run."""
+
+
+@pytest.fixture
+def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any) -> Iterator[Platform]:
+    aggregates = tmp_path_factory.mktemp("aggregates").as_uri()
+    made = make_platform(stack.env(), partitions_start="2026-01-01-00:00", aggregates_uri=aggregates)
+    for field, value in made.settings.model_dump(exclude={"elasticsearch_password"}).items():
+        monkeypatch.setenv(f"DATACO_{field.upper()}", str(value))
+    monkeypatch.setenv("DATACO_SPARK_MASTER", "local[2]")
+    settings.cache_clear()
+    made.create(clicks_table=False)
+    session = create_session(SharedSpark(**_spark_config(made)).configuration(), "tests")
+    create_clicks_table(session, made.settings.clicks_table, ttl_seconds=90 * 86_400)
+    ensure_index(connect(made.settings), made.settings)
+    yield made
+    made.drop()
+    settings.cache_clear()
+
+
+def _spark_config(made: Platform) -> dict[str, Any]:
+    return {"master": "local[2]", "zookeeper_quorum": made.settings.hbase_zookeeper_quorum, "driver_memory": "1g"}
+
+
+def run_job(
+    made: Platform, job: str, tags: Mapping[str, str] | None = None, **options: Any
+) -> dg.ExecuteInProcessResult:
+    defs = build_defs(resource_overrides={"spark": SharedSpark(**_spark_config(made))})
+    options.setdefault("raise_on_error", False)
+    return defs.resolve_job_def(job).execute_in_process(
+        instance=dg.DagsterInstance.ephemeral(), tags=dict(tags or {}), **options
+    )
+
+
+def refresh(made: Platform, hours: list[int], **options: Any) -> dg.ExecuteInProcessResult:
+    if len(hours) == 1:
+        return run_job(made, "refresh_hours", partition_key=hour_key(hours[0]), **options)
+    return run_job(made, "refresh_hours", range_tags(hour_key(hours[0]), hour_key(hours[-1])), **options)
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    return " ".join(
+        str(event.step_failure_data.error_display_string or "") + str(event.step_failure_data.user_failure_data or "")
+        for event in result.all_events
+        if event.is_step_failure
+    )
+
+
+def fill(made: Platform) -> None:
+    """Three hours: visits that go on, one that crosses the hour, a page of two countries."""
+    made.produce(
+        [
+            click("a1", at=MORNING + 60_000, user="ann", url="https://shop.example/a"),
+            click("a2", at=MORNING + 120_000, user="ann", url="https://shop.example/b"),
+            click("b1", at=MORNING + HOUR_MS - 60_000, user="bob", url="https://shop.example/a", country="FR"),
+            click("b2", at=MORNING + HOUR_MS + 60_000, user="bob", url="https://shop.example/a", country="FR"),
+            click("c1", at=MORNING + 2 * HOUR_MS + 5, user="cyd", url="https://shop.example/?utm_source=x"),
+            b"not a click",
+        ]
+    )
+    result = run_job(made, "ingest_clicks")
+    assert result.success, failure(result)
+
+
+def indexed(made: Platform) -> list[tuple[str, str, int, float | None]]:
+    client = connect(made.settings)
+    client.indices.refresh(index=made.settings.index_alias)
+    hits = client.search(index=made.settings.index_alias, size=1000)["hits"]["hits"]
+    found = (hit["_source"] for hit in hits)
+    return sorted(
+        (hour_key(each["hour"]), each["url"], each["click_count"], each.get("average_time_spent_seconds"))
+        for each in found
+    )
+
+
+EXPECTED = [
+    ("2026-02-09-08:00", "https://shop.example/a", 1, 60.0),
+    ("2026-02-09-08:00", "https://shop.example/a", 1, 120.0),  # bob's next click lies in the next hour
+    ("2026-02-09-08:00", "https://shop.example/b", 1, None),
+    ("2026-02-09-09:00", "https://shop.example/a", 1, None),
+    ("2026-02-09-10:00", "https://shop.example/", 1, None),
+]
+
+
+def test_a_range_is_published_and_every_check_passes(platform: Platform) -> None:
+    fill(platform)
+
+    result = refresh(platform, HOURS)
+
+    assert result.success, failure(result)
+    assert checks(result) == dict.fromkeys(
+        ["schema", "unique_users_within_clicks", "average_within_visit", "clicks_conserved", "index_equals_aggregates"],
+        True,
+    )
+    assert indexed(platform) == EXPECTED
+    assert not [state.hour for state in platform.hours.dirty() if state.hour in HOURS]
+    numbers = {
+        materialization.partition: materialization.metadata["clicks"].value
+        for materialization in result.asset_materializations_for_node("url_country_aggregates")
+    }
+    assert numbers == {hour_key(HOURS[0]): 3, hour_key(HOURS[1]): 1, hour_key(HOURS[2]): 1}
+
+
+def test_ingest_reports_what_it_did_and_warns_of_rejected_clicks(platform: Platform) -> None:
+    platform.produce([click("ok"), b"not a click"])
+
+    result = run_job(platform, "ingest_clicks")
+
+    (materialization,) = result.asset_materializations_for_node("raw_clicks")
+    assert materialization.metadata["clicks stored"].value == 0, "the click is older than the first partition"
+    assert materialization.metadata["rejected by reason"].value == {"before_first_partition": 1, "malformed_json": 1}
+    (evaluation,) = result.get_asset_check_evaluations()
+    assert not evaluation.passed
+    assert evaluation.severity == dg.AssetCheckSeverity.WARN
+    assert result.success, "a warning does not fail the run"
+
+
+def test_an_aggregation_that_loses_clicks_is_stopped_before_publication(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spark_resources import aggregation
+
+    fill(platform)
+    honest = aggregation.aggregate
+
+    def losing(clicks: Any, *arguments: Any) -> Any:
+        return honest(clicks.where("user_id <> 'bob'"), *arguments)
+
+    monkeypatch.setattr(aggregation, "aggregate", losing)
+    result = refresh(platform, HOURS)
+
+    assert not result.success
+    assert checks(result)["clicks_conserved"] is False
+    assert indexed(platform) == [], "a blocking check keeps the hours from being published"
+    assert {state.hour for state in platform.hours.dirty()} >= set(HOURS[:2])
+
+
+def test_unsound_aggregates_are_not_published_by_a_run_of_their_own(platform: Platform) -> None:
+    fill(platform)
+    assert refresh(platform, HOURS).success
+    before = indexed(platform)
+    _tamper(platform, HOURS[0], "unique_users", 99)
+
+    result = run_job(
+        platform,
+        "refresh_hours",
+        partition_key=hour_key(HOURS[0]),
+        asset_selection=[dg.AssetKey("es_click_index")],
+    )
+
+    assert not result.success
+    assert "unique_users must not exceed click_count" in failure(result)
+    assert indexed(platform) == before
+
+
+def test_an_index_that_loses_a_document_fails_its_check(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataco_assets.hours import HourLedger
+
+    fill(platform)
+    client = connect(platform.settings)
+    honest = HourLedger.set_done
+
+    def lose_a_document(ledger: HourLedger, generations: Mapping[int, int]) -> None:
+        """The last thing publishing does; what happens to the index from then on is for the check to see."""
+        hit = client.search(index=platform.settings.index_alias, size=1)["hits"]["hits"][0]
+        client.delete(index=hit["_index"], id=hit["_id"])
+        honest(ledger, generations)
+
+    monkeypatch.setattr(HourLedger, "set_done", lose_a_document)
+    result = refresh(platform, HOURS)
+
+    assert checks(result)["index_equals_aggregates"] is False
+
+
+def test_publishing_hours_never_computed_says_what_to_do(platform: Platform) -> None:
+    result = run_job(
+        platform, "refresh_hours", partition_key=hour_key(HOURS[0]), asset_selection=[dg.AssetKey("es_click_index")]
+    )
+    assert not result.success
+    assert "Materialise url_country_aggregates" in failure(result)
+
+
+def test_an_hour_that_lost_clicks_to_the_time_to_live_is_left_alone(platform: Platform) -> None:
+    fill(platform)
+    assert refresh(platform, HOURS).success
+    before = read_hour(platform.settings.aggregates_uri, HOURS[0])
+    long_ago = b"1500000000000"
+    key = hour_key(HOURS[0]).encode()
+    platform.hbase.put(platform.settings.hours_table, key, {b"h:first_stored_at": long_ago})
+
+    result = refresh(platform, HOURS[:1])
+
+    assert not result.success
+    assert "DATACO_CLICKS_TTL_DAYS" in failure(result)
+    assert read_hour(platform.settings.aggregates_uri, HOURS[0]) == before
+
+
+def _tamper(made: Platform, hour: int, column: str, value: int) -> None:
+    path = hour_path(made.settings.aggregates_uri, hour).removeprefix("file://")
+    table = pq.read_table(path)
+    position = table.schema.get_field_index(column)
+    changed = pc.add(pc.multiply(table[column], 0), value)  # pyright: ignore[reportAttributeAccessIssue]
+    pq.write_table(table.set_column(position, table.schema.field(position), changed), path)
