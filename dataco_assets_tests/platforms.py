@@ -90,7 +90,7 @@ class Platform:
         )
         refused: list[object] = []
         for value in values:
-            arguments = {} if partition is None else {"partition": partition}
+            arguments: dict[str, Any] = {} if partition is None else {"partition": partition}
             producer.produce(
                 self.settings.clicks_topic,
                 value,
@@ -169,6 +169,15 @@ def click(event_id: str, *, at: int = NOON, user: str = "u1", url: str = "https:
     return json.dumps(fields).encode()
 
 
+def headers_of(message: Message) -> dict[str, bytes]:
+    """A message's headers; each name is there once."""
+    pairs = message.headers()
+    assert isinstance(pairs, list)
+    found = {name: value for name, value in pairs if isinstance(value, bytes)}
+    assert len(found) == len(pairs)
+    return found
+
+
 def read_topic(servers: str, topic: str) -> Iterator[Message]:
     """Reads a topic to its end with the plain client, committed messages only."""
     consumer = Consumer(
@@ -188,9 +197,9 @@ def read_topic(servers: str, topic: str) -> Iterator[Message]:
     while unfinished:
         message = consumer.poll(10)
         assert message is not None, f"nothing came from {topic} for 10 s"
-        if message.error() is None:
+        if (problem := message.error()) is None:
             yield message
         else:
-            assert message.error().name() == "_PARTITION_EOF", message.error()
+            assert problem.name() == "_PARTITION_EOF", problem
             unfinished.discard(message.partition())
     consumer.close()

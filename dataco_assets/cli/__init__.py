@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dataco_assets.cli import clicks, demo, index, setup, status, top
+from dataco_assets.cli import clicks, demo, index, rejected, setup, status, top, verify
 from dataco_assets.errors import DatacoError
 from local_stack import cli as stack
 from local_stack.errors import StackError
@@ -24,10 +24,12 @@ app = typer.Typer(
 )
 app.add_typer(stack.app, name="stack")
 app.add_typer(clicks.app, name="clicks")
+app.add_typer(rejected.app, name="rejected")
 app.add_typer(index.app, name="index")
 app.command()(setup.setup)
 app.command()(status.status)
 app.command()(top.top)
+app.command()(verify.verify)
 app.command()(demo.demo)
 
 

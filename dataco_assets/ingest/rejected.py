@@ -42,7 +42,7 @@ MARK_HEADERS = {
     "dataco.record_time": "the same header of the record it marks",
     "dataco.replayed_at": "when that record was sent back, epoch ms",
     "dataco.replay_attempt": "how often the click was sent back by then",
-    "dataco.erased_at": "instead of the two before: when its user was erased, epoch ms; it is never shown or sent again",
+    "dataco.erased_at": "instead of the two before: when its user was erased, epoch ms",
 }
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,249}(/(0|[1-9][0-9]{0,18})){2}", re.ASCII)

@@ -1,0 +1,359 @@
+"""`dataco rejected …`: looks at rejected clicks and sends them back.
+
+Belongs here: options, and how records are shown. Does not belong here: reading the rejected topic and deciding what
+goes back (`dataco_assets.ingest.replay`, imported when a command runs so that `--help` stays quick).
+
+Everything in a record was written by somebody else: it is shown without markup, and what a terminal would obey is
+escaped.
+"""
+
+import base64
+import dataclasses
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dataco_assets.cli.top import TimeUnclear, moment
+from dataco_assets.clicks.event import Reason
+from dataco_assets.errors import DatacoError
+from dataco_assets.settings import settings
+
+if TYPE_CHECKING:
+    from dataco_assets.ingest.replay import Choice, Contents, Entry, ReplayPlan
+
+app = typer.Typer(help="Look at rejected clicks, and send them back.", no_args_is_help=True)
+
+STANDARD_STREAM = "-"
+LARGEST_REPAIRED_BYTES = 16 * 1024 * 1024
+"""Far above what a click may have; keeps a wrong file from filling the memory."""
+
+_WIDTH_IN_A_PIPE = 400  # no line is broken or cut on its way to another program
+_LISTED_UNFIT = 10
+_WIDTH_BESIDE_ID = 85  # with so much, ids stay on one line, to be copied; with less they are broken, never cut
+_KEEPING = "Kafka keeps them for DATACO_REJECTED_RETENTION_HOURS."
+
+Reasons = Annotated[
+    list[Reason] | None,
+    typer.Option("--reason", metavar="REASON", help="Only this reason, like invalid_url; may be repeated."),
+]
+Since = Annotated[
+    str, typer.Option(help="Kafka time from here on, like 2026-01-31, 2026-01-31T12:00Z or 2026-01-31-12:00 (UTC).")
+]
+Until = Annotated[str, typer.Option(help="Kafka time before here.")]
+
+
+class ChoiceUnclear(DatacoError):
+    """What was asked for contradicts itself, or is no id of a rejected click."""
+
+
+class RepairUnusable(DatacoError):
+    """The repaired bytes cannot be read."""
+
+
+class NothingFits(DatacoError):
+    """All that was asked for would be rejected again, so nothing was sent."""
+
+
+class NoValue(DatacoError):
+    """A tombstone has no bytes to write."""
+
+
+@app.command("list")
+def list_rejected(
+    *,
+    reason: Reasons = None,
+    since: Since = "",
+    until: Until = "",
+    limit: Annotated[int, typer.Option(min=1, help="Show so many, the newest.")] = 50,
+) -> None:
+    """List rejected clicks, newest last, each once.
+
+    The state tells whether a click was sent back already, and if not, whether it would pass by the rules of this
+    version and its settings.
+    """
+    from dataco_assets.ingest.replay import read_rejected
+
+    choice, console = _choice(reason, since, until), _console()
+    contents = read_rejected(settings())
+    chosen = choice.of(contents.entries)
+    if chosen:
+        console.print(_table(chosen[-limit:], console.width))
+    for line in _summary(contents, chosen, limit):
+        console.print(Text(line), soft_wrap=True)
+
+
+@app.command()
+def show(
+    record_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it: topic/partition/offset.")],
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="Write the exact bytes of the value, and nothing else.")] = False,
+) -> None:
+    """Show everything about a rejected click: reason, headers, value, and how often it was sent back.
+
+    To repair one: `dataco rejected show ID --raw > click.json`, edit it, `dataco rejected replay ID --with click.json`.
+    """
+    from dataco_assets.ingest.replay import read_rejected, read_value
+
+    _require_ids([record_id])
+    contents = read_rejected(settings())
+    entry = contents.find(record_id)
+    value = read_value(settings(), entry)
+    if raw:
+        if value is None:
+            raise NoValue(f"Rejected click {record_id} is a tombstone: it has no value, which no bytes can show.")
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()
+        return
+    for line in _about(entry, contents):
+        typer.echo(line)
+    typer.echo(_value(value))
+
+
+@app.command()
+def replay(  # noqa: PLR0913  # the options of the command
+    record_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Only these; without: all that the options choose.")
+    ] = None,
+    *,
+    reason: Reasons = None,
+    since: Since = "",
+    until: Until = "",
+    repaired: Annotated[
+        str, typer.Option("--with", metavar="FILE|-", help="Send these bytes instead, exactly; for one ID.")
+    ] = "",
+    again: Annotated[bool, typer.Option("--again", help="Also what was sent back before.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Also what would be rejected again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Send rejected clicks back to the clicks topic, as they are or repaired.
+
+    They keep their key and headers, and get headers that mark the replay. Kafka takes them as of now. The next ingest
+    run stores what passes, and the hours are computed again; what is rejected again becomes a new rejected click.
+    Sending a click twice stores it once, unless its bytes were repaired differently and have no event_id.
+    """
+    from dataco_assets.ingest.replay import plan_replay, read_rejected
+    from dataco_assets.ingest.replay import replay as send_back
+
+    ids, choice = _require_ids(record_ids or ()), _choice(reason, since, until)
+    _refuse_contradictions(ids, choice, repaired)
+    if repaired == STANDARD_STREAM and not (yes or dry_run):
+        raise ChoiceUnclear("--with - leaves no standard input to ask on: add --yes or --dry-run.")
+    payload = _repaired(repaired) if repaired else None
+    contents = read_rejected(settings())
+    wanted = [contents.find(record_id) for record_id in ids] if ids else choice.of(contents.entries)
+    if payload is not None:
+        wanted = [_with_verdict_on(wanted[0], payload)]
+    plan = plan_replay(wanted, again=again, unfit_too=anyway)
+    for line in _intent(plan, contents):
+        typer.echo(line)
+    if plan.unfit and not plan.sent and not plan.replayed:
+        raise NothingFits(
+            "Nothing was sent. Repair clicks and send them --with FILE, or send them as they are --anyway."
+        )
+    if dry_run:
+        for entry in plan.sent:
+            typer.echo(f"  would send {_safe(entry.record_id)}")
+        return
+    if not plan.sent:
+        return
+    if not yes:
+        typer.confirm(f"Send {_some(len(plan.sent))} to topic {settings().clicks_topic}?", abort=True)
+    sent = send_back(settings(), plan.sent, repaired=payload)
+    typer.echo(f"{_some(sent)} sent back to topic {settings().clicks_topic}; the next ingest run takes them.")
+
+
+def _choice(reasons: Sequence[Reason] | None, since: str, until: str) -> "Choice":
+    from dataco_assets.ingest.replay import Choice
+
+    since_ms = moment("--since", since) if since else None
+    until_ms = moment("--until", until) if until else None
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise TimeUnclear(f"There is no time from --since {since[:40]!r} to before --until {until[:40]!r}.")
+    return Choice(frozenset(reason.value for reason in reasons or ()), since_ms, until_ms)
+
+
+def _require_ids(texts: Iterable[str]) -> list[str]:
+    from dataco_assets.ingest.rejected import is_record_id
+
+    ids = list(dict.fromkeys(texts))
+    for text in ids:
+        if not is_record_id(text):
+            raise ChoiceUnclear(
+                f"{_safe(text[:80])!r} is not the id of a rejected click, like clicks/0/1234 (topic/partition/offset); "
+                "`dataco rejected list` shows them."
+            )
+    return ids
+
+
+def _refuse_contradictions(ids: Sequence[str], choice: "Choice", repaired: str) -> None:
+    if ids and (choice.reasons or choice.since_ms is not None or choice.until_ms is not None):
+        raise ChoiceUnclear("Give either ids, or --reason, --since and --until.")
+    if repaired and len(ids) != 1:
+        raise ChoiceUnclear(f"--with sends the bytes of one click, so it takes exactly one id, not {len(ids)}.")
+
+
+def _repaired(file: str) -> bytes:
+    try:
+        if file == STANDARD_STREAM:
+            payload = sys.stdin.buffer.read(LARGEST_REPAIRED_BYTES + 1)
+        else:
+            with Path(file).open("rb") as stream:
+                payload = stream.read(LARGEST_REPAIRED_BYTES + 1)
+    except OSError as error:
+        raise RepairUnusable(f"The file {file} cannot be read: {error.strerror}.") from error
+    if len(payload) > LARGEST_REPAIRED_BYTES:
+        raise RepairUnusable(f"The file {file} is larger than {LARGEST_REPAIRED_BYTES:,} bytes: is it a click?")
+    return payload
+
+
+def _with_verdict_on(entry: "Entry", payload: bytes) -> "Entry":
+    from dataco_assets.ingest.replay import judge_by
+
+    return dataclasses.replace(entry, verdict=judge_by(settings())(payload))
+
+
+def _table(entries: Sequence["Entry"], width: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    roomy = max(len(entry.record_id) for entry in entries) + _WIDTH_BESIDE_ID <= width
+    table.add_column("id", overflow="fold", no_wrap=roomy)
+    table.add_column("Kafka time (UTC)", no_wrap=True)
+    table.add_column("reason", overflow="fold", no_wrap=roomy)
+    table.add_column("detail", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for entry in entries:
+        record = entry.record
+        row = (record.record_id, _time(record.record_time_ms), record.reason, record.detail, _state(entry))
+        table.add_row(*(Text(_safe(cell)) for cell in row))
+    return table
+
+
+def _state(entry: "Entry") -> str:
+    if entry.replays:
+        return f"replayed {entry.replays}x" if entry.replays > 1 else "replayed"
+    if entry.verdict is not None:
+        return ""
+    return "may pass" if entry.record.reason == Reason.REFUSED_BY_STORE else "would pass"
+
+
+def _summary(contents: "Contents", chosen: Sequence["Entry"], limit: int) -> Iterator[str]:
+    topic = settings().rejected_topic
+    if not contents.entries:
+        yield f"Topic {topic} holds no rejected clicks. {_KEEPING}"
+    elif not chosen:
+        held = _some(len(contents.entries), "rejected click")
+        yield f"Topic {topic} holds {held}, none of them meant by these options."
+    else:
+        counts = Counter(_safe(entry.record.reason) for entry in chosen)
+        told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
+        yield f"{_some(len(chosen), 'rejected click')}: {told}"
+        if len(chosen) > limit:
+            yield f"Older ones not shown: {len(chosen) - limit:,}; --limit shows more."
+    if contents.erased:
+        yield f"Not shown, because their users were erased: {len(contents.erased):,}"
+    if contents.foreign:
+        yield f"Records in topic {topic} that are not this platform's, left out: {contents.foreign:,}"
+
+
+def _about(entry: "Entry", contents: "Contents") -> Iterator[str]:
+    record = entry.record
+    yield f"id           {_safe(record.record_id)}"
+    yield f"reason       {_safe(record.reason)}"
+    yield f"detail       {_safe(record.detail)}"
+    yield f"Kafka time   {_time(record.record_time_ms)} UTC"
+    where = f"partition {record.partition}, offset {record.offset} of topic {settings().rejected_topic}"
+    yield f"rejected at  {_time(record.rejected_at_ms)} UTC ({where})"
+    yield f"key          {'none' if record.key is None else _safe_bytes(record.key)}"
+    for name, value in record.headers:
+        yield f"header       {_safe(name)}: {_safe_bytes(value)}"
+    yield from _history(entry, contents)
+
+
+def _history(entry: "Entry", contents: "Contents") -> Iterator[str]:
+    verdict = entry.verdict
+    if verdict is not None:
+        yield f"now          would be rejected: {verdict.reason.value}, {verdict.detail}"
+    elif entry.record.reason == Reason.REFUSED_BY_STORE:
+        yield "now          passes the rules; HBase decides"
+    else:
+        yield "now          would pass"
+    for origin in contents.origins(entry.record):
+        yield f"replay of    {_safe(origin)}"
+    if entry.replays:
+        times = "once" if entry.replays == 1 else f"{entry.replays:,} times"
+        yield f"sent back    {times}, last {_time(entry.replayed_at_ms or 0)} UTC"
+    for follower in contents.rejected_again(entry.record):
+        yield f"and rejected again as {_safe(follower)}"
+
+
+def _value(value: bytes | None) -> str:
+    if value is None:
+        return "value        none (a tombstone)"
+    size = f"{len(value):,} bytes"
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is not None and all(character.isprintable() or character in "\n\t" for character in text):
+        return f"value        {size}, as text:\n{text}"
+    why = "not UTF-8" if text is None else "with characters a terminal would obey or hide"
+    return f"value        {size}, {why}, so in base64 (--raw writes the bytes):\n{base64.b64encode(value).decode()}"
+
+
+def _intent(plan: "ReplayPlan", contents: "Contents") -> Iterator[str]:
+    total = len(plan.sent) + len(plan.replayed) + len(plan.unfit)
+    if not total:
+        held = _some(len(contents.entries), "rejected click")
+        yield f"Nothing to send: topic {settings().rejected_topic} holds {held}, none of them meant."
+        return
+    yield f"{_some(total, 'rejected click')} meant: {len(plan.sent):,} to be sent back"
+    if plan.replayed:
+        yield f"  {len(plan.replayed):,} left out, sent back before (--again sends them again)"
+    if plan.unfit:
+        yield f"  {len(plan.unfit):,} left out, would be rejected again (--anyway sends them)"
+        for entry in plan.unfit[:_LISTED_UNFIT]:
+            if (verdict := entry.verdict) is not None:
+                yield f"    {_safe(entry.record_id)}: {verdict.reason.value}: {verdict.detail}"
+        if len(plan.unfit) > _LISTED_UNFIT:
+            yield f"    and {len(plan.unfit) - _LISTED_UNFIT:,} more"
+
+
+def _time(epoch_ms: int) -> str:
+    """A time as text, to the second; what producers wrote may be none, or far outside of any calendar."""
+    if epoch_ms < 0:
+        return "unknown"
+    try:
+        return f"{datetime.fromtimestamp(epoch_ms // 1000, UTC):%Y-%m-%dT%H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return f"{epoch_ms} ms"
+
+
+_NOT_SHOWN = re.compile(r"[^ -~]")
+
+
+def _safe(text: str) -> str:
+    """With everything escaped that a terminal would obey or hide; other characters stay."""
+    return _NOT_SHOWN.sub(lambda found: found[0] if found[0].isprintable() else ascii(found[0])[1:-1], text)
+
+
+def _safe_bytes(value: bytes) -> str:
+    return _safe(value.decode(errors="backslashreplace"))
+
+
+def _some(count: int, thing: str = "click") -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_IN_A_PIPE)

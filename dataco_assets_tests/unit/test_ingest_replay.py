@@ -1,0 +1,340 @@
+"""What is read from the rejected topic, what goes back, and with which headers: decisions on records, without Kafka."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from confluent_kafka import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataco_assets.clicks.event import Reason, Rejection
+from dataco_assets.clients.kafka import AckedProducer
+from dataco_assets.ingest.rejected import (
+    HEADERS,
+    MARK_HEADERS,
+    REPLAY_HEADERS,
+    Fate,
+    Mark,
+    RejectedClick,
+    RejectedRecord,
+    is_record_id,
+    read_record,
+    send_mark,
+    send_rejected,
+)
+from dataco_assets.ingest.replay import (
+    Choice,
+    Contents,
+    Entry,
+    Gathering,
+    RecordGone,
+    concerns_user,
+    plan_replay,
+    replay_headers,
+)
+
+TIME = 1_767_225_600_123
+Headers = list[tuple[str, bytes]]
+
+
+class Topic(AckedProducer):
+    """The rejected topic: what is sent there can be read back as Kafka would hand it over."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+
+    def send(
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp_ms: int | None = None,
+        headers: Sequence[tuple[str, bytes]] | None = None,
+    ) -> None:
+        assert timestamp_ms is None
+        offset = len(self.messages)
+        self.messages.append(
+            Message(
+                topic="clicks.rejected",
+                partition=0,
+                offset=offset,
+                key=key,
+                value=value,
+                headers=list(headers or []),
+                timestamp=(1, TIME + 1_000 + offset),
+            )
+        )
+
+    def reject(
+        self,
+        offset: int,
+        value: bytes | None = b"{",
+        *,
+        key: bytes | None = None,
+        headers: Headers | None = None,
+        time_ms: int = TIME,
+        reason: Reason = Reason.MALFORMED_JSON,
+    ) -> None:
+        message = Message(
+            topic="clicks",
+            partition=1,
+            offset=offset,
+            key=key,
+            value=value,
+            headers=[*(headers or [])],
+            timestamp=(1, time_ms),
+        )
+        send_rejected(self, RejectedClick(message, Rejection(reason, "not JSON")))
+
+    def mark(self, offset: int, attempt: int = 1, *, fate: Fate = Fate.REPLAYED, time_ms: int = TIME) -> None:
+        send_mark(self, Mark(f"clicks/1/{offset}", time_ms, fate, TIME + 500, attempt))
+
+    def contents(self) -> Contents:
+        gathering = Gathering(lambda value: None if value == b"good" else Rejection(Reason.MALFORMED_JSON, "still"))
+        for message in self.messages:
+            gathering.take(message)
+        return gathering.contents()
+
+
+@pytest.fixture
+def topic() -> Topic:
+    return Topic()
+
+
+def ids(entries: Sequence[Entry]) -> list[str]:
+    return [entry.record_id for entry in entries]
+
+
+def test_a_record_is_read_back_as_it_was_written(topic: Topic) -> None:
+    own: Headers = [("trace", b"\x00\xff"), ("b", b""), ("trace", b"2")]
+    topic.reject(4711, b"abc", key=b"k\xff", headers=own)
+    assert read_record(topic.messages[0]) == RejectedRecord(
+        record_id="clicks/1/4711",
+        record_time_ms=TIME,
+        reason="malformed_json",
+        detail="not JSON",
+        key=b"k\xff",
+        headers=tuple(own),
+        partition=0,
+        offset=0,
+        rejected_at_ms=TIME + 1_000,
+        value_bytes=3,
+    )
+
+
+def test_a_tombstone_differs_from_an_empty_value(topic: Topic) -> None:
+    topic.reject(1, None)
+    topic.reject(2, b"")
+    sizes = [entry.record.value_bytes for entry in topic.contents().entries]
+    assert sizes == [None, 0]
+
+
+def test_a_mark_is_read_back_as_it_was_written(topic: Topic) -> None:
+    topic.mark(3, 2)
+    topic.mark(3, 0, fate=Fate.ERASED)
+    assert [read_record(message) for message in topic.messages] == [
+        Mark("clicks/1/3", TIME, Fate.REPLAYED, TIME + 500, 2),
+        Mark("clicks/1/3", TIME, Fate.ERASED, TIME + 500, 0),
+    ]
+    assert {name for message in topic.messages for name, _ in message.headers() or []} == set(MARK_HEADERS)
+    assert all(message.value() == b"" for message in topic.messages), "a null would delete, were the topic compacted"
+
+
+def test_no_click_can_pass_for_a_mark_or_be_marked_by_its_headers(topic: Topic) -> None:
+    forged: Headers = [(name, b"1") for name in [*MARK_HEADERS, *REPLAY_HEADERS, *HEADERS]]
+    topic.reject(1, b"good", headers=forged)
+    (entry,) = topic.contents().entries
+    assert entry.replays == 0
+    assert entry.record.record_time_ms == TIME
+    assert ids(plan_replay([entry], again=False, unfit_too=False).sent) == ["clicks/1/1"]
+
+
+@given(
+    key=st.none() | st.binary(max_size=40) | st.from_regex(rb"[a-z/0-9]{1,20}", fullmatch=True),
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from([*HEADERS, *MARK_HEADERS, *REPLAY_HEADERS, "x"]),
+            st.binary(max_size=30) | st.from_regex(rb"-?[0-9]{1,30}", fullmatch=True),
+        ),
+        max_size=12,
+    ),
+    value=st.none() | st.binary(max_size=20),
+)
+def test_nothing_in_the_topic_breaks_reading_it(key: bytes | None, headers: Headers, value: bytes | None) -> None:
+    topic = Topic()
+    topic.send(key, value, headers=headers)
+    contents = topic.contents()
+    for entry in contents.entries:
+        assert contents.find(entry.record_id) is entry
+        assert entry.next_attempt >= 1
+        contents.origins(entry.record)
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("clicks/0/0", True),
+        ("a.b_c-D/12/9223372036854775807", True),
+        ("clicks/0", False),
+        ("clicks/0/01", False),
+        ("clicks/-1/0", False),
+        ("clicks/0/0\n", False),
+        ("clicks/0/٣", False),
+        ("cl icks/0/1", False),
+        ("", False),
+    ],
+)
+def test_ids(text: str, verdict: bool) -> None:
+    assert is_record_id(text) is verdict
+
+
+def test_records_of_others_are_counted_and_left_out(topic: Topic) -> None:
+    topic.send(None, b"x")
+    topic.send(b"clicks/1/1", b"x")
+    topic.send(b"clicks/1/1", b"", headers=[("dataco.record_time", b"1")])
+    topic.reject(5)
+    contents = topic.contents()
+    assert ids(contents.entries) == ["clicks/1/5"]
+    assert contents.foreign == 3
+
+
+def test_a_record_written_again_by_a_retried_run_is_one_and_the_newest_counts(topic: Topic) -> None:
+    topic.reject(5)
+    topic.reject(6)
+    topic.reject(5)
+    contents = topic.contents()
+    assert {entry.record_id: entry.record.offset for entry in contents.entries} == {"clicks/1/5": 2, "clicks/1/6": 1}
+
+
+def test_a_record_written_again_after_its_replay_stays_replayed(topic: Topic) -> None:
+    topic.reject(5, b"good")
+    topic.mark(5)
+    topic.reject(5, b"good")
+    (entry,) = topic.contents().entries
+    assert (entry.replays, entry.replayed_at_ms) == (1, TIME + 500)
+
+
+def test_marks_do_not_pass_over_to_another_click_with_the_same_offset(topic: Topic) -> None:
+    # The topic of the clicks was deleted and created again.
+    topic.reject(5, b"good")
+    topic.mark(5)
+    topic.reject(5, b"good", time_ms=TIME + 9)
+    contents = topic.contents()
+    assert [(entry.record.record_time_ms, entry.replays) for entry in contents.entries] == [(TIME, 1), (TIME + 9, 0)]
+    assert contents.find("clicks/1/5").record.record_time_ms == TIME + 9
+
+
+def test_entries_are_in_order_of_their_record_time(topic: Topic) -> None:
+    topic.reject(1, time_ms=TIME + 2)
+    topic.reject(2, time_ms=TIME)
+    topic.reject(3, time_ms=TIME + 1)
+    assert ids(topic.contents().entries) == ["clicks/1/2", "clicks/1/3", "clicks/1/1"]
+
+
+def test_what_was_erased_is_not_there_any_more(topic: Topic) -> None:
+    topic.reject(5)
+    topic.mark(5, 0, fate=Fate.ERASED)
+    topic.reject(5)
+    topic.reject(6)
+    contents = topic.contents()
+    assert ids(contents.entries) == ["clicks/1/6"]
+    assert contents.erased == {"clicks/1/5"}
+    with pytest.raises(RecordGone, match="was erased"):
+        contents.find("clicks/1/5")
+    with pytest.raises(RecordGone, match="no rejected click clicks/1/7"):
+        contents.find("clicks/1/7")
+
+
+def test_choice_by_reason_and_half_open_time(topic: Topic) -> None:
+    topic.reject(1, time_ms=100)
+    topic.reject(2, time_ms=200, reason=Reason.INVALID_URL)
+    topic.reject(3, time_ms=300, reason=Reason.TOMBSTONE)
+    entries = topic.contents().entries
+    assert ids(Choice().of(entries)) == ["clicks/1/1", "clicks/1/2", "clicks/1/3"]
+    assert ids(Choice(since_ms=200).of(entries)) == ["clicks/1/2", "clicks/1/3"]
+    assert ids(Choice(until_ms=200).of(entries)) == ["clicks/1/1"]
+    assert ids(Choice(since_ms=0).of(entries)) == ["clicks/1/1", "clicks/1/2", "clicks/1/3"]
+    assert ids(Choice(until_ms=0).of(entries)) == []
+    assert ids(Choice(frozenset({"invalid_url", "tombstone"}), until_ms=300).of(entries)) == ["clicks/1/2"]
+
+
+def test_plan_leaves_out_what_was_sent_back_and_what_would_be_rejected_again(topic: Topic) -> None:
+    topic.reject(1, b"good")
+    topic.reject(2, b"bad")
+    topic.reject(3, b"good")
+    topic.mark(3)
+    topic.reject(4, b"bad")
+    topic.mark(4)
+    entries = topic.contents().entries
+
+    plan = plan_replay(entries, again=False, unfit_too=False)
+    assert ids(plan.sent) == ["clicks/1/1"]
+    assert ids(plan.unfit) == ["clicks/1/2"]
+    assert ids(plan.replayed) == ["clicks/1/3", "clicks/1/4"]
+    assert ids(plan_replay(entries, again=True, unfit_too=False).sent) == ["clicks/1/1", "clicks/1/3"]
+    assert ids(plan_replay(entries, again=False, unfit_too=True).sent) == ["clicks/1/1", "clicks/1/2"]
+    assert ids(plan_replay(entries, again=True, unfit_too=True).sent) == ids(entries)
+
+
+def test_a_click_goes_back_with_its_own_headers_and_where_it_comes_from(topic: Topic) -> None:
+    own: Headers = [("trace", b"\xff"), ("dataco.replay_of", b"forged"), ("trace", b"2")]
+    topic.reject(5, headers=own)
+    assert replay_headers(topic.contents().entries[0], 42) == [
+        ("trace", b"\xff"),
+        ("trace", b"2"),
+        ("dataco.replay_of", b"clicks/1/5"),
+        ("dataco.replayed_at", b"42"),
+        ("dataco.replay_attempt", b"1"),
+    ]
+    assert set(dict(replay_headers(topic.contents().entries[0], 42))) - {"trace"} == set(REPLAY_HEADERS)
+
+
+def test_a_click_rejected_again_and_again_shows_its_chain_and_counts_its_attempts(topic: Topic) -> None:
+    topic.reject(1)
+    first = topic.contents().find("clicks/1/1")
+    topic.reject(10, headers=replay_headers(first, 42))
+    topic.mark(1, first.next_attempt)
+    second = topic.contents().find("clicks/1/10")
+    assert (second.replays, second.next_attempt) == (0, 2)
+    topic.reject(20, headers=replay_headers(second, 43))
+    topic.mark(10, second.next_attempt)
+
+    contents = topic.contents()
+    third = contents.find("clicks/1/20")
+    assert contents.origins(third.record) == ["clicks/1/10", "clicks/1/1"]
+    assert third.next_attempt == 3
+    assert contents.rejected_again(contents.find("clicks/1/1").record) == ["clicks/1/10"]
+    assert [contents.find(f"clicks/1/{n}").replays for n in (1, 10, 20)] == [1, 1, 0]
+    assert contents.find("clicks/1/10").next_attempt == 3
+
+
+@pytest.mark.parametrize("links", [{1: 1}, {1: 2, 2: 1}, {1: 2, 2: 3, 3: 2}])
+def test_forged_chains_end(topic: Topic, links: dict[int, int]) -> None:
+    for child, parent in links.items():
+        topic.reject(child, headers=[("dataco.replay_of", f"clicks/1/{parent}".encode())])
+    contents = topic.contents()
+    origins = contents.origins(contents.find("clicks/1/1").record)
+    assert len(origins) == len(set(origins)) <= len(links)
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "expected"),
+    [
+        (json.dumps({"user_id": "ü7"}).encode(), None, True),
+        ('{"user_id":"ü7"}'.encode(), None, True),
+        ('{"user_id":"other","x":"ü7"}'.encode(), None, False),
+        (b"anything", "ü7".encode(), True),
+        (None, "ü7".encode(), True),
+        (None, None, False),
+        ('{"user_id":"ü7", broken'.encode(), None, True),
+        (rb'{"user_id":"\u00fc7", broken', None, True),
+        ('{"user_id":"ü71", broken'.encode(), None, False),
+        (b"\xff\xfe", None, False),
+    ],
+)
+def test_whose_click_it_is(value: bytes | None, key: bytes | None, expected: bool) -> None:
+    assert concerns_user(value, key, "ü7") is expected
+
+
+def test_a_number_as_user_id_is_that_users_too() -> None:
+    assert concerns_user(b'{"user_id":17}', None, "17")
