@@ -17,7 +17,10 @@ from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.index.setup import ensure_index
 from dataco_assets.partitions import range_tags
+from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.resources.spark import SparkResource
+from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
 from dataco_assets_tests.platforms import Platform, click, make_platform
 from local_stack.stack import Stack
@@ -39,7 +42,7 @@ class SharedSpark(SparkResource):
 @pytest.fixture
 def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any) -> Iterator[Platform]:
     aggregates = tmp_path_factory.mktemp("aggregates").as_uri()
-    made = make_platform(stack.env(), partitions_start="2026-01-01-00:00", aggregates_uri=aggregates)
+    made = make_platform(stack.env(), partitions_start="2026-01-01-00:00", aggregates_uri=aggregates, lag_min_clicks=1)
     for field, value in made.settings.model_dump(exclude={"elasticsearch_password"}).items():
         monkeypatch.setenv(f"DATACO_{field.upper()}", str(value))
     monkeypatch.setenv("DATACO_SPARK_MASTER", "local[2]")
@@ -58,12 +61,16 @@ def _spark_config(made: Platform) -> dict[str, Any]:
 
 
 def run_job(
-    made: Platform, job: str, tags: Mapping[str, str] | None = None, **options: Any
+    made: Platform,
+    job: str,
+    tags: Mapping[str, str] | None = None,
+    instance: dg.DagsterInstance | None = None,
+    **options: Any,
 ) -> dg.ExecuteInProcessResult:
     defs = build_defs(resource_overrides={"spark": SharedSpark(**_spark_config(made))})
     options.setdefault("raise_on_error", False)
     return defs.resolve_job_def(job).execute_in_process(
-        instance=dg.DagsterInstance.ephemeral(), tags=dict(tags or {}), **options
+        instance=instance or dg.DagsterInstance.ephemeral(), tags=dict(tags or {}), **options
     )
 
 
@@ -232,6 +239,43 @@ def test_an_hour_that_lost_clicks_to_the_time_to_live_is_left_alone(platform: Pl
     assert not result.success
     assert "DATACO_CLICKS_TTL_DAYS" in failure(result)
     assert read_hour(platform.settings.aggregates_uri, HOURS[0]) == before
+
+
+def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    platform.produce([click("a", at=MORNING + 1, user="ann"), click("b", at=MORNING + 3 * HOUR_MS, user="ann")])
+    assert asked(kafka_lag_sensor, instance) == [{"dataco/clicks_waiting": "2"}]
+    assert run_job(platform, "ingest_clicks", instance=instance).success
+    assert asked(kafka_lag_sensor, instance) == "No click is waiting."
+
+    wanted = asked(dirty_hours_sensor, instance)
+
+    # The hour before each click too: it may hold the click before.
+    assert wanted == [
+        range_tags("2026-02-09-07:00", "2026-02-09-08:00"),
+        range_tags("2026-02-09-10:00", "2026-02-09-11:00"),
+    ]
+    assert isinstance(wanted, list)
+    for tags in wanted:
+        assert run_job(platform, "refresh_hours", tags, instance=instance).success
+    assert asked(dirty_hours_sensor, instance) == "Every hour is up to date."
+    assert [(hour, clicks) for hour, _, clicks, _ in indexed(platform)] == [
+        ("2026-02-09-08:00", 1),
+        ("2026-02-09-11:00", 1),
+    ]
+
+
+def asked(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dict[str, str]] | str:
+    """What a sensor asks for now: the tags of each run, or its reason for none."""
+    resources = {"kafka": KafkaResource.of(settings()), "hbase": HBaseResource.of(settings())}
+    names = {name: resources[name] for name in sensor.required_resource_keys}
+    result = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, resources=names, sensor_name=sensor.name))
+    if not result.run_requests:
+        return str(result.skip_message)
+    return [
+        {key: value for key, value in request.tags.items() if key.startswith(("dataco/", "dagster/asset_partition"))}
+        for request in result.run_requests
+    ]
 
 
 def _tamper(made: Platform, hour: int, column: str, value: int) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Producer
-from local_stack.stack import Stack
 
 from dataco_assets.clients.hbase import HBaseRefused
 from dataco_assets.clients.kafka import OffsetRange, TopicMissing, Undeliverable
@@ -13,7 +12,8 @@ from dataco_assets.ingest.drain import TooManyRejected
 from dataco_assets.ingest.log import has_waited_since, measure_lag
 from dataco_assets.ingest.offsets import OffsetGap
 from dataco_assets.ingest.plan import DataLost
-from dataco_assets_tests.platforms import NOON, Platform, click, make_platform
+from dataco_assets_tests.platforms import NOON, Platform, click, headers_of, make_platform
+from local_stack.stack import Stack
 
 pytestmark = pytest.mark.stack
 HOUR = 3_600_000
@@ -67,15 +67,15 @@ def test_rejected_clicks_keep_their_bytes_and_say_why(platform: Platform) -> Non
     result = platform.drain()
 
     records = platform.rejected()
-    assert {record.value(): dict(record.headers())["dataco.reason"].decode() for record in records} == {
+    assert {record.value(): headers_of(record)["dataco.reason"].decode() for record in records} == {
         **bad,
         None: "tombstone",
     }
     assert platform.event_ids() == ["good"]
     assert result.rejected.total() == len(bad) + 1
-    by_offset = sorted(records, key=lambda r: int(dict(r.headers())["dataco.offset"]))
+    by_offset = sorted(records, key=lambda r: int(headers_of(r)["dataco.offset"]))
     for offset, record in enumerate(by_offset):
-        headers = dict(record.headers())
+        headers = headers_of(record)
         assert record.key() == f"{platform.settings.clicks_topic}/1/{offset}".encode()
         assert headers["dataco.partition"] == b"1"
         assert int(headers["dataco.record_time"]) > NOON
@@ -90,7 +90,7 @@ def test_large_messages_are_rejected_whole(platform: Platform, mebibytes: int) -
 
     (record,) = platform.rejected()
     assert record.value() == large
-    assert dict(record.headers())["dataco.reason"] == b"too_large"
+    assert headers_of(record)["dataco.reason"] == b"too_large"
     assert platform.event_ids() == ["small"]
 
 
