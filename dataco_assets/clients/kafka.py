@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
 from confluent_kafka import (
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -153,21 +152,17 @@ class KafkaAdmin:
     def committed(self, group: str, topic: TopicState) -> dict[int, int]:
         """Offsets the group has committed; partitions without one are left out.
 
-        Asked again until the deadline while the group's coordinator is still getting ready.
+        Asked through a consumer, which waits for a coordinator that is still getting ready; the admin client's own call
+        does not, and confluent-kafka 2.16 crashes the process on that answer.
         """
-        ready = Retrying(
-            retry=retry_if_exception_type(KafkaUnavailable),
-            stop=stop_after_delay(self._timeout),
-            wait=wait_fixed(0.2),
-            reraise=True,
-        )
-        return ready(self._committed, group, topic)
-
-    def _committed(self, group: str, topic: TopicState) -> dict[int, int]:
-        wanted = [TopicPartition(topic.name, partition) for partition in topic.partitions]
-        request = ConsumerGroupTopicPartitions(group, wanted)
-        futures = self._client.list_consumer_group_offsets([request], request_timeout=self._timeout)
-        found = self._result(futures[group], topic.name).topic_partitions or []
+        consumer = Consumer({"bootstrap.servers": self._servers, "group.id": group, "logger": _quiet_logger()})
+        try:
+            wanted = [TopicPartition(topic.name, partition) for partition in topic.partitions]
+            found = consumer.committed(wanted, timeout=self._timeout)
+        except KafkaException as error:
+            raise _translate(error, self._servers, topic.name) from error
+        finally:
+            consumer.close()
         return {entry.partition: entry.offset for entry in found if entry.offset >= 0}
 
     def create_topic(self, name: str, *, partitions: int, replication: int, config: Mapping[str, str]) -> bool:
