@@ -152,9 +152,19 @@ class KafkaAdmin:
     def committed(self, group: str, topic: TopicState) -> dict[int, int]:
         """Offsets the group has committed; partitions without one are left out.
 
-        Asked through a consumer, which waits for a coordinator that is still getting ready; the admin client's own call
-        does not, and confluent-kafka 2.16 crashes the process on that answer.
+        Asked through a consumer: the admin client's own call crashes the process (confluent-kafka 2.16) when the group's
+        coordinator is still getting ready, as it is on a fresh broker. Asked again until the deadline for the same
+        reason.
         """
+        ready = Retrying(
+            retry=retry_if_exception_type(KafkaUnavailable),
+            stop=stop_after_delay(self._timeout),
+            wait=wait_fixed(0.2),
+            reraise=True,
+        )
+        return ready(self._committed, group, topic)
+
+    def _committed(self, group: str, topic: TopicState) -> dict[int, int]:
         consumer = Consumer({"bootstrap.servers": self._servers, "group.id": group, "logger": _quiet_logger()})
         try:
             wanted = [TopicPartition(topic.name, partition) for partition in topic.partitions]
