@@ -49,6 +49,7 @@ REJECTED_MESSAGE_BYTES = LARGEST_MESSAGE_BYTES + 64 * 1024
 """Limit of the rejected topic: the original bytes and the headers that say what was wrong with them."""
 
 _QUEUE_KILOBYTES = 32 * 1024  # what librdkafka may fetch ahead of us
+_FETCH_BYTES = 1024 * 1024
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_MESSAGES = 5_000
 _POLL_SECONDS = 0.2
@@ -152,8 +153,8 @@ class KafkaAdmin:
     def committed(self, group: str, topic: TopicState) -> dict[int, int]:
         """Offsets the group has committed; partitions without one are left out.
 
-        Asked through a consumer: the admin client's own call crashes the process (confluent-kafka 2.16) when the group's
-        coordinator is still getting ready, as it is on a fresh broker. Asked again until the deadline for the same
+        Asked through a consumer: the admin client's own call crashes the process (confluent-kafka 2.16) while the
+        group's coordinator is getting ready, as it is on a fresh broker. Asked again until the deadline for the same
         reason.
         """
         ready = Retrying(
@@ -518,9 +519,10 @@ def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
         "queued.max.messages.kbytes": _QUEUE_KILOBYTES,
-        "max.partition.fetch.bytes": LARGEST_MESSAGE_BYTES,
-        "fetch.message.max.bytes": LARGEST_MESSAGE_BYTES,
-        "fetch.max.bytes": 2 * LARGEST_MESSAGE_BYTES,
+        # Compressed bytes, which grow several times over in our memory. No limit to a message: a broker always sends the
+        # first one whole.
+        "max.partition.fetch.bytes": _FETCH_BYTES,
+        "fetch.max.bytes": 4 * _FETCH_BYTES,
         "fetch.wait.max.ms": 100,
         "logger": _quiet_logger(),
     }
