@@ -56,7 +56,7 @@ def read_contents(
     """
     if not indices:
         return {}
-    wanted = sorted(hours) if hours is not None else _all_hours(client, indices)
+    wanted = sorted(hours) if hours is not None else hours_held(client, indices)
     found: dict[int, list[RunContent]] = {}
     for start in range(0, len(wanted), HOURS_PER_REQUEST):
         batch = wanted[start : start + HOURS_PER_REQUEST]
@@ -69,6 +69,15 @@ def read_contents(
         )
         found |= {int(bucket["key"]): _runs(bucket) for bucket in reply["aggregations"]["hours"]["buckets"]}
     return found
+
+
+def hours_held(client: SearchClient, indices: Sequence[str]) -> list[int]:
+    """The hours (epoch ms) that the indices, or those behind aliases, hold documents of, oldest first.
+
+    Raises:
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    return sorted(_pages_of_hours(client, indices))
 
 
 def _by_hour(count: int) -> dict[str, Any]:
@@ -95,10 +104,6 @@ def _runs(bucket: Mapping[str, Any]) -> list[RunContent]:
         for run in bucket["runs"]["buckets"]
     ]
     return sorted(runs, key=lambda run: run.computed_at_ms)
-
-
-def _all_hours(client: SearchClient, indices: Sequence[str]) -> list[int]:
-    return sorted(_pages_of_hours(client, indices))
 
 
 def _pages_of_hours(client: SearchClient, indices: Sequence[str]) -> Iterator[int]:

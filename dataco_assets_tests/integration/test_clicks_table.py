@@ -24,28 +24,12 @@ from spark_resources.clicks_table import (
     describe_clicks_table,
     read_clicks,
 )
-from spark_resources.connectors import connector_jars
-from spark_resources.session import create_session, spark_conf
 
 pytestmark = pytest.mark.stack
 
 NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
 HALF_HOUR = HOUR_MS // 2
 TTL = 90 * 24 * 3600
-
-
-@pytest.fixture(scope="module")
-def spark(stack: Stack) -> Iterator[SparkSession]:
-    conf = spark_conf(
-        master="local[2]",
-        jars=connector_jars(),
-        hbase_zookeeper_quorum=stack.env()["DATACO_HBASE_ZOOKEEPER_QUORUM"],
-        driver_memory="1g",
-        shuffle_partitions=2,
-    )
-    session = create_session(conf, "dataco-integration-tests")
-    yield session
-    session.stop()
 
 
 @contextmanager

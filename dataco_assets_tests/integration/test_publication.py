@@ -15,7 +15,6 @@ from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.index.template import document_id, host_and_path, mappings, month_of
 from local_stack.stack import Stack
 from spark_resources import publication
-from spark_resources.connectors import connector_jars
 from spark_resources.publication import (
     DocumentsRefused,
     ElasticsearchFull,
@@ -24,7 +23,6 @@ from spark_resources.publication import (
     documents,
     publish,
 )
-from spark_resources.session import create_session, spark_conf
 
 pytestmark = pytest.mark.stack
 
@@ -37,20 +35,6 @@ PAGES = [
     "http://bücher.example:8080/straße/é?q=a/b&x=1",
     "http://[2001:db8::1]:9000/x?y=https://other.example/z",
 ]
-
-
-@pytest.fixture(scope="module")
-def spark(stack: Stack) -> Iterator[SparkSession]:
-    conf = spark_conf(
-        master="local[2]",
-        jars=connector_jars(),
-        hbase_zookeeper_quorum=stack.env()["DATACO_HBASE_ZOOKEEPER_QUORUM"],
-        driver_memory="1g",
-        shuffle_partitions=2,
-    )
-    session = create_session(conf, "dataco-integration-tests")
-    yield session
-    session.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,62 @@
+"""Fixtures that several integration tests share.
+
+Belongs here: the one Spark session of the process, and a platform that the assets' functions run on. Starting a session
+costs more than most tests, so nobody stops this one but the end of the run.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from dataco_assets.clients.elasticsearch import connect
+from dataco_assets.index.setup import ensure_index
+from dataco_assets.settings import settings
+from dataco_assets_tests.platforms import Platform, make_platform
+from dataco_assets_tests.refreshes import Refreshes
+from local_stack.stack import Stack
+from spark_resources.connectors import connector_jars
+from spark_resources.session import create_session, spark_conf
+
+
+@pytest.fixture(scope="session")
+def spark(stack: Stack) -> Iterator[SparkSession]:
+    """A local session configured like the real one, on the shared servers."""
+    conf = spark_conf(
+        master="local[2]",
+        jars=connector_jars(),
+        hbase_zookeeper_quorum=stack.env()["DATACO_HBASE_ZOOKEEPER_QUORUM"],
+        driver_memory="1g",
+        shuffle_partitions=2,
+    )
+    session = create_session(conf, "dataco-integration-tests")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Platform]:
+    """A platform of its own whose settings are those of this process."""
+    aggregates = (tmp_path / "aggregates").as_uri()
+    made = make_platform(stack.env(), aggregates_uri=aggregates, hbase_retry_seconds=20.0)
+    for field, value in made.settings.model_dump(exclude={"elasticsearch_password"}).items():
+        monkeypatch.setenv(f"DATACO_{field.upper()}", str(value))
+    settings.cache_clear()
+    made.create(partitions=1)
+    search = connect(made.settings)
+    ensure_index(search, made.settings)
+    yield made
+    for index in search.indices.get(index=f"{made.settings.index_alias}-*").body:
+        search.indices.delete(index=index)
+    for template in (made.settings.index_alias, f"{made.settings.index_alias}-rebuilt"):
+        search.indices.delete_index_template(name=template)
+    search.close()
+    made.drop()
+    settings.cache_clear()
+
+
+@pytest.fixture
+def refreshes(platform: Platform, spark: SparkSession) -> Refreshes:
+    """The assets' functions on that platform."""
+    return Refreshes(platform, spark)

@@ -1,0 +1,198 @@
+"""`dataco verify` on real servers: what it finds, what it must not mistake for a difference, and how it ends."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dataco_assets import verification
+from dataco_assets.aggregates.files import hour_path
+from dataco_assets.cli import verify as command
+from dataco_assets.clicks.event import Click, parse
+from dataco_assets.clicks.hour import HOUR_MS, hour_key
+from dataco_assets.clicks.row import cells, row_key
+from dataco_assets.clients.elasticsearch import connect
+from dataco_assets.clients.mutations import encode_row
+from dataco_assets.settings import settings
+from dataco_assets.verification import Outcome, Verifier
+from dataco_assets_tests.platforms import NOON, Platform, click
+from dataco_assets_tests.refreshes import Refreshes
+
+pytestmark = pytest.mark.stack
+LATER = NOON + 100 * HOUR_MS
+
+
+def fill(platform: Platform) -> None:
+    """Clicks in three hours, two of them adjacent and a visit across their edge."""
+    platform.produce(
+        [
+            click("a1", at=NOON + 50 * 60_000, user="ann", url="https://shop.example/a"),
+            click("a2", at=NOON + 65 * 60_000, user="ann", url="https://shop.example/b"),
+            click("b1", at=NOON + 1, user="bob", url="https://shop.example/a"),
+            click("c1", at=LATER + HOUR_MS // 2, user="cyd", url="https://shop.example/c"),
+        ]
+    )
+    platform.drain()
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    app = typer.Typer()
+    app.command()(command.verify)
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def outcomes(refreshes: Refreshes) -> dict[int, Outcome]:
+    return {verdict.hour: verdict.outcome for verdict in refreshes.verdicts()}
+
+
+def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(platform)
+    code, output = run("--settle", "0")
+    assert code == 0
+    assert "4 hours dirty: not judged" in output
+    assert f"Oldest: {hour_key(NOON - HOUR_MS)}" in output
+    assert run("--strict", "--settle", "0")[0] == 1
+
+    refreshes.settle()
+    code, output = run("--strict", "--settle", "0")
+    assert code == 0
+    assert "4 hours judged (4 clicks in 3 groups): no difference." in output
+    code, output = run("2020-06-01-12:00")
+    assert "1 hour judged (2 clicks in 1 group): no difference." in output
+    code, output = run("2020-06-01", "2020-06-05")
+    assert "4 hours judged (4 clicks in 3 groups): no difference." in output
+
+    assert run("yesterday")[0] == 2
+    assert run("2020-06-02", "2020-06-01")[0] == 2
+    for variable, value in (("ELASTICSEARCH_URL", "http://127.0.0.1:1"), ("HBASE_THRIFT_PORT", "1")):
+        with monkeypatch.context() as patch:
+            patch.setenv(f"DATACO_{variable}", value)
+            patch.setenv("DATACO_HBASE_RETRY_SECONDS", "0")
+            settings.cache_clear()
+            code, output = run("--settle", "0")
+            assert code == 2, "an outage is no difference"
+            assert "does not answer" in output
+    settings.cache_clear()
+
+
+def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refreshes) -> None:
+    fill(platform)
+    refreshes.settle()
+    search = connect(platform.settings)
+    alias = platform.settings.index_alias
+    hits = search.search(index=alias, size=10)["hits"]["hits"]
+    (cyd,) = (hit for hit in hits if hit["_source"]["url"].endswith("/c"))
+    (bob,) = (hit for hit in hits if hit["_source"]["hour"] == NOON)
+
+    def index(hit: dict[str, Any], **changed: Any) -> Callable[[], None]:
+        def write() -> None:
+            body = {**hit["_source"], **changed}
+            where = {"index": hit["_index"], "id": changed.get("url", hit["_id"])}
+            version = {"version": body["generation"], "version_type": "external_gte"}
+            search.index(**where, document=body, refresh=True, **version)
+
+        return write
+
+    def delete() -> None:
+        version = {"version": cyd["_source"]["generation"], "version_type": "external_gte"}
+        search.delete(index=cyd["_index"], id=cyd["_id"], refresh=True, **version)
+
+    tampered: list[tuple[Callable[[], None], list[str]]] = [
+        (lambda: tamper(platform, NOON, "unique_users", 1), ["2020-06-01-12:00", "Parquet", "unique_users"]),
+        (lambda: tamper(platform, NOON, "time_spent_seconds_sum", 1), ["Parquet", "900.0", "time_spent_seconds_sum"]),
+        (index(bob, time_spent_samples=2), ["2020-06-01-12:00", "index", "time_spent_samples"]),
+        (index(cyd, url="[red]\x1b[31mpage"), ["2020-06-05-16:00", "index", "[red]�[31mpage", "absent", "1 clicks"]),
+        (index(cyd, hour=LATER + 7 * HOUR_MS), ["2020-06-05-23:00", "index", "group", "absent"]),
+        (delete, ["2020-06-05-16:00", "index", "1 clicks", "absent"]),
+    ]
+    for change, told in tampered:
+        change()
+        code, output = run("--settle", "0")
+        assert code == 1, told
+        assert all(part in output for part in told), output
+        assert "\x1b[31m" not in output
+        refreshes.refresh([NOON, LATER])
+        assert run("--settle", "0")[0] == 0, "a refresh mends it"
+    search.close()
+
+
+def tamper(platform: Platform, hour: int, column: str, value: int) -> None:
+    path = hour_path(platform.settings.aggregates_uri, hour).removeprefix("file://")
+    table = pq.read_table(path)
+    position = table.schema.get_field_index(column)
+    changed = pc.add(pc.multiply(table[column], 0), value)  # pyright: ignore[reportAttributeAccessIssue]
+    pq.write_table(table.set_column(position, table.schema.field(position), changed), path)
+
+
+def test_what_nobody_knows_of_is_found(platform: Platform, refreshes: Refreshes) -> None:
+    """A file that went, an hour the ledger never heard of, and one that HBase may have forgotten."""
+    fill(platform)
+    refreshes.settle()
+    put_unmarked(platform, "stray", LATER + 500 * HOUR_MS)
+    platform.hbase.put(
+        platform.settings.hours_table, hour_key(LATER).encode(), {b"h:first_stored_at": b"1500000000000"}
+    )
+    Path(hour_path(platform.settings.aggregates_uri, NOON).removeprefix("file://")).unlink()
+
+    assert outcomes(refreshes) == {
+        NOON - HOUR_MS: Outcome.EQUAL,
+        NOON: Outcome.DIFFERENT,
+        NOON + HOUR_MS: Outcome.EQUAL,
+        LATER: Outcome.EXPIRED,
+        LATER + 500 * HOUR_MS: Outcome.DIFFERENT,
+    }
+
+
+def put_unmarked(platform: Platform, event_id: str, at: int) -> None:
+    """A row as a drain writes it, before it marks the hour."""
+    made = parse(click(event_id, at=at, user="new"), record_time_ms=at, earliest_ms=0)
+    assert isinstance(made, Click)
+    row = encode_row(row_key(made.user_id, made.timestamp, made.event_id), cells(made))
+    platform.hbase.put_rows(platform.settings.clicks_table, [row])
+
+
+def test_a_click_that_lands_meanwhile_is_no_false_alarm(
+    platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(platform)
+    refreshes.settle()
+    honest, landed = verification.read_hour, [False]
+
+    def landing(uri: str, hour: int) -> Any:
+        """When the clicks were read already, and the files not yet: one more, and its hour refreshed."""
+        if hour == NOON and not landed[0]:
+            landed[0] = True
+            platform.produce([click("late", at=NOON + 5, user="late")])
+            platform.drain()
+            refreshes.refresh([NOON - HOUR_MS, NOON])
+        return honest(uri, hour)
+
+    monkeypatch.setattr(verification, "read_hour", landing)
+    assert set(outcomes(refreshes).values()) == {Outcome.EQUAL}
+    assert landed == [True]
+
+
+def test_a_click_stored_but_not_marked_yet_is_no_false_alarm(platform: Platform, refreshes: Refreshes) -> None:
+    fill(platform)
+    refreshes.settle()
+    put_unmarked(platform, "new", NOON + 10)
+    waited: list[float] = []
+
+    def marked(seconds: float) -> None:
+        waited.append(seconds)
+        platform.hours.mark_dirty([NOON, NOON - HOUR_MS], holding_clicks=[NOON], stored_since_ms=0)
+
+    search = connect(platform.settings)
+    verifier = Verifier(platform.settings, platform.hbase, search, settle_seconds=60, sleep=marked)
+    found = {verdict.hour: verdict.outcome for verdict in verifier.verify(verifier.hours())}
+    search.close()
+
+    assert (found[NOON], found[NOON + HOUR_MS]) == (Outcome.DIRTY, Outcome.EQUAL)
+    assert len(waited) == 1
+    assert 0 < waited[0] <= 60

@@ -1,0 +1,195 @@
+"""The recomputation agrees with the oracle, which shares no code with it; the comparison misses no field."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dataco_assets.aggregates.files import ARROW_SCHEMA, HourAggregates
+from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.index.template import document_id
+from dataco_assets.index.template import host_and_path as host_and_path_of_the_index
+from dataco_assets.stored_clicks import StoredClick
+from dataco_assets.verification import (
+    DIFFERENCES_KEPT,
+    Figures,
+    Group,
+    HourVerdict,
+    Place,
+    compare_index,
+    compare_parquet,
+    host_and_path,
+    recompute,
+)
+from dataco_assets_tests import oracle
+
+NOON = 1_591_012_800_000
+HALF = HOUR_MS // 2
+PAGE = "https://shop.example:8080/a/b?c=/d"
+
+
+def made_up_clicks(seed: int) -> list[StoredClick]:
+    """Six hours of few users on few pages; many clicks at the same time, at the edges of hours and 30 min apart."""
+    chance = random.Random(seed)
+    clicks = []
+    for number in range(chance.randrange(200)):
+        time = NOON + chance.randrange(6 * HOUR_MS)
+        if chance.random() < 0.5:
+            time = time - time % HALF + chance.choice([-1, 0, 1])
+        user = f"u{chance.randrange(5)}"
+        clicks.append(
+            StoredClick(f"{user}-{number:04}".encode(), user, time, f"https://a.example/{chance.randrange(3)}", "FR")
+        )
+    return sorted(clicks, key=lambda click: (click.timestamp, click.row_key))
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_the_recomputation_agrees_with_the_oracle(seed: int) -> None:
+    clicks = made_up_clicks(seed)
+    hours = [NOON + n * HOUR_MS for n in range(1, 4)]
+    expected = oracle.aggregate(
+        [oracle.OracleClick(c.row_key.decode(), c.user_id, c.timestamp, c.page, c.country) for c in clicks], hours
+    )
+    needed = [click for click in clicks if hours[0] <= click.timestamp < hours[-1] + HOUR_MS + HALF]
+
+    found = dict(recompute(needed, hours))
+
+    assert list(found) == hours
+    rows = {(hour, *group): figures.fields for hour, groups in found.items() for group, figures in groups.items()}
+    assert rows == {key: vars(row) for key, row in expected.items()}
+
+
+def test_memory_holds_two_hours_at_most() -> None:
+    hours = [NOON + n * HOUR_MS for n in range(48)]
+
+    def stream() -> Any:
+        for n in range(48 * 60):
+            yield StoredClick(b"%06d" % n, f"u{n}", NOON + n * 60_000, "https://a.example/", "FR")
+
+    pending = recompute(stream(), hours)
+    for _ in hours[:-1]:
+        next(pending)
+        frame = pending.gi_frame  # pyright: ignore[reportAttributeAccessIssue]  # a generator has one
+        assert len(frame.f_locals["unfinished"]) <= 2
+        assert len(frame.f_locals["latest"]) <= 32 + 60
+
+
+EXPECTED: dict[Group, Figures] = {(PAGE, "FR"): Figures(3, {"ann", "bob"}, 90_500, 2)}
+
+
+def row(**changed: Any) -> dict[str, Any]:
+    return {
+        "hour": NOON * 1000,
+        "page": PAGE,
+        "country": "FR",
+        "click_count": 3,
+        "unique_users": 2,
+        "time_spent_seconds_sum": 90.5,
+        "time_spent_samples": 2,
+        "average_time_spent_seconds": 45.25,
+        "generation": 7,
+        "computed_at": 5_000_000,
+        **changed,
+    }
+
+
+def stored(*rows: dict[str, Any]) -> HourAggregates:
+    import pyarrow as pa
+
+    return HourAggregates(NOON, pa.Table.from_pylist(list(rows), ARROW_SCHEMA), 7, 5_000)
+
+
+def hit(**changed: Any) -> dict[str, Any]:
+    source = {**row(), "hour": NOON, "url": PAGE, "host": "shop.example", "path": "/a/b", "computed_at": 5_000}
+    del source["page"]
+    found = {"_id": document_id(NOON, PAGE, "FR"), "_version": 7}
+    for name, value in changed.items():
+        (found if name in found else source)[name] = value
+    return {**found, "_source": source}
+
+
+def parquet_differences(*rows: dict[str, Any]) -> list[str]:
+    verdict = HourVerdict(NOON)
+    compare_parquet(verdict, EXPECTED, stored(*rows))
+    assert all(each.place == Place.PARQUET for each in verdict.differences)
+    return [each.field for each in verdict.differences]
+
+
+def index_differences(*hits: dict[str, Any]) -> list[str]:
+    verdict = HourVerdict(NOON)
+    compare_index(verdict, EXPECTED, hits, stored(row()))
+    assert all(each.place == Place.INDEX for each in verdict.differences)
+    return [each.field for each in verdict.differences]
+
+
+def test_what_is_equal_has_no_difference() -> None:
+    assert parquet_differences(row()) == []
+    assert index_differences(hit()) == []
+    assert index_differences(hit(computed_at=4_000)) == [], "computed again since, not published again"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("click_count", 4),
+        ("unique_users", 1),
+        ("time_spent_seconds_sum", 90.501),
+        ("time_spent_samples", 3),
+        ("average_time_spent_seconds", None),
+        ("average_time_spent_seconds", 45.2),
+    ],
+)
+def test_every_figure_is_compared(name: str, value: object) -> None:
+    assert parquet_differences(row(**{name: value})) == [name]
+    assert index_differences(hit(**{name: value})) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hour", NOON + 1),
+        ("host", "other.example"),
+        ("path", "/"),
+        ("generation", 6),
+        ("_version", 6),
+        ("_id", "0" * 32),
+        ("computed_at", 5_001),
+    ],
+)
+def test_every_other_field_of_a_document_is_compared(name: str, value: object) -> None:
+    assert index_differences(hit(**{name: value})) == [name]
+
+
+def test_other_fields_of_a_row_are_compared() -> None:
+    assert parquet_differences(row(hour=NOON * 1000 + 1000)) == ["hour"]
+    assert parquet_differences(row(), row(generation=6, country="DE")) == ["group"]
+
+
+@pytest.mark.parametrize(("compare", "make"), [(parquet_differences, row), (index_differences, hit)])
+def test_groups_too_many_twice_or_missing_are_seen(
+    compare: Callable[..., list[str]], make: Callable[..., dict[str, Any]]
+) -> None:
+    assert compare() == ["group"]
+    assert compare(make(), make()) == ["group"]
+    assert compare(make(), make(country="DE")) == ["group"]
+
+
+def test_differences_are_bounded_but_all_counted() -> None:
+    verdict = HourVerdict(NOON)
+    compare_parquet(verdict, EXPECTED, stored(*(row(country=f"{n}") for n in range(500))))
+    assert (verdict.differing, len(verdict.differences)) == (501, DIFFERENCES_KEPT)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        PAGE,
+        "https://shop.example/",
+        "https://shop.example/?a=b://c/d",
+        "http://[2001:db8::1]:9000/x?y=https://z.example/",
+        "http://bücher.example/straße;x=1/é",
+    ],
+)
+def test_host_and_path_agree_with_what_the_index_writes(page: str) -> None:
+    assert host_and_path(page) == host_and_path_of_the_index(page)
