@@ -3,17 +3,21 @@
 Belongs here: staging, replacing, cleaning up, on the local file system and on any that Hadoop knows. Does not belong
 here: where an hour's file lies and how it is read (`dataco_assets/aggregates/files.py`).
 
+A newer generation of an hour is never replaced by an older one: of two runs of the same hour, the one that started from
+the later state of the hour ledger wins, whatever the order in which they end.
+
 A run that dies leaves a staging folder, never half an hour: an hour shows its old file or its new one. Folders left
 behind for more than a day are removed by a later run.
 """
 
+import logging
 import os
 import re
 import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,8 +25,10 @@ from urllib.parse import unquote, urlsplit
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates.columns import COLUMNS
-from dataco_assets.aggregates.files import empty_hour, hour_path, row_count
+from dataco_assets.aggregates.files import empty_hour, hour_path, row_count, stored_generation
 from dataco_assets.errors import DatacoError
+
+logger = logging.getLogger(__name__)
 
 STAGING = "_staging"
 STALE_SECONDS = 24 * 3600
@@ -36,12 +42,13 @@ class AggregatesNotWritten(DatacoError):
 
 @dataclass(frozen=True)
 class HourFile:
-    """An hour as it was written: its file's URI and how many rows it has."""
+    """An hour's file as it is now: its URI, rows, generation; `kept` when it was there and newer than ours."""
 
     hour_ms: int
     uri: str
     rows: int
     generation: int
+    kept: bool = False
 
 
 def write_hours(
@@ -54,6 +61,8 @@ def write_hours(
 ) -> dict[int, HourFile]:
     """Runs the aggregation and replaces the file of every given hour; an hour without rows gets a file without rows.
 
+    An hour's file of a newer generation stays: another run, which saw more clicks, was faster.
+
     Args:
         aggregates: Rows of these hours only, as `spark_resources.aggregation.aggregate` gives them.
         hours: Starts of the hours, epoch ms.
@@ -63,7 +72,7 @@ def write_hours(
         computed_at_ms: When the aggregation ran, epoch ms; for hours without rows.
 
     Returns:
-        What was written, by hour.
+        What there is now, by hour.
 
     Raises:
         ValueError: the run id could not name a folder.
@@ -84,11 +93,14 @@ def write_hours(
             if hour not in staged:
                 staged[hour] = f"{staging}/empty-{hour}.parquet"
                 store.write(staged[hour], empty_hour(generations[hour], computed_at_ms))
-        for hour in wanted:
-            store.replace(staged[hour], _place(hour))
+        return {
+            hour: _replace(
+                store, staged[hour], HourFile(hour, hour_path(uri, hour), rows.get(hour, 0), generations[hour])
+            )
+            for hour in wanted
+        }
     finally:
         store.remove(staging)
-    return {hour: HourFile(hour, hour_path(uri, hour), rows.get(hour, 0), generations[hour]) for hour in wanted}
 
 
 def stored_aggregates(spark: SparkSession, uri: str, hours: Sequence[int]) -> DataFrame:
@@ -97,6 +109,24 @@ def stored_aggregates(spark: SparkSession, uri: str, hours: Sequence[int]) -> Da
     types = {"long": "bigint"}
     schema = ", ".join(f"{column.name} {types.get(column.type, column.type)}" for column in COLUMNS)
     return spark.read.schema(schema).parquet(*[store.spark_path(_place(hour)) for hour in sorted(set(hours))])
+
+
+def _replace(store: "_Store", staged: str, file: HourFile) -> HourFile:
+    """Puts an hour's file in its place unless a newer one is there.
+
+    Looked at right before: two runs that meet between the look and the rename are as far apart as two system calls.
+    """
+    newer = stored_generation(store.uri(""), file.hour_ms)
+    if newer is not None and newer > file.generation:
+        logger.warning(
+            "%s stays: it is of generation %d, this run's is %d. A run that saw more clicks was faster.",
+            file.uri,
+            newer,
+            file.generation,
+        )
+        return replace(file, rows=row_count(store.uri(_place(file.hour_ms))), generation=newer, kept=True)
+    store.replace(staged, _place(file.hour_ms))
+    return file
 
 
 def _place(hour_ms: int) -> str:

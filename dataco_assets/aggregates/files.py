@@ -98,6 +98,24 @@ def read_hour(uri: str, hour_ms: int) -> HourAggregates | None:
     return HourAggregates(hour_ms, table, generation, computed_at_ms)
 
 
+def stored_generation(uri: str, hour_ms: int) -> int | None:
+    """The generation of an hour's file, from its footer; None when there is no file, or none that can be read."""
+    system, place = fs.FileSystem.from_uri(hour_path(uri, hour_ms))
+    try:
+        with system.open_input_file(place) as file:
+            footer = pq.read_metadata(file)
+    except (FileNotFoundError, pa.ArrowInvalid):
+        return None
+    if not footer.num_rows:
+        text = (footer.metadata or {}).get(_GENERATION, b"")
+        return int(text) if text.isdigit() else None
+    column = footer.schema.names.index("generation") if "generation" in footer.schema.names else None
+    if column is None:
+        return None
+    statistics = footer.row_group(0).column(column).statistics
+    return int(statistics.max) if statistics is not None and statistics.has_min_max else None
+
+
 def read_hours(uri: str, hours: Iterable[int]) -> Iterator[tuple[int, HourAggregates | None]]:
     """The aggregates of several hours, one at a time, so that a month does not fill the memory.
 

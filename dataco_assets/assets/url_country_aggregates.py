@@ -88,15 +88,16 @@ def url_country_aggregates(
             ranges = [(run[0], run[-1] + HOUR_MS + VISIT_GAP_MS) for run in contiguous_runs(hours)]
             clicks, rows_scanned = counted(read_clicks(session, chosen.clicks_table, ranges))
             frame = aggregate(clicks, hours, generations, now_ms)
-            write_hours(frame, hours, generations, chosen.aggregates_uri, context.run.run_id, now_ms)
+            files = write_hours(frame, hours, generations, chosen.aggregates_uri, context.run.run_id, now_ms)
         stored = {hour: read_hour(chosen.aggregates_uri, hour) for hour in hours}
     found = {hour: totals(aggregates) for hour, aggregates in stored.items() if aggregates is not None}
     for hour in hours:
-        context.add_asset_metadata(hour_metadata(found[hour], generations[hour]), partition_key=hour_key(hour))
+        context.add_asset_metadata(hour_metadata(found[hour], files[hour].generation), partition_key=hour_key(hour))
     return dg.MaterializeResult(
         metadata={
             **run_metadata(found),
             "run: rows scanned": rows_scanned(),
+            "run: hours left as a newer run computed them": sum(file.kept for file in files.values()),
             **stages.metadata(),
             "run: busiest pages": dg.MetadataValue.md(pages_markdown(busiest_pages(filter(None, stored.values())))),
         }

@@ -247,3 +247,40 @@ def test_the_same_through_hadoop(spark: SparkSession, tmp_path: Path, monkeypatc
         assert empty is not None
         assert (empty.table.num_rows, empty.generation) == (0, generation)
     assert list((root / "_staging").iterdir()) == []
+
+
+@pytest.mark.parametrize("newer_has_rows", [True, False])
+@pytest.mark.parametrize("older_has_rows", [True, False])
+def test_an_older_generation_never_replaces_a_newer_one(
+    spark: SparkSession, uri: str, newer_has_rows: bool, older_has_rows: bool
+) -> None:
+    newer = {NOON: [7, 8]} if newer_has_rows else {}
+    write_hours(aggregates(spark, newer, 12), [NOON], {NOON: 12}, uri, "newer", computed_at_ms=COMPUTED_AT)
+    before = files.read_hour(uri, NOON)
+
+    older = {NOON: [3], NOON + HOUR: [4]} if older_has_rows else {NOON + HOUR: [4]}
+    hours = [NOON, NOON + HOUR]
+    frame = aggregates(spark, older, 9)
+    written = write_hours(frame, hours, dict.fromkeys(hours, 9), uri, "older", computed_at_ms=COMPUTED_AT + 1)
+
+    assert files.read_hour(uri, NOON) == before
+    assert (written[NOON].generation, written[NOON].kept, written[NOON].rows) == (12, True, 2 if newer_has_rows else 0)
+    assert (written[NOON + HOUR].generation, written[NOON + HOUR].kept) == (9, False)
+    assert counts(uri, NOON + HOUR) == [4], "the other hours of the run are replaced"
+
+
+def test_the_same_generation_computed_again_replaces(spark: SparkSession, uri: str) -> None:
+    for count in (3, 4):
+        frame = aggregates(spark, {NOON: [count]}, 5)
+        write_hours(frame, [NOON], {NOON: 5}, uri, f"run-{count}", computed_at_ms=COMPUTED_AT)
+    assert counts(uri, NOON) == [4]
+    assert files.stored_generation(uri, NOON) == 5
+
+
+def test_an_unreadable_file_has_no_generation_and_is_replaced(spark: SparkSession, uri: str, root: Path) -> None:
+    file = root / "2026-03-15T12" / files.FILE_NAME
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"not Parquet")
+    assert files.stored_generation(uri, NOON) is None
+    write_hours(aggregates(spark, {NOON: [3]}), [NOON], {NOON: 1}, uri, "run", computed_at_ms=COMPUTED_AT)
+    assert counts(uri, NOON) == [3]
