@@ -17,6 +17,7 @@ from dataco_assets.hours import LEDGER_FAMILIES as HOUR_FAMILIES
 from dataco_assets.hours import HourLedger
 from dataco_assets.ingest.offsets import LEDGER_FAMILIES as OFFSET_FAMILIES
 from dataco_assets.ingest.offsets import OffsetLedger
+from dataco_assets.ingest.suppression import SUPPRESSION_FAMILIES, SuppressionList
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,6 +101,11 @@ def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> 
         for name, families, create in (
             (settings.offsets_table, OFFSET_FAMILIES, OffsetLedger(hbase, settings.offsets_table).create),
             (settings.hours_table, HOUR_FAMILIES, HourLedger(hbase, settings.hours_table).create),
+            (
+                settings.suppressed_table,
+                SUPPRESSION_FAMILIES,
+                SuppressionList(hbase, settings.suppressed_table).create,
+            ),
         ):
             created = create()
             _compare(f"HBase table {name}: families", set(families), hbase.families(name))

@@ -113,7 +113,7 @@ class Settings(BaseSettings):
     # Ingest
     ingest_max_clicks: int = Field(2_000_000, ge=1, description="Most clicks one run drains before it ends.")
     ingest_checkpoint_clicks: int = Field(50_000, ge=1_000, le=1_000_000, description="Clicks between two checkpoints.")
-    ingest_connections: int = Field(3, ge=1, le=64, description="Thrift connections one run writes over.")
+    ingest_connections: int = Field(2, ge=1, le=64, description="Thrift connections one run writes over.")
     ingest_max_rejected_share: float = Field(
         0.5,
         ge=0,
@@ -168,6 +168,11 @@ class Settings(BaseSettings):
     def hours_table(self) -> str:
         """HBase table of the hour ledger."""
         return f"{self.hbase_table_prefix}click_hours"
+
+    @property
+    def suppressed_table(self) -> str:
+        """HBase table of the erased users."""
+        return f"{self.hbase_table_prefix}suppressed_users"
 
     @classmethod
     def load(cls) -> Self:

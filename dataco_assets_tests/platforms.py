@@ -17,6 +17,7 @@ from dataco_assets.clients.kafka import REJECTED_MESSAGE_BYTES, KafkaAdmin
 from dataco_assets.hours import HourLedger, HourState
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
 from dataco_assets.ingest.offsets import OffsetLedger
+from dataco_assets.ingest.suppression import SuppressionList
 from dataco_assets.settings import Settings
 
 START = "2020-01-01-00:00"
@@ -43,17 +44,17 @@ class Platform:
     def offsets(self) -> OffsetLedger:
         return OffsetLedger(self.hbase, self.settings.offsets_table)
 
+    @property
+    def suppression(self) -> SuppressionList:
+        return SuppressionList(self.hbase, self.settings.suppressed_table)
+
     def create(self, partitions: int = 2, *, clicks_table: bool = True) -> "Platform":
         """Creates topics and tables (the clicks table in one region: no JVM needed)."""
         self.admin.create_topic(self.settings.clicks_topic, partitions=partitions, replication=1, config={})
-        self.admin.create_topic(
-            self.settings.rejected_topic,
-            partitions=1,
-            replication=1,
-            config={"max.message.bytes": str(REJECTED_MESSAGE_BYTES)},
-        )
+        self.create_rejected_topic()
         self.offsets.create()
         self.hours.create()
+        self.suppression.create()
         if clicks_table:
             families: dict[str, Mapping[str, object]] = {family: {"max_versions": 1} for family in TABLE_FAMILIES}
             self.hbase.create_table(self.settings.clicks_table, families)
@@ -68,6 +69,15 @@ class Platform:
             if table.startswith(self.settings.hbase_table_prefix):
                 self.hbase.delete_table(table)
         self.hbase.close()
+
+    def create_rejected_topic(self) -> None:
+        """Creates the rejected topic, whose limit is above that of the clicks topic."""
+        self.admin.create_topic(
+            self.settings.rejected_topic,
+            partitions=1,
+            replication=1,
+            config={"max.message.bytes": str(REJECTED_MESSAGE_BYTES)},
+        )
 
     def drain(self, **policy: Any) -> DrainResult:
         """Drains the topic once."""

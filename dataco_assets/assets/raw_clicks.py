@@ -117,6 +117,7 @@ def raw_clicks(
         metadata={
             "clicks stored": result.stored,
             "clicks rejected": result.rejected.total(),
+            "clicks suppressed": result.suppressed,
             "rejected by reason": {reason.value: count for reason, count in result.rejected.most_common()},
             "offsets": {str(p): f"[{r.start}, {r.end})" for p, r in sorted(result.ranges.items())},
             "lag left": result.lag_left,

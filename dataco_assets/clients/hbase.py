@@ -143,6 +143,10 @@ class HBase:
         """Disables and deletes a table."""
         self._call(lambda c: c.delete_table(name, disable=True))
 
+    def compact(self, table: str) -> None:
+        """Asks HBase for a major compaction, which takes deleted and expired cells off the disks; it goes on alone."""
+        self._call(lambda c: c.compact_table(table, major=True))
+
     # Rows
 
     def rows(self, table: str, keys: Sequence[bytes], columns: Sequence[bytes] | None = None) -> dict[bytes, Cells]:
@@ -228,6 +232,10 @@ class HBase:
             batch.send()
 
         self._call(delete)
+
+    def delete_cells(self, table: str, key: bytes, columns: Sequence[bytes]) -> None:
+        """Deletes single cells of one row, in one call."""
+        self._call(lambda c: c.table(table).delete(key, columns=list(columns)))
 
     def put(self, table: str, key: bytes, cells: Cells) -> None:
         """Writes one row."""

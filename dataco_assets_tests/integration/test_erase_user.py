@@ -1,0 +1,240 @@
+"""Erasing a user, end to end: rows, aggregates, index, rejected clicks; broken off anywhere and begun again."""
+
+import time
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from dataco_assets import erasure
+from dataco_assets.cli import erase_user as command
+from dataco_assets.clicks.hour import HOUR_MS, hour_key
+from dataco_assets.clicks.row import salt
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.erasure import erase, preview
+from dataco_assets.hours import HourLedger
+from dataco_assets.ingest.replay import read_rejected
+from dataco_assets.ingest.suppression import SuppressionList, user_hash
+from dataco_assets_tests.platforms import NOON, Platform, click
+from dataco_assets_tests.refreshes import Died, Refreshes
+
+pytestmark = pytest.mark.stack
+DAY = 24 * HOUR_MS
+NEIGHBOUR = next(name for n in range(999) if salt(name := f"bob{n}") == salt("ann"))
+"""Somebody whose rows lie among those of the user to be erased."""
+ODD = "ann' OR qualifier=~'.*') [red]"
+
+
+def send(platform: Platform, *clicks: bytes) -> Any:
+    platform.produce(clicks)
+    return platform.drain()
+
+
+def fill(platform: Platform, user: str = "ann") -> None:
+    """Three clicks of the user: two in one visit across an hour's end, one a day later; and a neighbour's."""
+    send(
+        platform,
+        click("a1", at=NOON - 60_000, user=user, url="https://shop.example/a"),
+        click("a2", at=NOON + 60_000, user=user, url="https://shop.example/b"),
+        click("a3", at=NOON + DAY + HOUR_MS // 2, user=user, url="https://shop.example/c"),
+        click("b1", at=NOON + 60_000, user=NEIGHBOUR, url="https://shop.example/b"),
+    )
+
+
+TOUCHED = {NOON - HOUR_MS, NOON, NOON + DAY}
+
+
+def users(platform: Platform) -> set[str]:
+    return {cells[b"click_data:user_id"].decode() for cells in platform.rows().values()}
+
+
+def pages(refreshes: Refreshes) -> dict[str, int]:
+    """Clicks by page, as readers see them."""
+    from dataco_assets.clients.elasticsearch import connect
+
+    settings = refreshes.platform.settings
+    client = connect(settings)
+    client.indices.refresh(index=settings.index_alias)
+    hits = client.search(index=settings.index_alias, size=100)["hits"]["hits"]
+    client.close()
+    return {hit["_source"]["url"].removeprefix("https://shop.example"): hit["_source"]["click_count"] for hit in hits}
+
+
+@pytest.mark.parametrize("user", ["ann", ODD])
+def test_rows_aggregates_and_index_forget_the_user(platform: Platform, refreshes: Refreshes, user: str) -> None:
+    fill(platform, user)
+    refreshes.settle()
+    assert pages(refreshes) == {"/a": 1, "/b": 2, "/c": 1}
+
+    erased = erase(platform.settings, platform.hbase, user)
+
+    assert (erased.clicks, erased.hours, erased.rejected) == (3, TOUCHED, 0)
+    assert (erased.first_ms, erased.last_ms) == (NOON - 60_000, NOON + DAY + HOUR_MS // 2)
+    assert users(platform) == {NEIGHBOUR}
+    assert set(refreshes.dirty()) == TOUCHED
+    refreshes.settle()
+    assert pages(refreshes) == {"/b": 1}
+    assert refreshes.differences() == []
+    assert platform.suppression.unfinished(user) == set()
+    for key, cells in platform.hbase.scan(platform.settings.suppressed_table):
+        assert user.encode() not in key + b"".join(cells) + b"".join(cells.values())
+
+
+def test_what_comes_again_is_dropped_and_counted_and_what_comes_new_is_stored(platform: Platform) -> None:
+    fill(platform)
+    erase(platform.settings, platform.hbase, "ann")
+    now = int(time.time() * 1000)
+
+    platform.hbase.delete_rows(platform.settings.offsets_table, list(_keys(platform)))
+    # Without a committed offset either, the whole topic comes again.
+    again = Platform(platform.settings.model_copy(update={"kafka_group": "another"}), platform.hbase).drain()
+    late = send(platform, click("a4", at=NOON + 120_000, user="ann"), b'{"user_id": "ann", "url": 7}')
+    back = send(platform, click("a5", at=now + 1_000, user="ann"))
+
+    assert (again.stored, again.suppressed, again.rejected.total()) == (1, 3, 0), "only the neighbour's is stored"
+    assert (late.stored, late.suppressed, late.rejected.total()) == (0, 1, 1), "it came after the erasure, and is news"
+    assert (back.stored, back.suppressed) == (1, 0)
+    assert sorted(platform.event_ids()) == ["a5", "b1"]
+
+
+def test_a_rejected_click_that_comes_again_is_not_kept_either(platform: Platform) -> None:
+    platform.produce([b'{"user_id": "ann"}', b'{"user_id": "bob"}'])
+    platform.suppression.suppress("ann", int(time.time() * 1000) + 60_000)
+
+    result = platform.drain()
+
+    assert (result.suppressed, result.rejected.total()) == (1, 1)
+    assert [record.value() for record in platform.rejected()] == [b'{"user_id": "bob"}']
+
+
+def test_rejected_clicks_can_no_longer_be_sent_back(platform: Platform) -> None:
+    send(platform, click("a1", user="ann", url="ftp://a/"), click("b1", user="bob", url="ftp://a/"))
+
+    erased = erase(platform.settings, platform.hbase, "ann")
+
+    assert erased.rejected == 1
+    contents = read_rejected(platform.settings)
+    assert (len(contents.entries), len(contents.erased)) == (1, 1)
+
+
+STEPS = [
+    (SuppressionList, "suppress"),
+    (SuppressionList, "begin"),
+    (HourLedger, "mark_dirty"),
+    (HBase, "delete_rows"),
+    (erasure, "erase_from_rejected"),
+    (SuppressionList, "finish"),
+]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_broken_off_anywhere_and_begun_again_it_ends(
+    platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Every portion is a single row here, and a refresh of what is dirty comes in between the two tries."""
+    monkeypatch.setattr(erasure, "_ROWS_AT_ONCE", 1)
+    for owner, name in STEPS:
+        fill(platform)
+        with monkeypatch.context() as patch:
+            _die(patch, owner, name, moment)
+            with pytest.raises(Died):
+                erase(platform.settings, platform.hbase, "ann")
+        refreshes.settle()
+
+        erase(platform.settings, platform.hbase, "ann")
+        refreshes.settle()
+
+        assert users(platform) == {NEIGHBOUR}, name
+        assert pages(refreshes) == {"/b": 1}, name
+        assert refreshes.differences() == [], name
+        assert platform.suppression.unfinished("ann") == set(), name
+        _forget_suppression(platform)
+
+
+def test_a_refresh_that_saw_the_clicks_while_they_went_is_done_again(
+    platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the first marking of the hours and the deletion, a whole refresh ends: its hours count as done."""
+    fill(platform)
+    honest = HBase.delete_rows
+
+    def refreshed_first(self: HBase, table: str, keys: Any) -> None:
+        if table == platform.settings.clicks_table:
+            refreshes.settle()
+        honest(self, table, keys)
+
+    monkeypatch.setattr(HBase, "delete_rows", refreshed_first)
+    erase(platform.settings, platform.hbase, "ann")
+
+    assert set(refreshes.dirty()) >= TOUCHED
+    refreshes.settle()
+    assert pages(refreshes) == {"/b": 1}
+    assert refreshes.differences() == []
+
+
+def test_hours_that_cannot_be_computed_again_are_left_alone_and_named(platform: Platform) -> None:
+    fill(platform)
+    key = hour_key(NOON + DAY).encode()
+    platform.hbase.put(platform.settings.hours_table, key, {b"h:first_stored_at": b"1500000000000"})
+    before = platform.hour_states()[NOON + DAY].dirty
+
+    erased = erase(platform.settings, platform.hbase, "ann")
+
+    assert erased.expired == {NOON + DAY}
+    assert platform.hour_states()[NOON + DAY].dirty == before
+    assert users(platform) == {NEIGHBOUR}
+
+
+def run(*arguments: str, text: str | None = None) -> tuple[int, str]:
+    app = typer.Typer()
+    app.command()(command.erase_user)
+    result = CliRunner().invoke(app, list(arguments), input=text, catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def test_the_command_asks_reports_and_compacts(platform: Platform) -> None:
+    fill(platform)
+
+    code, output = run("ann", "--dry-run")
+    assert code == 0
+    assert "3 clicks would be deleted, from 2020-06-01 11:59:00 to 2020-06-02 12:30:00 UTC; 3 hours" in output
+    assert len(platform.rows()) == 4
+    assert platform.suppression.read() == {}
+
+    code, _ = run("ann", text="n\n")
+    assert code == 1
+    assert len(platform.rows()) == 4
+
+    code, output = run("-", "--yes", text="ann\n")
+    assert code == 0
+    assert "3 clicks deleted" in output
+    assert "major compaction" in output
+    assert "dataco backfill 2020-06-01-11:00 2020-06-01-12:00" in output
+    assert set(platform.suppression.read()) == {user_hash("ann")}
+
+    code, output = run("ann", "--yes", "--compact")
+    assert code == 0
+    assert "0 clicks deleted" in output
+    assert "compaction" in output
+    assert preview(platform.settings, platform.hbase, "ann").clicks == 0
+
+
+def _keys(platform: Platform) -> list[bytes]:
+    return [key for key, _ in platform.hbase.scan(platform.settings.offsets_table)]
+
+
+def _forget_suppression(platform: Platform) -> None:
+    table = platform.settings.suppressed_table
+    platform.hbase.delete_rows(table, [key for key, _ in platform.hbase.scan(table)])
+
+
+def _die(patch: pytest.MonkeyPatch, owner: Any, name: str, moment: str) -> None:
+    honest = getattr(owner, name)
+
+    def dying(*arguments: Any, **named: Any) -> Any:
+        if moment == "after":
+            honest(*arguments, **named)
+        raise Died
+
+    patch.setattr(owner, name, dying)
