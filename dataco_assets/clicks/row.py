@@ -14,6 +14,7 @@ The cells are UTF-8 text. A value that is unknown has no cell.
 """
 
 import re
+from binascii import hexlify
 from hashlib import blake2b
 from zlib import crc32
 
@@ -55,10 +56,19 @@ def row_key(user_id: str, timestamp: int, event_id: str) -> bytes:
     Raises:
         ValueError: the timestamp does not fit into 13 digits.
     """
+    return key_of(user_id.encode(), timestamp, event_id.encode())
+
+
+def key_of(user_id: bytes, timestamp: int, event_id: bytes) -> bytes:
+    """The same row key, of ids that are UTF-8 already.
+
+    Raises:
+        ValueError: the timestamp does not fit into 13 digits.
+    """
     if not 0 <= timestamp <= MAX_TIMESTAMP_MS:
         raise ValueError(f"timestamp {timestamp} is not within 0 to {MAX_TIMESTAMP_MS} ms")
-    event_hash = blake2b(event_id.encode(), digest_size=16).hexdigest()
-    return b"%b-%013d-%b" % (_SALT_DIGITS[salt(user_id)], timestamp, event_hash.encode())
+    event_hash = hexlify(blake2b(event_id, digest_size=16).digest())
+    return b"%b-%013d-%b" % (_SALT_DIGITS[crc32(user_id) % SALTS], timestamp, event_hash)
 
 
 def cells(click: Click) -> list[tuple[bytes, bytes]]:
@@ -104,6 +114,12 @@ def key_ranges(start_ms: int, end_ms: int) -> list[tuple[bytes, bytes]]:
     if start_ms >= end_ms:
         return []
     return [(_bound(digits, start_ms), _bound(digits, end_ms)) for digits in _SALT_DIGITS]
+
+
+def user_range(user_id: str) -> tuple[bytes, bytes]:
+    """The row range [start row, stop row) that holds all clicks of a user, and those of others with the same salt."""
+    digits = _SALT_DIGITS[salt(user_id)]
+    return digits + b"-", digits + b"."
 
 
 def timestamp_of(key: bytes) -> int:

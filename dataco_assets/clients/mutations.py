@@ -24,17 +24,23 @@ _MUTATIONS_FIELD = _FIELD_LIST + b"\x00\x02" + _STRUCT
 _NOT_A_DELETE = b"\x02\x00\x01\x00"  # field 1, bool false
 _COLUMN_FIELD = _FIELD_STRING + b"\x00\x02"
 _VALUE_FIELD = _FIELD_STRING + b"\x00\x03"
-_WRITE_TO_WAL_AND_STOP = b"\x02\x00\x04\x01" + _STOP  # field 4, bool true: never skip the write-ahead log
+CELL_END = b"\x02\x00\x04\x01" + _STOP  # field 4, bool true: never skip the write-ahead log
+"""The bytes of a cell behind its value."""
+ROW_END = _STOP
+"""The bytes of a row behind its last cell."""
 _HEAD = _MESSAGE_CALL + _INT(len(_NAME)) + _NAME + _SEQUENCE_ID
 _EMPTY_ATTRIBUTES_AND_STOP = _FIELD_MAP + b"\x00\x03\x0b\x0b" + _INT(0) + _STOP
+
+
+def _cell_prefix(column: bytes) -> bytes:
+    return _NOT_A_DELETE + _COLUMN_FIELD + _INT(len(column)) + column + _VALUE_FIELD
 
 
 class _ColumnPrefixes(dict[bytes, bytes]):
     """A cell's bytes up to the value's length, made once per column name."""
 
     def __missing__(self, column: bytes) -> bytes:
-        prefix = _NOT_A_DELETE + _COLUMN_FIELD + _INT(len(column)) + column + _VALUE_FIELD
-        self[column] = prefix
+        prefix = self[column] = _cell_prefix(column)
         return prefix
 
 
@@ -51,9 +57,24 @@ def encode_row(key: bytes, cells: Sequence[tuple[bytes, bytes]]) -> bytes:
     """
     parts = [_ROW_FIELD, _INT(len(key)), key, _MUTATIONS_FIELD, _INT(len(cells))]
     for column, value in cells:
-        parts += (_prefixes[column], _INT(len(value)), value, _WRITE_TO_WAL_AND_STOP)
-    parts.append(_STOP)
+        parts += (_prefixes[column], _INT(len(value)), value, CELL_END)
+    parts.append(ROW_END)
     return b"".join(parts)
+
+
+def row_heads(key_bytes: int, cells: int) -> tuple[bytes, bytes]:
+    """The bytes of a row before its key, and those between its key and its first cell.
+
+    Args:
+        key_bytes: Length of the key.
+        cells: How many cells there are.
+    """
+    return _ROW_FIELD + _INT(key_bytes), _MUTATIONS_FIELD + _INT(cells)
+
+
+def cell_heads(column: bytes, longest: int) -> list[bytes]:
+    """The bytes of a cell before its value, by the value's length: 0 to `longest` bytes."""
+    return [_cell_prefix(column) + _INT(length) for length in range(longest + 1)]
 
 
 def mutate_rows_request(table: bytes, rows: Iterable[bytes], count: int) -> bytes:

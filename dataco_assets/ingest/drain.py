@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Self
 
 from dataco_assets.clicks.event import Click, Reason, Rejection, parse
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
-from dataco_assets.clicks.row import cells, row_key
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka import (
     AckedProducer,
@@ -35,13 +34,14 @@ from dataco_assets.clients.kafka import (
     TopicState,
     record_time_ms,
 )
-from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
 from dataco_assets.hours import HourLedger
+from dataco_assets.ingest.click_bytes import encode_click
 from dataco_assets.ingest.log import read_log
 from dataco_assets.ingest.offsets import OffsetGap, OffsetLedger
 from dataco_assets.ingest.plan import Loss, OnDataLoss, Plan, make_plan
 from dataco_assets.ingest.rejected import RejectedClick, send_rejected
+from dataco_assets.ingest.suppression import ErasedUsers, SuppressionList, is_suppressed, is_suppressed_message
 from dataco_assets.ingest.writer import RowWriter
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ JUDGED_FROM = 1_000
 """Messages from which on the share of rejected ones is judged."""
 _REJECTED_BYTES_HELD = 64 * 1024 * 1024
 _STALL_SECONDS = 60.0
+_METADATA_SECONDS = 30.0
 
 
 class TooManyRejected(DatacoError):
@@ -98,6 +99,7 @@ class DrainResult:
     Attributes:
         stored: Valid messages written; a redelivered click counts again.
         rejected: Messages sent to the rejected topic, by reason.
+        suppressed: Messages dropped because their user was erased.
         ranges: Offsets drained, by partition.
         hours: Clicks stored by hour (start, epoch ms).
         skipped: What was lost and skipped on request.
@@ -108,6 +110,7 @@ class DrainResult:
 
     stored: int = 0
     rejected: Counter[Reason] = field(default_factory=Counter)
+    suppressed: int = 0
     ranges: dict[int, OffsetRange] = field(default_factory=dict)
     hours: Counter[int] = field(default_factory=Counter)
     skipped: tuple[Loss, ...] = ()
@@ -118,7 +121,7 @@ class DrainResult:
     @property
     def seen(self) -> int:
         """Messages read."""
-        return self.stored + self.rejected.total()
+        return self.stored + self.rejected.total() + self.suppressed
 
 
 @dataclass
@@ -130,12 +133,13 @@ class _Window:
     stored: int = 0
     hours: Counter[int] = field(default_factory=Counter)
     spilling_hours: set[int] = field(default_factory=set)
+    suppressed: int = 0
     rejected: list[RejectedClick] = field(default_factory=list)
     rejected_bytes: int = 0
 
     @property
     def seen(self) -> int:
-        return self.stored + len(self.rejected)
+        return self.stored + len(self.rejected) + self.suppressed
 
     def touched(self) -> set[int]:
         return set(self.hours) | {hour - HOUR_MS for hour in self.spilling_hours}
@@ -166,9 +170,11 @@ class Drain:
         self._policy = policy
         self._on_step = on_step
         self._hbase = hbase
-        self._admin = KafkaAdmin(bootstrap_servers)
+        self._admin = KafkaAdmin(bootstrap_servers, timeout_seconds=_METADATA_SECONDS)
         self._offsets = OffsetLedger(hbase, settings.offsets_table)
         self._hours = HourLedger(hbase, settings.hours_table)
+        self._suppression = SuppressionList(hbase, settings.suppressed_table)
+        self._erased: ErasedUsers = {}
         self._writer: RowWriter[Message] = RowWriter(hbase, settings.clicks_table, connections=policy.connections)
         self._producer = AckedProducer(bootstrap_servers, settings.rejected_topic)
         self._result = DrainResult()
@@ -194,6 +200,7 @@ class Drain:
         """
         started = time.monotonic()
         plan = self._plan()
+        self._erased = self._suppression.read()
         self._on_step(Step.PLANNED)
         # Also when nothing is left to read: the run before may have died just before the group's commit.
         self._drain(plan)
@@ -247,15 +254,30 @@ class Drain:
             record_time_ms=record_time_ms(message),
             earliest_ms=self._policy.earliest_ms,
         )
+        if self._erased and self._is_suppressed(click, message):
+            window.suppressed += 1
+            return
         if isinstance(click, Rejection):
             _reject(window, RejectedClick(message, click))
             return
         self._store(click, message, window)
 
+    def _is_suppressed(self, click: Click | Rejection, message: Message) -> bool:
+        """Whether it is of a user who was erased since; neither stored nor rejected, which would keep it too."""
+        arrived_ms = record_time_ms(message)
+        if isinstance(click, Click):
+            return is_suppressed(self._erased, click.user_id, click.timestamp, arrived_ms)
+        value, key = message.value(), message.key()
+        return is_suppressed_message(
+            self._erased,
+            value.encode() if isinstance(value, str) else value,
+            key.encode() if isinstance(key, str) else key,
+            arrived_ms,
+        )
+
     def _store(self, click: Click, message: Message, window: _Window) -> None:
         timestamp = click.timestamp
-        row = encode_row(row_key(click.user_id, timestamp, click.event_id), cells(click))
-        self._writer.add(row, message, origin_bytes=len(message))
+        self._writer.add(encode_click(click), message, origin_bytes=len(message))
         window.stored += 1
         into_hour = timestamp % HOUR_MS
         hour = timestamp - into_hour
@@ -328,6 +350,7 @@ class Drain:
     def _account(self, window: _Window, positions: Mapping[int, int]) -> None:
         result = self._result
         result.stored += window.stored
+        result.suppressed += window.suppressed
         result.rejected.update(r.rejection.reason for r in window.rejected)
         result.hours.update(window.hours)
         for partition, position in positions.items():
