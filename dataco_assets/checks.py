@@ -7,18 +7,22 @@ run it is in.
 An outage is an outage: a server that does not answer fails the check's step and says so; it is never a failed check.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from dataco_assets.assets.es_click_index import es_click_index
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
-from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key
+from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.partitions import HOURS
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.settings import settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SHOWN = 20
 
@@ -73,22 +77,30 @@ def aggregates_are_sound(context: dg.AssetCheckExecutionContext):  # a generator
     import pyarrow.compute as pc
 
     from dataco_assets.aggregates.files import read_hours
-    from dataco_assets.aggregates.schema import LONGEST_SECONDS, problems
+    from dataco_assets.aggregates.schema import LONGEST_SECONDS, problems_by_hour
 
     hours = _hours(context)
-    broken, users, averages = {}, {}, {}
-    with explained():
+    missing: list[int] = []
+    users: dict[int, list[str]] = {}
+    averages: dict[int, list[str]] = {}
+
+    def stored_tables() -> "Iterator[tuple[int, pa.Table]]":
         for hour, stored in read_hours(settings().aggregates_uri, hours):
             if stored is None:
-                broken[hour] = ["there is no Parquet of this hour; materialise it"]
+                missing.append(hour)
                 continue
             table = stored.table
-            broken[hour] = [str(problem) for problem in problems(table, hour)]
             over = table.filter(pc.field("unique_users") > pc.field("click_count"))
             users[hour] = [f"{over.num_rows} rows with more users than clicks"] if over.num_rows else []
             average = pc.field("average_time_spent_seconds")
             outside = table.filter((average < 0) | (average > LONGEST_SECONDS))
             averages[hour] = [f"{outside.num_rows} rows outside 0 to 1,800 s"] if outside.num_rows else []
+            yield hour, table
+
+    with explained():
+        found = problems_by_hour(stored_tables())
+    broken = {hour: [str(problem) for problem in found[hour]] for hour in found}
+    broken |= {hour: ["there is no Parquet of this hour; materialise it"] for hour in missing}
     yield _result("schema", broken, hours)
     yield _result("unique_users_within_clicks", users, hours)
     yield _result("average_within_visit", averages, hours)
@@ -110,20 +122,22 @@ def clicks_conserved(context: dg.AssetCheckExecutionContext, hbase: HBaseResourc
 
     hours = _hours(context)
     wrong: dict[int, list[str]] = {}
+    clicks: dict[int, int] = {}
+    computed_at: dict[int, int] = {}
     with explained(), hbase.client() as client:
         for hour, stored in read_hours(settings().aggregates_uri, hours):
             if stored is None:
                 wrong[hour] = ["there is no Parquet of this hour; materialise it"]
                 continue
             # Both times are HBase's. A click stored again since (a redelivery) counts as new here: hence two bounds.
-            before = stored.computed_at_ms
-            counted = count_rows(client, settings().clicks_table, hour, hour + HOUR_MS, stored_before_ms=before)
-            clicks = totals(stored).clicks
-            if not counted.stored_before <= clicks <= counted.all:
-                wrong[hour] = [
-                    f"the aggregates count {clicks:,} clicks, HBase has {counted.all:,} rows, "
-                    f"{counted.stored_before:,} of them from before the hour was computed"
-                ]
+            clicks[hour], computed_at[hour] = totals(stored).clicks, stored.computed_at_ms
+        counted = count_rows(client, settings().clicks_table, computed_at)
+    for hour, rows in counted.items():
+        if not rows.stored_before <= clicks[hour] <= rows.all:
+            wrong[hour] = [
+                f"the aggregates count {clicks[hour]:,} clicks, HBase has {rows.all:,} rows, "
+                f"{rows.stored_before:,} of them from before the hour was computed"
+            ]
     return _result("clicks_conserved", wrong, hours)
 
 

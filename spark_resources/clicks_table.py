@@ -99,7 +99,8 @@ def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int
 def counted(clicks: DataFrame) -> tuple[DataFrame, Callable[[], int]]:
     """The same clicks, and a function that tells how many rows passed, once a job over them has ended."""
     seen = Observation()
-    return clicks.observe(seen, F.count(F.lit(1)).alias("rows")), lambda: int(seen.get["rows"])
+    # Of a scan that finds nothing, Spark may drop the whole plan, and the observation with it.
+    return clicks.observe(seen, F.count(F.lit(1)).alias("rows")), lambda: int(seen.get.get("rows", 0))
 
 
 def create_clicks_table(spark: SparkSession, table: str, *, ttl_seconds: int) -> bool:

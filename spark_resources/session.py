@@ -67,6 +67,8 @@ def spark_conf(
         # An hour is a small table: few tasks, and adaptive execution merges those that turn out tiny or splits a
         # skewed one. A local session gains nothing from broadcasting, and never joins anyway.
         "spark.sql.shuffle.partitions": str(shuffle_partitions),
+        # More than 32 hours are listed by a job, by default with a task per hour: that takes longer than reading them.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(shuffle_partitions),
         "spark.sql.adaptive.enabled": "true",
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",

@@ -1,6 +1,6 @@
 """`es_click_index`: the hours as readers search them, equal to the aggregates or not published at all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -20,6 +20,8 @@ from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from dataco_assets.clients.elasticsearch import SearchClient
     from dataco_assets.index.publication import PublishedHour
 
@@ -121,20 +123,22 @@ def _validated(uri: str, hours: Sequence[int]) -> "list[PublishedHour]":
         HoursNotComputed, UnsoundAggregates
     """
     from dataco_assets.aggregates.files import read_hours
-    from dataco_assets.aggregates.schema import problems
+    from dataco_assets.aggregates.schema import problems_by_hour
     from dataco_assets.aggregates.totals import totals
     from dataco_assets.index.publication import PublishedHour
 
     published: list[PublishedHour] = []
     missing: list[int] = []
-    unsound: dict[int, Sequence[object]] = {}
-    for hour, stored in read_hours(uri, hours):
-        if stored is None:
-            missing.append(hour)
-            continue
-        if found := problems(stored.table, hour):
-            unsound[hour] = found
-        published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
+
+    def stored_tables() -> "Iterator[tuple[int, pa.Table]]":
+        for hour, stored in read_hours(uri, hours):
+            if stored is None:
+                missing.append(hour)
+                continue
+            published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
+            yield hour, stored.table
+
+    unsound = problems_by_hour(stored_tables())
     if missing:
         raise HoursNotComputed(
             f"{len(missing)} hours have no aggregates yet, the first is {hour_key(missing[0])}. Materialise "

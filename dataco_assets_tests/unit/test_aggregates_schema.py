@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from dataco_assets.aggregates.files import ARROW_SCHEMA
-from dataco_assets.aggregates.schema import Problem, problems
+from dataco_assets.aggregates.schema import Problem, problems, problems_by_hour
 
 NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
 SOUND: dict[str, Any] = {
@@ -138,3 +138,41 @@ def test_text_out_of_a_click_is_shortened_and_escaped() -> None:
 )
 def test_a_table_of_another_shape_is_a_problem_not_an_exception(broken: pa.Table, expected: Problem) -> None:
     assert expected in problems(broken, NOON)
+
+
+LATER = NOON + 3_600_000
+
+
+def of_hour(hour_ms: int, *rows: dict[str, Any]) -> pa.Table:
+    return table(*[row | {"hour": datetime.fromtimestamp(hour_ms / 1000, UTC)} for row in rows])
+
+
+def test_several_sound_hours_have_no_problem() -> None:
+    hours = [(NOON, of_hour(NOON, SOUND)), (LATER, of_hour(LATER, SOUND)), (LATER + 3_600_000, table())]
+    assert problems_by_hour(hours) == {}
+    assert problems_by_hour([]) == {}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param([SOUND | {"click_count": 0}], id="a rule on a value"),
+        pytest.param([SOUND, SOUND], id="the same group twice"),
+        pytest.param([SOUND, SOUND | {"country": "FR", "generation": 9}], id="two generations"),
+    ],
+)
+def test_the_one_hour_that_is_not_sound_is_told_as_if_alone(broken: list[dict[str, Any]]) -> None:
+    hours = [(NOON, of_hour(NOON, SOUND)), (LATER, of_hour(LATER, *broken))]
+    assert problems_by_hour(hours) == {LATER: problems(hours[1][1], LATER)}
+    assert problems(hours[1][1], LATER)
+
+
+def test_rows_in_the_file_of_another_hour_are_found() -> None:
+    hours = [(NOON, of_hour(LATER, SOUND)), (LATER, of_hour(NOON, SOUND))]
+    assert set(problems_by_hour(hours)) == {NOON, LATER}
+
+
+def test_hours_beyond_one_batch_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataco_assets.aggregates.schema._ROWS_AT_ONCE", 1)
+    hours = [(NOON, of_hour(NOON, SOUND)), (LATER, of_hour(LATER, SOUND | {"country": "xx"}))]
+    assert set(problems_by_hour(hours)) == {LATER}
