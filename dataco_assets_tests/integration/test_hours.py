@@ -1,0 +1,240 @@
+"""An hour's refresh, interleaved and killed at each of its steps, on real servers: at rest the index is true.
+
+The functions of the assets run here, with something else happening between their steps. `dataco verify` judges, which
+shares no aggregation code with them.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from dataco_assets.aggregates.files import read_hour
+from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clients.elasticsearch import SearchClient, connect, open_client
+from dataco_assets_tests.platforms import NOON, Platform, click
+from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, die, failure_of, interpose
+from spark_resources import publication
+
+pytestmark = pytest.mark.stack
+HOURS = [NOON - HOUR_MS, NOON, NOON + HOUR_MS]
+MINUTE = 60_000
+
+
+@pytest.fixture
+def search(platform: Platform) -> Iterator[SearchClient]:
+    client = connect(platform.settings)
+    yield client
+    client.close()
+
+
+def send(platform: Platform, *clicks: bytes) -> None:
+    """Clicks on their way through Kafka into HBase."""
+    platform.produce(clicks)
+    platform.drain()
+
+
+def visit(platform: Platform, name: str, minute: int = 50) -> None:
+    """A visit of its own page and user that ends in the hour behind noon's, 15 minutes later."""
+    url = f"https://shop.example/{name.replace(' ', '-')}"
+    first = NOON + minute * MINUTE
+    send(
+        platform,
+        click(f"{name}-1", at=first, user=name, url=url),
+        click(f"{name}-2", at=first + 15 * MINUTE, user=name, url=url),
+    )
+
+
+def documents(search: SearchClient, alias: str) -> dict[tuple[int, str], dict[str, Any]]:
+    """Everything readers see, by hour and page."""
+    search.indices.refresh(index=alias)
+    hits = search.search(index=alias, size=10_000)["hits"]["hits"]
+    return {(hit["_source"]["hour"], hit["_source"]["url"]): hit["_source"] for hit in hits}
+
+
+def seconds(search: SearchClient, platform: Platform, name: str) -> float:
+    """Time spent on a visit's page in the noon hour, as readers see it."""
+    found = documents(search, platform.settings.index_alias)
+    return found[NOON, f"https://shop.example/{name.replace(' ', '-')}"]["time_spent_seconds_sum"]
+
+
+def test_a_click_that_lands_at_any_step_is_never_forgotten(
+    platform: Platform, refreshes: Refreshes, search: SearchClient
+) -> None:
+    visit(platform, "first")
+    for place in STEPS:
+        with pytest.MonkeyPatch.context() as patch:
+            interpose(patch, place, before=lambda: visit(platform, place))  # noqa: B023  # called within this turn
+            refreshes.refresh(HOURS)
+        if place != "read the ledger":
+            assert NOON in refreshes.dirty(), f"a click landed before the step {place!r}, yet the hour counts as done"
+        refreshes.settle()
+        assert seconds(search, platform, place) == 15 * 60
+        assert refreshes.differences() == [], place
+    visit(platform, "last")
+    assert NOON in refreshes.dirty(), "a click landed when all was done"
+
+
+def test_a_run_that_dies_at_any_step_leaves_its_hours_dirty(
+    platform: Platform, refreshes: Refreshes, search: SearchClient
+) -> None:
+    for place in STEPS:
+        visit(platform, place)
+        with pytest.MonkeyPatch.context() as patch:
+            interpose(patch, place, before=die)
+            with pytest.raises(Died):
+                refreshes.refresh(HOURS)
+        assert refreshes.dirty() == HOURS[1:], place
+        refreshes.settle()
+        assert seconds(search, platform, place) == 15 * 60
+        assert refreshes.differences() == [], place
+
+
+@pytest.mark.parametrize(
+    "place", ["replace the Parquet", "write the documents", "delete what is stale", "note as done"]
+)
+def test_of_two_runs_the_newer_wins(
+    platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    visit(platform, "old")
+
+    def newer_run() -> None:
+        visit(platform, "new")
+        refreshes.refresh(HOURS)
+
+    interpose(monkeypatch, place, before=newer_run)
+    outcome = _outcome(lambda: refreshes.refresh(HOURS))
+
+    assert outcome == "" or "newer generation" in outcome or "differs from the aggregates" in outcome
+    assert seconds(search, platform, "new") == 15 * 60
+    assert refreshes.dirty() == []
+    assert refreshes.differences() == []
+
+
+def test_an_older_run_that_publishes_late_changes_nothing(
+    platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older run has its documents in memory already: only versions can keep them out."""
+    visit(platform, "old")
+    refreshes.compute(HOURS)
+    old = refreshes.held(HOURS)
+    visit(platform, "new")
+    refreshes.refresh(HOURS)
+    before = documents(search, platform.settings.index_alias)
+
+    monkeypatch.setattr("spark_resources.aggregates_files.stored_aggregates", lambda *_: old)
+    message = failure_of(lambda: refreshes.publish(HOURS))
+
+    assert "newer generation" in message
+    assert documents(search, platform.settings.index_alias) == before
+    assert refreshes.differences() == []
+
+
+def test_documents_of_an_hour_that_shrank_go(platform: Platform, refreshes: Refreshes, search: SearchClient) -> None:
+    visit(platform, "stays")
+    visit(platform, "goes")
+    refreshes.settle()
+    gone = [key for key, cells in platform.rows().items() if cells[b"click_data:user_id"] == b"goes"]
+
+    platform.hbase.delete_rows(platform.settings.clicks_table, gone)
+    platform.hours.mark_dirty([NOON, NOON + HOUR_MS], holding_clicks=[], stored_since_ms=0)
+    refreshes.settle()
+
+    assert {url for _, url in documents(search, platform.settings.index_alias)} == {"https://shop.example/stays"}
+    assert refreshes.differences() == []
+
+
+def test_an_hour_that_became_empty_is_empty(platform: Platform, refreshes: Refreshes, search: SearchClient) -> None:
+    visit(platform, "goes")
+    refreshes.settle()
+    platform.hbase.delete_rows(platform.settings.clicks_table, list(platform.rows()))
+    platform.hours.mark_dirty([NOON, NOON + HOUR_MS], holding_clicks=[], stored_since_ms=0)
+
+    refreshes.settle()
+
+    assert documents(search, platform.settings.index_alias) == {}
+    stored = read_hour(platform.settings.aggregates_uri, NOON)
+    assert stored is not None
+    assert stored.table.num_rows == 0
+    assert refreshes.differences() == []
+
+
+def test_a_stopped_elasticsearch_leaves_the_hours_dirty(
+    platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down when the run begins to publish, and, in the second half, down from the writing of documents on."""
+    monkeypatch.setitem(open_client.__kwdefaults__ or {}, "retry_seconds", 0.2)
+    visit(platform, "waits")
+    refreshes.compute(HOURS)
+
+    message = failure_of(lambda: refreshes.publish(HOURS, elasticsearch_url="http://127.0.0.1:1"))
+
+    assert "does not answer" in message
+    assert "DATACO_ELASTICSEARCH_URL" in message
+    assert NOON in refreshes.dirty()
+
+    honest = publication.publish
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "publish", lambda *a, **n: honest(*a, **{**n, "url": "http://127.0.0.1:1"}))
+        message = failure_of(lambda: refreshes.publish(HOURS))
+    assert "DATACO_ELASTICSEARCH_URL" in message
+    assert NOON in refreshes.dirty()
+    refreshes.settle()
+    assert refreshes.differences() == []
+
+
+def test_a_full_disk_of_elasticsearch_leaves_the_hours_dirty(
+    platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block that Elasticsearch puts on the indices of a node whose disk fills up; it stops deletions too."""
+    monkeypatch.setitem(publication._CONNECTOR, "es.batch.write.retry.wait", "100ms")
+    visit(platform, "first")
+    refreshes.settle()
+    visit(platform, "waits")
+    index = f"{platform.settings.index_alias}-2020.06"
+
+    with _blocked(search, index):
+        message = failure_of(lambda: refreshes.refresh(HOURS))
+        assert "disk is nearly full" in message
+        assert NOON in refreshes.dirty()
+
+        platform.hbase.delete_rows(platform.settings.clicks_table, list(platform.rows()))
+        message = failure_of(lambda: refreshes.refresh(HOURS))
+        assert "takes no writes" in message, "nothing is to be written, but documents are to be deleted"
+        assert NOON in refreshes.dirty()
+
+    refreshes.settle()
+    assert documents(search, platform.settings.index_alias) == {}
+    assert refreshes.differences() == []
+
+
+def test_documents_that_got_lost_on_the_way_are_missed(
+    platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elasticsearch can report success and drop writes; the comparison sees it."""
+    visit(platform, "lost")
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "publish", lambda *_, **__: None)
+        message = failure_of(lambda: refreshes.refresh(HOURS))
+    assert "differs from the aggregates in 2 hours, which stay to be done" in message
+    assert NOON in refreshes.dirty()
+    refreshes.settle()
+    assert refreshes.differences() == []
+
+
+def _outcome(run: Callable[[], None]) -> str:
+    try:
+        run()
+    except dg.Failure as failure:
+        return str(failure.description)
+    return ""
+
+
+@contextmanager
+def _blocked(search: SearchClient, index: str) -> Iterator[None]:
+    block = "index.blocks.read_only_allow_delete"
+    search.indices.put_settings(index=index, settings={block: True})
+    yield
+    search.indices.put_settings(index=index, settings={block: None})

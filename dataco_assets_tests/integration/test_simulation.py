@@ -1,0 +1,236 @@
+"""Forty days of clicks in any order, with refreshes, deaths and erasures in between: at rest `verify` finds nothing.
+
+And with each of three planted bugs it finds something: otherwise its silence would mean nothing. Everything is drawn
+from a seed. The functions of the drain and of the assets run for real, on real servers; only the clicks are made up.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clients.elasticsearch import open_client
+from dataco_assets.erasure import erase
+from dataco_assets.hours import HourLedger
+from dataco_assets.index import publication
+from dataco_assets.ingest.drain import Step, policy_from
+from dataco_assets.verification import Outcome
+from dataco_assets_tests.platforms import Platform, click
+from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, counted, die, failure_of, interpose
+
+pytestmark = pytest.mark.stack
+
+MIDNIGHT = 1_589_068_800_000
+"""2020-05-10 00:00 UTC: forty days from here are in two months, hence in two indices."""
+DAY = 24 * HOUR_MS
+MINUTE = 60_000
+LONGEST = 30 * MINUTE
+
+
+@dataclass
+class World:
+    """What the visitors did, and in which order it is sent.
+
+    Attributes:
+        chance: All dice.
+        days: Days of visits.
+        clicks: Every click by event id: its user, and its message.
+        order: Event ids in the order they are sent; some twice.
+        erased: Users erased on the way.
+        seen: What happened to the platform, counted.
+    """
+
+    chance: random.Random
+    days: int
+    clicks: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    erased: set[str] = field(default_factory=set)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def count(self, what: str) -> None:
+        """Notes that something happened."""
+        self.seen[what] = self.seen.get(what, 0) + 1
+
+    def left(self) -> int:
+        """Clicks that must be stored at the end."""
+        return sum(1 for user, _ in self.clicks.values() if user not in self.erased)
+
+    def users(self) -> list[str]:
+        """Users that were not erased."""
+        return sorted({user for user, _ in self.clicks.values()} - self.erased)
+
+
+def make_world(seed: int, days: int, visits: int) -> World:
+    """Visits on every evening, many of them across the ends of hours, with gaps around 30 minutes."""
+    chance = random.Random(seed)
+    world = World(chance, days)
+    sent: list[tuple[float, str]] = []
+    for visit in range(visits):
+        user = f"user-{chance.randrange(max(4, visits // 6))}"
+        at = MIDNIGHT + chance.randrange(days) * DAY + 18 * HOUR_MS + chance.randrange(3 * HOUR_MS)
+        country = chance.choice(["DE", "FR", "ZZ"])
+        for number in range(chance.randrange(1, 10)):
+            name = f"{visit}-{number}"
+            page = f"https://shop.example/{chance.randrange(9)}"
+            world.clicks[name] = user, click(name, at=at, user=user, url=page, country=country)
+            # Most come soon, some days late, a few long before others that happened earlier.
+            delay = chance.expovariate(1 / HOUR_MS) if chance.random() < 0.7 else chance.uniform(0, days * DAY)
+            sent.append((at + delay, name))
+            if chance.random() < 0.1:
+                sent.append((at + delay + chance.uniform(0, 3 * DAY), name))
+            at += chance.choice([chance.randrange(1, 20 * MINUTE), LONGEST - 1, LONGEST, LONGEST + 1])
+    world.order = [name for _, name in sorted(sent)]
+    return world
+
+
+class Simulation:
+    """A world happening to a platform."""
+
+    def __init__(self, world: World, platform: Platform, refreshes: Refreshes, turns: int) -> None:
+        self.world = world
+        self.chance = world.chance
+        self.platform = platform
+        self.refreshes = refreshes
+        self.turns = turns
+        size = -(-len(world.order) // (2 * turns))
+        self.batches = [world.order[start : start + size] for start in range(0, len(world.order), size)]
+
+    def run(self) -> None:
+        """Lets everything happen, then lets the platform come to rest."""
+        for turn in range(self.turns):
+            self.arrive()
+            self.refresh()
+            if turn % max(1, self.turns // 3) == self.turns // 4:
+                self.erase()
+        while len(self.batches) > 1:
+            self.arrive()
+        self.platform.drain()
+        with pytest.MonkeyPatch.context() as patch:
+            interpose(patch, "write the documents", before=lambda: self.arrive(death=0.0))
+            self.refreshes.refresh(self.refreshes.dirty())
+        self.refreshes.settle()
+
+    def arrive(self, death: float = 0.25) -> None:
+        """The next clicks come in, if any are left; now and then the drain dies at one of its steps."""
+        if not self.batches:
+            return
+        batch = self.batches.pop(0)
+        self.platform.produce([self.world.clicks[name][1] for name in batch])
+        if self.chance.random() < death:
+            step = self.chance.choice(list(Step))
+            with pytest.raises(Died):
+                self.platform.drain_with(policy_from(self.platform.settings), on_step=_dying_at(step))
+            self.world.count("drains that died")
+        else:
+            self.platform.drain()
+
+    def refresh(self) -> None:
+        """A refresh of a random range; during it clicks arrive, it dies, or Elasticsearch does not answer."""
+        hours, place, event = self.hours(), self.chance.choice(list(STEPS)), self.chance.random()
+        if not hours:
+            return
+        with pytest.MonkeyPatch.context() as patch:
+            if event < 0.5:
+                interpose(patch, place, before=self.arrive)
+                self.refreshes.refresh(hours)
+                self.world.count("refreshes with clicks arriving")
+            elif event < 0.75:
+                interpose(patch, place, before=die)
+                with pytest.raises(Died):
+                    self.refreshes.refresh(hours)
+                self.world.count("refreshes that died")
+            elif event < 0.85:
+                patch.setitem(open_client.__kwdefaults__ or {}, "retry_seconds", 0.1)
+                self.refreshes.compute(hours)
+                failure_of(lambda: self.refreshes.publish(hours, elasticsearch_url="http://127.0.0.1:1"))
+                self.world.count("refreshes without Elasticsearch")
+            else:
+                self.refreshes.refresh(hours)
+                self.world.count("refreshes")
+
+    def hours(self) -> list[int]:
+        """Some of the dirty hours, as the sensor asks for them; or all of a few days, as a backfill does."""
+        dirty = self.refreshes.dirty()
+        if not dirty:
+            return []
+        if self.chance.random() < 0.3:
+            start = self.chance.choice(dirty)
+            return [start + n * HOUR_MS for n in range(self.chance.randrange(1, 72))]
+        first = self.chance.randrange(len(dirty))
+        return dirty[first : first + self.chance.randrange(1, 60)]
+
+    def erase(self) -> None:
+        """Somebody who has clicked asks to be forgotten."""
+        user = self.chance.choice(self.world.users())
+        self.world.erased.add(user)
+        erased = erase(self.platform.settings, self.platform.hbase, user)
+        self.world.count("erasures" if erased.clicks else "erasures of nothing yet")
+
+
+def _dying_at(step: Step) -> Callable[[Step], None]:
+    def on_step(reached: Step) -> None:
+        if reached == step:
+            raise Died
+
+    return on_step
+
+
+def test_forty_days_in_any_order_are_true_at_rest(platform: Platform, refreshes: Refreshes) -> None:
+    world = make_world(seed=20200510, days=40, visits=900)
+    assert 3_000 < len(world.clicks) < len(world.order)
+    simulation = Simulation(world, platform, refreshes, turns=15)
+
+    simulation.run()
+
+    verdicts = refreshes.verdicts()
+    assert [difference for verdict in verdicts for difference in verdict.differences] == []
+    assert counted(verdicts, Outcome.EQUAL) == len(verdicts) > 150
+    assert sum(verdict.clicks for verdict in verdicts) == world.left(), "every click, and nobody's who was erased"
+    needed = {"drains that died", "refreshes with clicks arriving", "refreshes that died", "erasures"}
+    assert needed <= world.seen.keys(), world.seen
+
+
+def _without_look_ahead(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("dataco_assets.assets.url_country_aggregates.VISIT_GAP_MS", 0)
+
+
+def _done_is_the_newest_generation(patch: pytest.MonkeyPatch) -> None:
+    honest = HourLedger.set_done
+
+    def newest(self: HourLedger, generations: Any) -> None:
+        honest(self, {hour: state.dirty for hour, state in self.read(generations).items()})
+
+    patch.setattr(HourLedger, "set_done", newest)
+
+
+def _stale_documents_are_kept(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(publication, "delete_stale", lambda *_: 0)
+    patch.setattr(publication, "verify_hours", lambda *_: [])  # it would catch this bug before the hour counts as done
+
+
+@pytest.mark.parametrize("bug", [_without_look_ahead, _done_is_the_newest_generation, _stale_documents_are_kept])
+def test_a_planted_bug_is_found(
+    platform: Platform,
+    refreshes: Refreshes,
+    monkeypatch: pytest.MonkeyPatch,
+    bug: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    bug(monkeypatch)
+    simulation = Simulation(make_world(seed=7, days=6, visits=150), platform, refreshes, turns=6)
+
+    simulation.run()
+
+    assert refreshes.differences(), f"{bug.__name__} went unnoticed; what happened: {simulation.world.seen}"
+
+
+def test_the_same_world_without_a_bug_is_true(platform: Platform, refreshes: Refreshes) -> None:
+    """What the planted bugs are compared with."""
+    simulation = Simulation(make_world(seed=7, days=6, visits=150), platform, refreshes, turns=6)
+
+    simulation.run()
+
+    assert refreshes.differences() == []
+    assert refreshes.dirty() == []
