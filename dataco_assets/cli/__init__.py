@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dataco_assets.cli import clicks, demo, index, rejected, setup, status, top, verify
+from dataco_assets.cli import backfill, clicks, demo, erase_user, index, rejected, setup, status, top, verify
 from dataco_assets.errors import DatacoError
 from local_stack import cli as stack
 from local_stack.errors import StackError
@@ -30,6 +30,8 @@ app.command()(setup.setup)
 app.command()(status.status)
 app.command()(top.top)
 app.command()(verify.verify)
+app.command()(backfill.backfill)
+app.command()(erase_user.erase_user)
 app.command()(demo.demo)
 
 

@@ -1,0 +1,137 @@
+"""`dataco backfill`: computes and publishes a range of hours anew, as one run of the job `refresh_hours`.
+
+Belongs here: which hours may be asked for, and how the run is started and told of. Does not belong here: the refresh
+(`dataco_assets.assets`, loaded when the command runs so that `--help` stays quick).
+"""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from dataco_assets.cli.hour_range import From, To, hour_range
+from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
+from dataco_assets.errors import DatacoError
+from dataco_assets.settings import settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+_LONGEST_RUN_SECONDS = 24 * 3600
+_TAGS = {"dataco/started_by": "dataco backfill", "dagster/max_runtime": str(_LONGEST_RUN_SECONDS)}
+_FAILURES_SHOWN = 5
+
+
+class NoSuchHours(DatacoError):
+    """The hours asked for are no partitions."""
+
+
+class BackfillFailed(DatacoError):
+    """The run failed, or could not be started."""
+
+
+def backfill(
+    first: From,
+    last: To,
+    *,
+    submit: Annotated[
+        str,
+        typer.Option(
+            "--submit",
+            metavar="URL",
+            help="Hand the run to the Dagster web server there, like http://127.0.0.1:3000: it is queued, the daemon "
+            "starts it, and this command ends at once.",
+        ),
+    ] = "",
+) -> None:
+    """Compute and publish hours anew, all as one run: one scan, one Spark job.
+
+    Late clicks need no backfill: the sensor sees to them. This is for hours without news, for instance when the
+    aggregation has changed or `dataco verify` found a difference. Broken off, it can simply be started again.
+
+    Without --submit the run executes in this process and its log goes to the terminal. It is recorded in the instance
+    of DAGSTER_HOME, so the UI shows it while it is going on, and the sensors leave its hours alone. It is not queued:
+    it can go on beside another run, which is safe. In Kubernetes use --submit: a run without a pod is taken for dead.
+    """
+    start, end = _existing(*hour_range(first, last))
+    hours = (end - start) // HOUR_MS + 1
+    typer.echo(f"{hours:,} hour{'' if hours == 1 else 's'}: {hour_key(start)} to {hour_key(end)}, both included.")
+    from dataco_assets.partitions import range_tags
+
+    tags = {**range_tags(hour_key(start), hour_key(end)), **_TAGS}
+    if submit:
+        run_id = _submit(submit, tags)
+        typer.echo(f"Run {run_id} is queued; {submit.rstrip('/')}/runs/{run_id} shows it.")
+        return
+    _execute(tags, hours)
+
+
+def _existing(start: int, end: int) -> tuple[int, int]:
+    earliest, running = settings().partitions_start_ms, hour_of(time.time_ns() // 1_000_000)
+    if start < earliest:
+        raise NoSuchHours(
+            f"FROM ({hour_key(start)}) is before the first hour there is, {hour_key(earliest)} "
+            "(DATACO_PARTITIONS_START)."
+        )
+    if start > running:
+        raise NoSuchHours(f"FROM ({hour_key(start)}) lies in the future; the running hour is {hour_key(running)}.")
+    if end > running:
+        typer.echo(f"TO is cut to the running hour, {hour_key(running)}.")
+    return start, min(end, running)
+
+
+def _execute(tags: Mapping[str, str], hours: int) -> None:
+    import dagster as dg
+
+    from dataco_assets.definitions import defs
+    from dataco_assets.jobs import REFRESH_JOB
+
+    if "DAGSTER_HOME" in os.environ:
+        instance = dg.DagsterInstance.get()
+    else:
+        typer.echo("DAGSTER_HOME is not set: the run is recorded nowhere.", err=True)
+        instance = dg.DagsterInstance.ephemeral()
+    started = time.monotonic()
+    with instance:
+        result = defs.resolve_job_def(REFRESH_JOB).execute_in_process(
+            instance=instance,
+            tags=dict(tags),
+            run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+            raise_on_error=False,
+        )
+    if not result.success:
+        raise BackfillFailed(f"Run {result.run_id} failed; what it had published stays right.\n{_why(result)}")
+    seconds = time.monotonic() - started
+    typer.echo(f"{hours:,} hour{'' if hours == 1 else 's'} published in {seconds:.0f} s (run {result.run_id}).")
+
+
+def _why(result: "dg.ExecuteInProcessResult") -> str:
+    told: list[str] = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            failure = event.step_failure_data
+            said = failure.user_failure_data.description if failure.user_failure_data else None
+            told.append(said or (failure.error.message.strip() if failure.error else str(event.message)))
+    return "\n".join(told[:_FAILURES_SHOWN])
+
+
+def _submit(url: str, tags: Mapping[str, str]) -> str:
+    from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
+    from requests.exceptions import RequestException
+
+    from dataco_assets.jobs import REFRESH_JOB
+
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BackfillFailed(f"--submit {url[:100]!r} is not the URL of a web server, like http://127.0.0.1:3000.")
+    try:
+        client = DagsterGraphQLClient(parts.hostname, parts.port, use_https=parts.scheme == "https")
+        return client.submit_job_execution(REFRESH_JOB, tags=dict(tags))
+    except (DagsterGraphQLClientError, RequestException) as error:
+        raise BackfillFailed(
+            f"Dagster's web server at {url[:100]} did not take the run: {str(error)[:300]}. Is it up, and has it "
+            "loaded the code location? Without --submit the run executes here."
+        ) from error

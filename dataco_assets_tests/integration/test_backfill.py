@@ -1,0 +1,64 @@
+"""`dataco backfill` as a person runs it: one recorded run for the whole range, judged by `dataco verify`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets_tests.platforms import Platform, click
+
+pytestmark = pytest.mark.stack
+MORNING = 1_770_624_000_000  # 2026-02-09 08:00 UTC
+
+
+def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    program = str(Path(sys.executable).with_name("dataco"))
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "DATACO_PARTITIONS_START": "2026-01-01-00:00",
+        "DATACO_SPARK_MASTER": "local[2]",
+        "DATACO_HBASE_RETRY_SECONDS": "5",
+    }
+    return subprocess.run(
+        [program, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def test_a_range_is_one_recorded_run_and_verify_agrees(platform: Platform, tmp_path: Path) -> None:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    home.joinpath("dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    platform.produce(
+        [
+            click(f"{n}-{part}", at=MORNING + n * HOUR_MS + 50 * 60_000 + part * 15 * 60_000, user=f"u{n}")
+            for n in range(0, 30, 3)
+            for part in (0, 1)
+        ]
+    )
+    platform.drain()
+
+    backfilled = run(home, "backfill", "2026-02-09-08:00", "2026-02-10")
+    assert backfilled.returncode == 0, backfilled.stderr[-3000:]
+    assert "40 hours: 2026-02-09-08:00 to 2026-02-10-23:00, both included." in backfilled.stdout
+    assert "40 hours published in" in backfilled.stdout
+    assert "scan and aggregate" in backfilled.stderr, "its progress is on the terminal"
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        (recorded,) = instance.get_runs()
+        assert recorded.status == dg.DagsterRunStatus.SUCCESS
+        assert recorded.tags["dagster/asset_partition_range_end"] == "2026-02-10-23:00"
+        assert len(instance.get_materialized_partitions(dg.AssetKey("es_click_index"))) == 40
+
+    verified = run(home, "verify", "--strict")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "20 clicks" in verified.stdout
+
+    refused = run(home, "backfill", "2025-12-31", "2026-01-02")
+    assert refused.returncode == 1
+    assert "DATACO_PARTITIONS_START" in refused.stderr
+    assert "Traceback" not in refused.stderr
