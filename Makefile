@@ -21,6 +21,12 @@ test: $(VENV)/.installed ## the whole test suite, on real servers it starts and 
 test-fast: $(VENV)/.installed ## only the tests that need no server
 	$(BIN)/pytest dataco_assets_tests/unit
 
+bench: $(VENV)/.installed ## every performance figure beside its peer, on servers of its own; updates docs/performance.md
+	@$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.installed ## break servers at random for MINUTES=30, then drain 1,000,000 clicks with the gateway killed
+	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s dataco_assets_tests/faults/test_soak.py dataco_assets_tests/faults/test_million.py
+
 ui: $(VENV)/.installed ## the Dagster UI on the demo's servers, sensors running; Ctrl-C ends it
 	@$(BIN)/dataco stack up --dir $(STACK)
 	@eval "$$($(BIN)/dataco stack env --dir $(STACK))" && exec $(BIN)/dagster dev -w workspace.yaml

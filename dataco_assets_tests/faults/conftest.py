@@ -1,0 +1,135 @@
+"""The stack this room breaks, a world on it for each test, and the table of what was tried."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay
+
+from dataco_assets_tests.faults.crew import Crew, Worker
+from dataco_assets_tests.faults.judge import judge, judge_progress, read_ledger
+from dataco_assets_tests.faults.servers import ANSWERLESS, Servers, make_servers
+from dataco_assets_tests.faults.traffic import Traffic
+from dataco_assets_tests.faults.truth import Logged
+from dataco_assets_tests.faults.worker import TROUBLE
+from dataco_assets_tests.platforms import Platform, make_platform
+
+REUSED_STACK = "DATACO_FAULT_STACK_DIR"
+SEED = int(os.environ.get("FAULT_SEED", "20260601"))
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One line of the table of faults."""
+
+    fault: str
+    times: int
+    in_flight: int
+    messages: int
+
+
+_TRIED = pytest.StashKey[list[Tried]]()
+
+
+@dataclass
+class World:
+    """One platform with its producers and workers, on the servers that get broken."""
+
+    platform: Platform
+    servers: Servers
+    folder: Path
+    traffic: Traffic
+    tried: list[Tried] = field(default_factory=list)
+
+    def worker(self, *arguments: str) -> Worker:
+        """Starts a worker."""
+        return Worker(self.platform, self.folder / "worker.log", *arguments)
+
+    def crew(self) -> Crew:
+        """Workers that drain until the crew is left."""
+        return Crew(self.platform, self.folder / "worker.log")
+
+    def drain(self, *arguments: str) -> dict[str, Any]:
+        """Drains once in a process of its own, which must succeed."""
+        return self.worker("--once", *arguments).result()
+
+    def in_flight(self) -> int:
+        """Messages produced that the ledger has not passed; after a fault it may take a while to be told."""
+        read = Retrying(retry=retry_if_exception_type(ANSWERLESS), stop=stop_after_delay(60), reraise=True)
+        return self.traffic.truth.messages - sum(read(read_ledger, self.platform).values())
+
+    def workers_in_trouble(self) -> bool:
+        """Whether a worker had to give up a drain."""
+        log = self.folder / "worker.log"
+        return log.exists() and TROUBLE in log.read_text()
+
+    def judge(self, *, at_least: int, log: Sequence[Logged] | None = None) -> None:
+        """Full read and comparison with the truth; see `judge.judge`."""
+        judge(self.platform, self.traffic.truth, at_least=at_least, log=log)
+
+    def judge_progress(self) -> None:
+        """Nothing ran ahead of what is durable."""
+        judge_progress(self.platform, self.traffic.truth)
+
+    def note(self, fault: str, *, times: int, in_flight: int) -> None:
+        """Adds a line to the table that the test run ends with; call it once the judge is content."""
+        self.tried.append(Tried(fault, times, in_flight, self.traffic.truth.messages))
+
+
+@pytest.fixture(scope="session")
+def fault_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Servers to be broken; a developer may name a folder in DATACO_FAULT_STACK_DIR that is used and left running."""
+    folder = os.environ.get(REUSED_STACK)
+    chosen = Path(folder) if folder else tmp_path_factory.mktemp("faults")
+    servers = make_servers(chosen, fillable="SOAK_MINUTES" not in os.environ)  # a long soak holds too much for memory
+    try:
+        servers.up()
+        yield servers
+    finally:
+        if not folder:
+            servers.down()
+
+
+@pytest.fixture
+def make_world(fault_stack: Servers, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
+    """Makes a world with the settings given; afterwards its tables and topics are gone and all servers are well."""
+    made: list[World] = []
+
+    def make(**overrides: Any) -> World:
+        fault_stack.heal()
+        # Short, so that outages of seconds show what a run does in those of minutes.
+        chosen: dict[str, Any] = {"hbase_thrift_timeout_seconds": 5.0, "hbase_retry_seconds": 15.0, **overrides}
+        platform = make_platform(fault_stack.stack.env(), **chosen).create(partitions=3)
+        made.append(World(platform, fault_stack, tmp_path, Traffic(platform, SEED), request.config.stash[_TRIED]))
+        return made[-1]
+
+    yield make
+    fault_stack.heal()
+    for world in made:
+        world.platform.drop()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """A world with a checkpoint every 2,000 clicks, so that much happens in a short test."""
+    return make_world(ingest_checkpoint_clicks=2_000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes room for the table."""
+    config.stash[_TRIED] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Shows what was tried and survived."""
+    tried = config.stash.get(_TRIED, [])
+    if not tried:
+        return
+    terminalreporter.section("faults: nothing lost, doubled or invented")
+    for line in tried:
+        terminalreporter.write_line(
+            f"{line.fault:<52} {line.times:>4} times {line.in_flight:>9,} in flight {line.messages:>10,} messages"
+        )

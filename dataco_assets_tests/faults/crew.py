@@ -1,0 +1,163 @@
+"""Workers as processes: one that is started and ends, and a crew that keeps one alive whatever happens to it.
+
+Belongs here: starting, signalling and waiting for workers. The crew stands for what starts runs again in production
+(run retries, the lag sensor). Does not belong here: what a worker does (`worker`).
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dataco_assets.settings import variable
+from dataco_assets_tests.faults import worker as worker_module
+from dataco_assets_tests.faults.judge import read_ends, read_ledger
+from dataco_assets_tests.faults.servers import ANSWERLESS
+from dataco_assets_tests.faults.waiting import wait_until
+from dataco_assets_tests.platforms import Platform
+
+_WATCH_SECONDS = 0.05
+_LOG_SHOWN = 3_000
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        platform: What it drains.
+        log: File its log lines are added to.
+        arguments: Its command line; see `worker`.
+    """
+
+    def __init__(self, platform: Platform, log: Path, *arguments: str) -> None:
+        self._log = log
+        chosen = platform.settings.model_dump(exclude_unset=True)
+        environment = {variable(name): str(value) for name, value in chosen.items()}
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", worker_module.__name__, *arguments],
+                env={**os.environ, **environment, "PYTHONFAULTHANDLER": "1"},
+                stdout=subprocess.PIPE,
+                stderr=file,
+            )
+
+    @property
+    def ended(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends it a signal; nothing happens when it has ended."""
+        self._process.send_signal(number)
+
+    def is_stopped(self) -> bool:
+        """Whether SIGSTOP holds it."""
+        status = Path(f"/proc/{self._process.pid}/stat").read_text()
+        return status.rpartition(")")[2].split()[0] == "T"
+
+    def wait(self, seconds: float = 120) -> int:
+        """Its exit code, negative for a signal."""
+        try:
+            self._process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.end()
+            raise AssertionError(f"the worker did not end within {seconds:.0f} s:\n{self.log()}") from None
+        return self._process.returncode
+
+    def result(self, seconds: float = 120) -> dict[str, Any]:
+        """What it did; fails when it failed."""
+        output, _ = self._process.communicate(timeout=seconds)
+        assert self._process.returncode == 0, self.log()
+        return json.loads(output)
+
+    def end(self) -> None:
+        """Kills it; harmless when it has ended."""
+        self._process.kill()
+        self._process.wait(30)
+
+    def log(self) -> str:
+        """The end of its log."""
+        return self._log.read_text(errors="replace")[-_LOG_SHOWN:]
+
+
+class Crew:
+    """Keeps one worker draining: whenever it is killed, another takes its place. Use it as a context manager.
+
+    Attributes:
+        deaths: Workers that were killed.
+    """
+
+    def __init__(self, platform: Platform, log: Path) -> None:
+        self.deaths = 0
+        self._platform = platform
+        self._log = log
+        self._gave_up = False
+        self._closing = threading.Event()
+        self._worker = self._hire()
+        self._watch = threading.Thread(target=self._replace_the_dead, name="crew", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._watch.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._watch.join(30)
+        self._worker.end()
+        if kind is None:
+            self._require_going()
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to the worker of the moment."""
+        self._worker.send(number)
+
+    def wait_drained(self, seconds: float = 180) -> None:
+        """Returns once the ledger stands at the last stable offset of every partition.
+
+        Raises:
+            AssertionError: not in time, or a worker gave up.
+        """
+        wait_until(self._is_drained, seconds=seconds, what=f"everything is drained\n{self._worker.log()}")
+
+    def wait_for(self, offsets: int, seconds: float = 120) -> None:
+        """Returns once so many offsets, in all partitions together, lie behind the ledger."""
+
+        def reached() -> bool:
+            self._require_going()
+            try:
+                return sum(read_ledger(self._platform).values()) >= offsets
+            except ANSWERLESS:
+                return False
+
+        wait_until(reached, seconds=seconds, what=f"{offsets:,} offsets are drained\n{self._worker.log()}")
+
+    def _is_drained(self) -> bool:
+        self._require_going()
+        try:
+            return read_ledger(self._platform) == {p: end for p, end in read_ends(self._platform).items() if end}
+        except ANSWERLESS:
+            return False
+
+    def _require_going(self) -> None:
+        assert not self._gave_up, f"a worker gave up: somebody would have to repair this\n{self._worker.log()}"
+
+    def _hire(self) -> Worker:
+        return Worker(self._platform, self._log, "--forever")
+
+    def _replace_the_dead(self) -> None:
+        while not self._closing.wait(_WATCH_SECONDS):
+            ended = self._worker.ended
+            if ended is None:
+                continue
+            if ended >= 0:  # killed is one thing, giving up another
+                self._gave_up = True
+                return
+            self.deaths += 1
+            self._worker = self._hire()

@@ -1,0 +1,249 @@
+"""The judge: reads everything back with plain clients and says what differs from the truth.
+
+Belongs here: the full read at the end, and the comparison (a pure function). Neither uses the code under test: not its
+scan, not its ledgers, not its arithmetic of hours.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import happybase
+from confluent_kafka import Consumer, TopicPartition
+
+from dataco_assets_tests.faults.truth import Logged, Truth, event_of, own_hours, touched_hours
+from dataco_assets_tests.platforms import Platform, read_topic
+
+_SHOWN = 3
+_ID, _TIME, _USER = b"click_data:event_id", b"click_data:timestamp", b"click_data:user_id"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the platform holds.
+
+    Attributes:
+        rows: Event id and time (epoch ms) of every row of the clicks table.
+        rejected: Value of each rejected record, by record key.
+        altered: Keys of rejected records that were written with more than one value.
+        ledger: The offset ledger: next offset by partition.
+        ends: Last stable offset by partition.
+        dirty: Hours marked dirty, epoch ms.
+        known_since: Hours whose first storing was noted, epoch ms.
+        rejected_values: How often each value was written to the rejected topic, copies included.
+    """
+
+    rows: Sequence[tuple[str, int]]
+    rejected: Mapping[bytes, bytes | None]
+    altered: frozenset[bytes]
+    ledger: Mapping[int, int]
+    ends: Mapping[int, int]
+    dirty: frozenset[int]
+    known_since: frozenset[int]
+    rejected_values: Counter[bytes | None] = field(default_factory=Counter, compare=False)
+
+
+def read_ledger(platform: Platform) -> dict[int, int]:
+    """The offset ledger: next offset by partition."""
+    prefix = f"{platform.settings.clicks_topic}/".encode()
+    rows = _scan(platform, platform.settings.offsets_table, row_prefix=prefix)
+    return {int(key[len(prefix) :]): int(cells[b"o:next"].split()[1]) for key, cells in rows}
+
+
+def read_ends(platform: Platform) -> dict[int, int]:
+    """Last stable offset of each partition of the clicks topic."""
+    topic = platform.settings.clicks_topic
+    consumer = Consumer(
+        {
+            "bootstrap.servers": platform.settings.kafka_bootstrap_servers,
+            "group.id": f"{topic}-judge",
+            "isolation.level": "read_committed",
+        }
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+    finally:
+        consumer.close()
+
+
+def read_log(platform: Platform) -> list[Logged]:
+    """Everything committed that the clicks topic holds."""
+    messages = read_topic(platform.settings.kafka_bootstrap_servers, platform.settings.clicks_topic)
+    return [Logged(int(m.partition() or 0), int(m.offset() or 0), _bytes(m.value())) for m in messages]
+
+
+def look(platform: Platform) -> Found:
+    """Reads everything back; the ledger first, so that workers may go on meanwhile and yet nothing seems ahead."""
+    ledger = read_ledger(platform)
+    rejected: dict[bytes, bytes | None] = {}
+    altered: set[bytes] = set()
+    values: Counter[bytes | None] = Counter()
+    for record in read_topic(platform.settings.kafka_bootstrap_servers, platform.settings.rejected_topic):
+        key, value = _bytes(record.key()) or b"", _bytes(record.value())
+        if rejected.setdefault(key, value) != value:
+            altered.add(key)
+        values[value] += 1
+    dirty, known_since = _hours(platform)
+    return Found(
+        rows=_rows(platform),
+        rejected=rejected,
+        altered=frozenset(altered),
+        ledger=ledger,
+        ends=read_ends(platform),
+        dirty=frozenset(dirty),
+        known_since=frozenset(known_since),
+        rejected_values=values,
+    )
+
+
+def ran_ahead(topic: str, truth: Truth, found: Found, log: Iterable[Logged]) -> list[str]:
+    """What the ledger has passed although it is not durable. Must be empty at every moment, not only at the end.
+
+    Args:
+        topic: Name of the clicks topic.
+        truth: What was produced.
+        found: What the platform holds.
+        log: What the topic holds.
+    """
+    stored = {event_id for event_id, _ in found.rows}
+    lost: list[str] = []
+    unrejected: list[str] = []
+    times: list[int] = []
+    for entry in log:
+        if entry.offset >= found.ledger.get(entry.partition, 0):
+            continue
+        if truth.is_broken(entry.value):
+            key = _key(topic, entry)
+            if key not in found.rejected or found.rejected[key] != entry.value:
+                unrejected.append(f"{key.decode()}: {entry.value!r:.80}")
+            continue
+        event_id, time = event_of(entry.value or b"")
+        times.append(time)
+        if event_id not in stored:
+            lost.append(event_id)
+    return [
+        *_told("valid clicks the ledger has passed are not in HBase", lost),
+        *_told("invalid messages the ledger has passed are not, unchanged, in the rejected topic", unrejected),
+        *_told("hours touched by clicks the ledger has passed are not dirty", touched_hours(times) - found.dirty),
+        *_told("hours with clicks do not know since when", own_hours(times) - found.known_since),
+    ]
+
+
+def problems(topic: str, truth: Truth, found: Found, log: Sequence[Logged], *, at_least: int) -> list[str]:
+    """What differs from the truth once everything has been drained; nothing, if all is well.
+
+    Args:
+        topic: Name of the clicks topic.
+        truth: What was produced.
+        found: What the platform holds.
+        log: What the topic holds.
+        at_least: So many messages must have gone through, or the verdict means nothing.
+    """
+    stored = dict(found.rows)
+    expected = {_key(topic, entry) for entry in log if truth.is_broken(entry.value)}
+    return [
+        *_volume(truth, log, at_least),
+        *_told("clicks are in HBase more than once", _repeated(event_id for event_id, _ in found.rows)),
+        *_told("valid clicks are not in HBase", truth.times.keys() - stored.keys()),
+        *_told("clicks are in HBase that nobody produced", stored.keys() - truth.times.keys()),
+        *_told("clicks have another time in HBase", {i for i, at in found.rows if truth.times.get(i, at) != at}),
+        *_told("rejected records belong to no invalid message", found.rejected.keys() - expected),
+        *_told("rejected records were written with different bytes", found.altered),
+        *_told("partitions whose ledger is not the last stable offset", _unequal(found.ledger, found.ends)),
+        *ran_ahead(topic, truth, found, log),
+    ]
+
+
+def judge(platform: Platform, truth: Truth, *, at_least: int, log: Sequence[Logged] | None = None) -> None:
+    """Reads everything back and compares.
+
+    Args:
+        platform: What is judged.
+        truth: What was produced.
+        at_least: So many messages must have gone through.
+        log: What the topic held, if it no longer holds all that was drained.
+
+    Raises:
+        AssertionError: names everything that differs.
+    """
+    whole_log = read_log(platform) if log is None else log
+    told = problems(platform.settings.clicks_topic, truth, look(platform), whole_log, at_least=at_least)
+    assert not told, "\n".join(told)
+
+
+def judge_progress(platform: Platform, truth: Truth) -> None:
+    """Makes sure that nothing has run ahead of what is durable; the topic need not be drained.
+
+    Raises:
+        AssertionError: names everything that has.
+    """
+    told = ran_ahead(platform.settings.clicks_topic, truth, look(platform), read_log(platform))
+    assert not told, "\n".join(told)
+
+
+def _scan(platform: Platform, table: str, **options: Any) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
+    """All rows, by a plain connection of its own."""
+    settings = platform.settings
+    connection = happybase.Connection(settings.hbase_thrift_host, settings.hbase_thrift_port, timeout=60_000)
+    try:
+        yield from cast("Iterator[tuple[bytes, dict[bytes, bytes]]]", connection.table(table).scan(**options))
+    finally:
+        connection.close()
+
+
+def _rows(platform: Platform) -> list[tuple[str, int]]:
+    # The user id makes sure that a row without an event id would be seen too.
+    rows = _scan(platform, platform.settings.clicks_table, columns=[_ID, _TIME, _USER], batch_size=5_000)
+    return [(cells.get(_ID, key).decode(), int(cells.get(_TIME, b"-1"))) for key, cells in rows]
+
+
+def _hours(platform: Platform) -> tuple[set[int], set[int]]:
+    """Hours marked dirty, and hours that know when their first click was stored; epoch ms."""
+    dirty: set[int] = set()
+    known_since: set[int] = set()
+    for key, cells in _scan(platform, platform.settings.hours_table):
+        hour = int(datetime.strptime(key.decode(), "%Y-%m-%d-%H:%M").replace(tzinfo=UTC).timestamp()) * 1000
+        if int.from_bytes(cells.get(b"h:dirty", b""), "big") > 0:
+            dirty.add(hour)
+        if b"h:first_stored_at" in cells:
+            known_since.add(hour)
+    return dirty, known_since
+
+
+def _volume(truth: Truth, log: Sequence[Logged], at_least: int) -> list[str]:
+    told: list[str] = []
+    if len(log) != truth.messages:
+        told.append(f"Kafka itself holds {len(log):,} messages, though it acknowledged {truth.messages:,}")
+    broken = sum(truth.broken.values())
+    if truth.messages < at_least or not truth.times or not broken:
+        told.append(
+            f"only {truth.messages:,} messages went through, {len(truth.times):,} distinct valid and {broken:,} "
+            f"invalid ones: a pass would mean nothing (at least {at_least:,} are wanted, and some of each)"
+        )
+    return told
+
+
+def _told(what: str, which: Iterable[object]) -> list[str]:
+    listed = sorted(map(str, which))
+    return [f"{len(listed):,} {what}: {', '.join(listed[:_SHOWN])}"] if listed else []
+
+
+def _repeated(names: Iterable[str]) -> set[str]:
+    seen: set[str] = set()
+    return {name for name in names if name in seen or seen.add(name)}
+
+
+def _unequal(ledger: Mapping[int, int], ends: Mapping[int, int]) -> list[str]:
+    partitions = sorted(ledger.keys() | ends.keys())
+    return [f"{p}: {ledger.get(p, 0)} of {ends.get(p)}" for p in partitions if ledger.get(p, 0) != ends.get(p)]
+
+
+def _key(topic: str, entry: Logged) -> bytes:
+    return f"{topic}/{entry.partition}/{entry.offset}".encode()
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value

@@ -1,0 +1,70 @@
+"""Bugs planted on purpose, which the judge has to find: a harness that passes them proves nothing.
+
+Belongs here: each bug as a small change made inside a worker's process, chosen by its name. Product code knows none of
+this.
+"""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from dataco_assets.clients.kafka import AckedProducer, RangeConsumer
+from dataco_assets.hours import HourLedger
+from dataco_assets.ingest.drain import Drain, Step
+from dataco_assets.ingest.writer import RowWriter
+
+_KEY_AT = 7  # an encoded row begins with a field header of 3 bytes, the key's length in 4, and the key
+
+
+def _commit_before_write() -> None:
+    """Offsets move before the rows they speak of are durable."""
+    checkpoint: Callable[..., None] = Drain._checkpoint
+
+    def hasty(self: Drain, topic: Any, consumer: RangeConsumer, window: Any) -> None:
+        self._move_offsets(topic, window.starts, consumer.positions)
+        self._on_step(Step.OFFSETS_MOVED)
+        checkpoint(self, topic, consumer, window)
+
+    Drain._checkpoint = hasty
+
+
+def _unacknowledged_rejects() -> None:
+    """Rejected records are sent, but nobody waits for Kafka's word."""
+
+    def careless(self: AckedProducer) -> None:
+        del self
+
+    AckedProducer.flush = careless
+    AckedProducer._raise_if_refused = careless
+
+
+def _random_row_key() -> None:
+    """The same click gets another row each time it is stored."""
+    add: Callable[..., None] = RowWriter.add
+
+    def scattering(self: RowWriter[Any], row: bytes, origin: Any, *, origin_bytes: int = 0) -> None:
+        end = _KEY_AT + int.from_bytes(row[_KEY_AT - 4 : _KEY_AT], "big")
+        random_hash = uuid.uuid4().hex.encode()  # as long as the hash of the event id, which a row key ends in
+        add(self, row[: end - len(random_hash)] + random_hash + row[end:], origin, origin_bytes=origin_bytes)
+
+    RowWriter.add = scattering
+
+
+def _forgotten_hours() -> None:
+    """The hour before is not marked dirty."""
+    mark_dirty = HourLedger.mark_dirty
+
+    def forgetful(self: HourLedger, hours: Any, *, holding_clicks: Any, stored_since_ms: int) -> None:
+        del hours
+        mark_dirty(self, holding_clicks, holding_clicks=holding_clicks, stored_since_ms=stored_since_ms)
+
+    HourLedger.mark_dirty = forgetful
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    "commit-before-write": _commit_before_write,
+    "unacknowledged-rejects": _unacknowledged_rejects,
+    "random-row-key": _random_row_key,
+    "forgotten-hours": _forgotten_hours,
+}
+"""Name → what plants the bug in this process."""

@@ -1,0 +1,103 @@
+"""The harness is not blind: with each planted bug the judge goes red, and a vacuous run is no pass."""
+
+import signal
+
+import pytest
+
+from dataco_assets_tests.faults.conftest import World
+from dataco_assets_tests.faults.judge import Found, problems
+from dataco_assets_tests.faults.truth import Logged, Truth
+from dataco_assets_tests.platforms import NOON, click
+
+HOUR = 3_600_000
+LOG = [Logged(0, 0, click("a")), Logged(0, 1, b"bad"), Logged(0, 2, click("b", at=NOON + HOUR // 2 + 1))]
+
+
+def truth() -> Truth:
+    made = Truth(times={"a": NOON, "b": NOON + HOUR // 2 + 1}, messages=3)
+    made.broken[b"bad"] += 1
+    return made
+
+
+def found(**differs: object) -> Found:
+    values: dict[str, object] = {
+        "rows": [("a", NOON), ("b", NOON + HOUR // 2 + 1)],
+        "rejected": {b"clicks/0/1": b"bad"},
+        "altered": frozenset(),
+        "ledger": {0: 3},
+        "ends": {0: 3},
+        "dirty": frozenset({NOON, NOON - HOUR}),
+        "known_since": frozenset({NOON}),
+    }
+    return Found(**{**values, **differs})  # pyright: ignore[reportArgumentType]  # names and types as above
+
+
+def test_the_judge_is_content_with_the_truth() -> None:
+    assert problems("clicks", truth(), found(), LOG, at_least=3) == []
+
+
+@pytest.mark.parametrize(
+    ("differs", "told"),
+    [
+        ({"rows": [("a", NOON)]}, "1 valid clicks are not in HBase: b"),
+        ({"rows": [*found().rows, ("a", NOON)]}, "1 clicks are in HBase more than once: a"),
+        ({"rows": [*found().rows, ("c", NOON)]}, "1 clicks are in HBase that nobody produced: c"),
+        ({"rows": [("a", NOON + 1), found().rows[1]]}, "1 clicks have another time in HBase: a"),
+        ({"rejected": {}}, "1 invalid messages the ledger has passed are not, unchanged, in the rejected topic"),
+        ({"rejected": {b"clicks/0/1": b"Bad"}}, "1 invalid messages the ledger has passed are not, unchanged"),
+        ({"rejected": {b"clicks/0/1": b"bad", b"clicks/0/2": b"x"}}, "1 rejected records belong to no invalid"),
+        ({"altered": frozenset({b"clicks/0/1"})}, "1 rejected records were written with different bytes"),
+        ({"ledger": {0: 2}}, "1 partitions whose ledger is not the last stable offset: 0: 2 of 3"),
+        ({"dirty": frozenset({NOON})}, "1 hours touched by clicks the ledger has passed are not dirty"),
+        ({"known_since": frozenset()}, "1 hours with clicks do not know since when"),
+    ],
+)
+def test_the_judge_names_what_differs(differs: dict[str, object], told: str) -> None:
+    assert any(line.startswith(told) for line in problems("clicks", truth(), found(**differs), LOG, at_least=3))
+
+
+def test_a_run_in_which_too_little_went_through_is_no_pass() -> None:
+    assert "a pass would mean nothing" in problems("clicks", truth(), found(), LOG, at_least=4)[0]
+
+
+@pytest.mark.stack
+@pytest.mark.faults
+def test_finds_offsets_committed_before_the_rows_are_written(world: World) -> None:
+    world.traffic.send(6_000)
+    world.worker("--once", "--plant", "commit-before-write", "--at", "offsets_moved").wait()
+    with pytest.raises(AssertionError, match="valid clicks the ledger has passed are not in HBase"):
+        world.judge_progress()
+    world.drain()
+    with pytest.raises(AssertionError, match="valid clicks are not in HBase"):
+        world.judge(at_least=6_000)
+
+
+@pytest.mark.stack
+@pytest.mark.faults
+def test_finds_rejected_records_nobody_acknowledged(world: World) -> None:
+    settings = world.platform.settings
+    world.traffic.send(6_000)
+    world.platform.admin.delete_topic(settings.rejected_topic)
+    world.drain("--plant", "unacknowledged-rejects")
+    world.platform.create_rejected_topic()
+    world.drain()
+    with pytest.raises(AssertionError, match="are not, unchanged, in the rejected topic"):
+        world.judge(at_least=6_000)
+
+
+@pytest.mark.stack
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("bug", "told"),
+    [
+        ("random-row-key", "clicks are in HBase more than once"),
+        ("forgotten-hours", "hours touched by clicks the ledger has passed are not dirty"),
+    ],
+)
+def test_finds_rows_doubled_and_hours_forgotten(world: World, bug: str, told: str) -> None:
+    world.traffic.send(6_000)
+    died = world.worker("--once", "--plant", bug, "--at", "hours_marked")
+    assert died.wait() == -signal.SIGKILL
+    world.drain("--plant", bug)
+    with pytest.raises(AssertionError, match=told):
+        world.judge(at_least=6_000)

@@ -1,0 +1,83 @@
+"""What was produced, and what must follow from it: in plain Python, sharing no code with the pipeline.
+
+Belongs here: the oracle. Does not belong here: reading what came of it (`judge`).
+"""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from dataco_assets.sources.generator import SentClick
+
+_HOUR = 60 * 60 * 1000
+_HALF_HOUR = 30 * 60 * 1000
+
+
+class Logged(NamedTuple):
+    """A message the clicks topic holds, as a plain consumer sees it."""
+
+    partition: int
+    offset: int
+    value: bytes | None
+
+
+@dataclass
+class Truth:
+    """Everything that was produced and counts (a rolled-back transaction does not).
+
+    Attributes:
+        times: Event time (epoch ms) of every valid click, by event id.
+        broken: How often each message that is no valid click was sent, by its bytes.
+        messages: Messages sent in all.
+    """
+
+    times: dict[str, int] = field(default_factory=dict)
+    broken: Counter[bytes | None] = field(default_factory=Counter)
+    messages: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, sent: SentClick) -> None:
+        """Takes one message into account; several threads may."""
+        with self._lock:
+            self.messages += 1
+            if not sent.valid:
+                self.broken[sent.value] += 1
+                return
+            assert sent.value is not None
+            event_id, event_ms = event_of(sent.value)
+            assert event_id == sent.event_id
+            self.times[event_id] = event_ms
+
+    def is_broken(self, value: bytes | None) -> bool:
+        """Whether these bytes were sent as something that must be rejected."""
+        return value in self.broken
+
+
+def event_of(value: bytes) -> tuple[str, int]:
+    """Event id and time (epoch ms) of a valid click's bytes."""
+    fields = json.loads(value)
+    stamp = fields["timestamp"]
+    if isinstance(stamp, str):
+        moment = datetime.fromisoformat(stamp)
+        stamp = int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
+    return fields["event_id"], stamp
+
+
+def own_hours(times: Iterable[int]) -> set[int]:
+    """Hours that hold clicks of these times, epoch ms."""
+    return {time // _HOUR * _HOUR for time in times}
+
+
+def touched_hours(times: Iterable[int]) -> set[int]:
+    """Hours these clicks change: their own, and the one before for a click in the first half of its hour."""
+    hours: set[int] = set()
+    for time in times:
+        start = time // _HOUR * _HOUR
+        hours.add(start)
+        if time - start < _HALF_HOUR:
+            hours.add(start - _HOUR)
+    return hours
