@@ -1,0 +1,141 @@
+"""`python -m benchmarks`: one run, from a stack to the table.
+
+Belongs here: the order of the measurements, and where results go. Does not belong here: any measurement.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks import measure_client_cpu, measure_ingest, measure_loading, measure_publication, measure_refresh, report
+from benchmarks.bench import Bench, Platform
+from benchmarks.curves import draw
+from benchmarks.figures import Findings
+from benchmarks.machine import facts
+from benchmarks.sizes import FULL, QUICK
+from dataco_assets.errors import DatacoError
+from local_stack.errors import StackError
+from local_stack.stack import Stack
+
+REUSED_STACK = "DATACO_TEST_STACK_DIR"
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).with_name("results")
+PAGE, PICTURE = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.png"
+
+app = typer.Typer(add_completion=False)
+
+
+class Only(StrEnum):
+    """A part of the run."""
+
+    LOADING = "loading"
+    CPU = "cpu"
+    INGEST = "ingest"
+    HOUR = "hour"
+    BACKFILL = "backfill"
+    PUBLICATION = "publication"
+    DEV = "dev"
+
+
+@app.command()
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Small amounts: to see that all works, not how fast.")] = False,
+    only: Annotated[list[Only] | None, typer.Option(help="Only this part and what it needs; repeatable.")] = None,
+) -> None:
+    """Measure each figure beside its peer, print them, write JSON, and update docs/performance.md.
+
+    The page is only changed by a whole run. A stack of its own is started and removed, unless DATACO_TEST_STACK_DIR
+    names one to use.
+    """
+    console = Console(highlight=False)
+    started = time.monotonic()
+    findings = Findings()
+    try:
+        with _stack(console) as stack, tempfile.TemporaryDirectory(prefix="dataco-bench-") as folder:
+            bench = Bench(stack, Path(folder), QUICK if quick else FULL, findings)
+            _run(bench, console, set(only or Only))
+    except (DatacoError, StackError) as error:
+        console.print(f"[red]{type(error).__name__}[/]: ", end="")
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from error
+    finally:
+        if findings.figures:  # also what was measured before something failed
+            seconds, found = time.monotonic() - started, facts()
+            report.show(console, findings.figures)
+            file = report.write_json(RESULTS, findings, found, seconds)
+            draw(findings.curves, file.with_suffix(".png"))
+            console.print(f"{seconds / 60:.1f} minutes. Everything as JSON: {file.relative_to(ROOT)}")
+    if not (quick or only):
+        draw(findings.curves, PICTURE)
+        report.update_page(PAGE, findings, facts(), time.monotonic() - started)
+        console.print(f"Updated {PAGE.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}.")
+
+
+def _run(bench: Bench, console: Console, wanted: set[Only]) -> None:
+    large, small = bench.platform("large"), bench.platform("small")
+    sizes = bench.sizes
+    made: list[Platform] = []
+
+    def fill() -> None:
+        bench.provision(large, small)
+        made.extend((large, small))
+        measure_ingest.fill(bench, large, sizes.clicks, sizes.hours)
+        measure_ingest.fill(bench, small, sizes.few_clicks, 1)
+
+    def ingest() -> None:
+        if Only.INGEST in wanted:
+            measure_ingest.measure(bench, large, small)
+        else:
+            measure_ingest.drained(bench, small, sizes.few_clicks)
+            measure_ingest.drained(bench, large, sizes.clicks)
+
+    stored = {Only.HOUR, Only.BACKFILL, Only.PUBLICATION, Only.DEV}
+    steps: list[tuple[str, set[Only], Callable[[], None]]] = [
+        ("loading the code location", {Only.LOADING}, lambda: measure_loading.measure(bench, large)),
+        ("sending clicks to Kafka", {Only.CPU, Only.INGEST, *stored}, fill),
+        ("client CPU", {Only.CPU}, lambda: measure_client_cpu.measure(bench, large)),
+        ("ingest and its peers", {Only.INGEST, *stored}, ingest),
+        ("one large hour", {Only.HOUR}, lambda: measure_refresh.measure_hour(bench, small)),
+        (
+            "many hours in one backfill",
+            {Only.BACKFILL, Only.PUBLICATION},
+            lambda: measure_refresh.measure_backfill(bench, large),
+        ),
+        ("publication", {Only.PUBLICATION}, lambda: measure_publication.measure(bench, large)),
+        ("a small hour in a running dagster dev", {Only.DEV}, lambda: measure_refresh.measure_dev(bench, large)),
+    ]
+    try:
+        for title, parts, step in steps:
+            if parts & wanted:
+                began = time.monotonic()
+                step()
+                console.print(f"[dim]{time.monotonic() - began:6.0f} s[/]  {title}")
+    finally:
+        if os.environ.get(REUSED_STACK):  # a stack of our own goes as a whole
+            bench.drop(*made)
+
+
+@contextmanager
+def _stack(console: Console) -> Iterator[Stack]:
+    folder = os.environ.get(REUSED_STACK)
+    if folder:
+        running = Stack(folder)
+        running.up()
+        yield running
+        return
+    with tempfile.TemporaryDirectory(prefix="dataco-bench-stack-") as own:
+        stack = Stack(Path(own) / "stack", ports="auto")
+        try:
+            with console.status("Starting the servers"):
+                stack.up()
+            yield stack
+        finally:
+            stack.down(wipe=True)

@@ -1,0 +1,38 @@
+"""What the figures were measured on: facts about machine and versions, nothing that names it."""
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+
+import psutil
+
+from local_stack import java
+from local_stack.servers.hdfs import POM as HBASE_POM
+
+_PACKAGES = ("dagster", "pyspark", "confluent-kafka", "happybase", "msgspec", "elasticsearch")
+
+
+def facts() -> dict[str, str]:
+    """Machine and versions."""
+    return {
+        "cores": str(os.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GB",
+        "system": f"{platform.system()} {platform.machine()}",
+        "Java": _java(),
+        "Python": platform.python_version(),
+        "HBase": _hbase(),
+        **{name: version(name) for name in _PACKAGES},
+    }
+
+
+def _java() -> str:
+    told = subprocess.run([java.tool("java"), "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'(\w+) version "([^"]+)"', told)
+    return f"{found[1]} {found[2]}" if found else "unknown"
+
+
+def _hbase() -> str:
+    found = re.search(r"<artifactId>hbase-server</artifactId>\s*<version>([^<]+)<", HBASE_POM.read_text())
+    return found[1] if found else "unknown"

@@ -1,0 +1,54 @@
+"""How large a benchmark run is."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Amounts to measure with.
+
+    Attributes:
+        clicks: Messages waiting for the large ingest, spread over `hours`.
+        few_clicks: Messages waiting for the ingest whose memory the large one's is held against; all in one hour.
+        curve_clicks: Messages of the further points of the curve over clicks.
+        connection_clicks: Messages drained with each number of connections.
+        hours: Hours of the backfill.
+        curve_hours: Hours of the further points of the curve over hours.
+        documents: Documents published.
+        refreshes: Refreshes of a small hour by a running `dagster dev`.
+        repetitions: Of short measurements, of which the median counts.
+    """
+
+    clicks: int
+    few_clicks: int
+    curve_clicks: tuple[int, ...]
+    connection_clicks: int
+    hours: int
+    curve_hours: tuple[int, ...]
+    documents: int
+    refreshes: int
+    repetitions: int
+
+
+FULL = Sizes(
+    clicks=1_000_000,
+    few_clicks=100_000,
+    curve_clicks=(10_000,),
+    connection_clicks=100_000,
+    hours=720,
+    curve_hours=(24, 168),
+    documents=200_000,
+    refreshes=5,
+    repetitions=3,
+)
+QUICK = Sizes(
+    clicks=60_000,
+    few_clicks=20_000,
+    curve_clicks=(10_000,),
+    connection_clicks=20_000,
+    hours=48,
+    curve_hours=(12,),
+    documents=20_000,
+    refreshes=1,
+    repetitions=1,
+)

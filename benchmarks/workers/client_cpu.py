@@ -1,0 +1,76 @@
+"""What a click costs this process, stage by stage, without any server but Kafka for the consuming."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dataco_assets.clicks.event import Click, parse
+from dataco_assets.clicks.row import cells, row_key
+from dataco_assets.clients.kafka import KafkaAdmin, OffsetRange, RangeConsumer
+from dataco_assets.clients.mutations import encode_row, mutate_rows_request
+from dataco_assets.ingest.click_bytes import encode_click
+from dataco_assets.settings import settings
+
+_ROUNDS = 5
+_SAMPLE = 50_000
+_BATCH = 2_000
+
+
+def client_cpu() -> dict[str, Any]:
+    """CPU microseconds per click by stage: the best of several rounds, since only disturbance can add to it."""
+    chosen = settings()
+    admin = KafkaAdmin(chosen.kafka_bootstrap_servers)
+    topic = admin.topic(chosen.clicks_topic)
+    ends = admin.stable_end(topic)
+    ranges = [OffsetRange(p, 0, min(ends[p], _SAMPLE // len(topic.partitions))) for p in topic.partitions]
+    servers, group = chosen.kafka_bootstrap_servers, chosen.kafka_group
+    began = time.process_time()
+    with RangeConsumer(servers, group, chosen.clicks_topic, ranges, stall_seconds=30) as consumer:
+        messages = [message for batch in consumer.batches() for message in batch]
+    consume = (time.process_time() - began) / len(messages) * 1e6
+    records = [(m.value(), m.timestamp()[1]) for m in messages]
+    earliest = chosen.partitions_start_ms
+
+    def all_of_it() -> None:
+        for value, at in records:
+            click = parse(value, record_time_ms=at, earliest_ms=earliest)  # pyright: ignore[reportArgumentType]
+            if isinstance(click, Click):
+                encode_click(click)
+
+    def decode() -> None:
+        for value, at in records:
+            parse(value, record_time_ms=at, earliest_ms=earliest)  # pyright: ignore[reportArgumentType]
+
+    parsed = [parse(v, record_time_ms=at, earliest_ms=earliest) for v, at in records]  # pyright: ignore[reportArgumentType]
+    clicks = [click for click in parsed if isinstance(click, Click)]
+    rows = [encode_click(click) for click in clicks]
+
+    def request() -> None:
+        for start in range(0, len(rows), _BATCH):
+            mutate_rows_request(b"clicks", rows[start : start + _BATCH], _BATCH)
+
+    stages: dict[str, Callable[[], None]] = {
+        "decode and validate": decode,
+        "key, cells and encode": lambda: _each(encode_click, clicks),
+        "the same the plain way": lambda: _each(
+            lambda c: encode_row(row_key(c.user_id, c.timestamp, c.event_id), cells(c)), clicks
+        ),
+        "join requests": request,
+    }
+    found = {"consume": consume} | {name: _best(stage) / len(records) * 1e6 for name, stage in stages.items()}
+    width = sum(len(cells(click)) for click in clicks) / len(clicks)
+    return {"total": _best(all_of_it) / len(records) * 1e6, "stages": found, "cells": width}
+
+
+def _each(work: Callable[[Any], object], items: list[Any]) -> None:
+    for item in items:
+        work(item)
+
+
+def _best(work: Callable[[], None]) -> float:
+    times: list[float] = []
+    for _ in range(_ROUNDS):
+        began = time.process_time()
+        work()
+        times.append(time.process_time() - began)
+    return min(times)

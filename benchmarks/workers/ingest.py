@@ -1,0 +1,85 @@
+"""The drain as it is, and the plain loop it is held against."""
+
+import json
+import resource
+import time
+from dataclasses import replace
+from typing import Any
+
+import happybase
+from confluent_kafka import Consumer, TopicPartition
+
+from dataco_assets.clicks.row import row_key
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.ingest.drain import Drain, policy_from
+from dataco_assets.settings import settings
+
+_LOOP_BATCH_ROWS = 1_000
+
+
+def drain(connections: int | None = None) -> dict[str, Any]:
+    """One drain of the topic: validation, rejects, ledgers and checkpoints as in every run."""
+    chosen = settings()
+    policy = policy_from(chosen)
+    if connections is not None:
+        policy = replace(policy, connections=connections)
+    with HBase(chosen.hbase_thrift_host, chosen.hbase_thrift_port) as hbase:
+        began = time.process_time()
+        with Drain(chosen, hbase, policy, bootstrap_servers=chosen.kafka_bootstrap_servers) as drained:
+            result = drained.run()
+        cpu = time.process_time() - began
+    return {
+        "seen": result.seen,
+        "stored": result.stored,
+        "seconds": result.seconds,
+        "cpu_seconds": cpu,
+        "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def happybase_loop(count: int) -> dict[str, Any]:
+    """What one would write first: poll, `json.loads`, a happybase batch of 1,000 rows. No validation, no ledger."""
+    chosen = settings()
+    consumer = Consumer(
+        {
+            "bootstrap.servers": chosen.kafka_bootstrap_servers,
+            "group.id": f"{chosen.kafka_group}-loop",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    topic = consumer.list_topics(chosen.clicks_topic, timeout=10).topics[chosen.clicks_topic]
+    consumer.assign([TopicPartition(chosen.clicks_topic, partition, 0) for partition in topic.partitions])
+    connection = happybase.Connection(chosen.hbase_thrift_host, chosen.hbase_thrift_port, timeout=60_000)
+    table = connection.table(chosen.clicks_table)
+    started, began, seen = time.monotonic(), time.process_time(), 0
+    while seen < count:
+        messages = consumer.consume(_LOOP_BATCH_ROWS, timeout=5.0)
+        if not messages:
+            break
+        batch = table.batch()
+        for message in messages:
+            seen += 1
+            try:
+                _put(batch, json.loads(message.value() or b"null"))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue  # malformed
+        batch.send()
+    seconds, cpu = time.monotonic() - started, time.process_time() - began
+    consumer.close()
+    connection.close()
+    return {"seen": seen, "seconds": seconds, "cpu_seconds": cpu}
+
+
+_FAMILY = {
+    **dict.fromkeys(("event_id", "user_id", "timestamp", "url", "page", "ip_address", "user_agent"), b"click_data:"),
+    **dict.fromkeys(("country", "city"), b"geo_data:"),
+    **dict.fromkeys(("browser", "operating_system", "device"), b"user_agent_data:"),
+}
+
+
+def _put(batch: Any, click: dict[str, Any]) -> None:
+    timestamp = click["timestamp"] if isinstance(click["timestamp"], int) else 0
+    key = row_key(click["user_id"], timestamp, click.get("event_id") or click["url"])
+    click["page"] = click["url"]
+    batch.put(key, {_FAMILY[k] + k.encode(): str(v).encode() for k, v in click.items() if v and k in _FAMILY})

@@ -1,0 +1,94 @@
+"""Publishing aggregates by the platform's way, and by `elasticsearch.helpers.parallel_bulk`."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from elasticsearch import Elasticsearch
+from elasticsearch.helpers import parallel_bulk
+
+from benchmarks.workers.spark import session
+from dataco_assets.aggregates.files import read_hour, stored_hours
+from dataco_assets.clients.elasticsearch import connect
+from dataco_assets.clients.elasticsearch import refresh as make_visible
+from dataco_assets.index.setup import ensure_index, ensure_month_indices, write_indices
+from dataco_assets.settings import settings
+from spark_resources.aggregates_files import stored_aggregates
+from spark_resources.publication import documents
+from spark_resources.publication import publish as publish_hours
+
+_FEW_HOURS = 2
+_PEER_CHUNK = 5_000
+_PEER_THREADS = 4
+
+
+def publish(documents_wanted: int, repetitions: int) -> dict[str, Any]:
+    """Publishes the stored hours, newest last, up to so many documents; each way into indices of its own.
+
+    The peer is handed its documents ready-made in memory; the platform reads Parquet and makes them.
+    """
+    chosen = settings()
+    client, uri = connect(chosen), chosen.aggregates_uri
+    hours, groups = _hours_with(uri, documents_wanted)
+    spark = session()
+    ready = [row.asDict() for row in documents(stored_aggregates(spark, uri, hours)).collect()]
+    indices_of = {}
+    for way in ("platform", "peer"):
+        own = chosen.model_copy(update={"index_alias": f"{chosen.index_alias}-{way}"})
+        deque(ensure_index(client, own), maxlen=0)
+        ensure_month_indices(client, own, hours)
+        indices_of[way] = write_indices(client, own.index_alias, hours)
+    url = chosen.elasticsearch_url
+    publish_hours(
+        stored_aggregates(spark, uri, hours[:_FEW_HOURS]), hours[:_FEW_HOURS], indices_of["platform"], url=url
+    )
+    seconds: dict[str, list[float]] = {"platform": [], "peer": []}
+    for _ in range(repetitions):
+        started = time.monotonic()
+        publish_hours(stored_aggregates(spark, uri, hours), hours, indices_of["platform"], url=url)
+        make_visible(client, list(indices_of["platform"].values()))
+        seconds["platform"].append(time.monotonic() - started)
+        started = time.monotonic()
+        _bulk(url, ready, indices_of["peer"])
+        make_visible(client, list(indices_of["peer"].values()))
+        seconds["peer"].append(time.monotonic() - started)
+    spark.stop()
+    # The first of each fills an empty index; the others replace every document.
+    return {"documents": groups, "hours": len(hours), "seconds": {way: times[0] for way, times in seconds.items()}}
+
+
+def _hours_with(uri: str, wanted: int) -> tuple[list[int], int]:
+    hours: list[int] = []
+    groups = 0
+    for hour in stored_hours(uri):
+        stored = read_hour(uri, hour)
+        if stored is not None and stored.table.num_rows and groups < wanted:
+            hours.append(hour)
+            groups += stored.table.num_rows
+    return hours, groups
+
+
+def _bulk(url: str, ready: Sequence[dict[str, Any]], indices: dict[str, str]) -> None:
+    client = Elasticsearch(url, request_timeout=60)
+    for succeeded, item in parallel_bulk(
+        client, _operations(ready, indices), thread_count=_PEER_THREADS, chunk_size=_PEER_CHUNK
+    ):
+        if not succeeded:
+            raise ValueError(f"Elasticsearch refused a document: {item}")
+    client.close()
+
+
+def _operations(ready: Sequence[dict[str, Any]], indices: dict[str, str]) -> Iterator[dict[str, Any]]:
+    from dataco_assets.index.template import month_of
+
+    for document in ready:
+        source = dict(document)
+        yield {
+            "_op_type": "index",
+            "_index": indices[month_of(source["hour"])],
+            "_id": source.pop("_document_id"),
+            "version": source["generation"],
+            "version_type": "external_gte",
+            "_source": source,
+        }

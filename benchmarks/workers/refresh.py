@@ -1,0 +1,139 @@
+"""Refreshes of hours by the platform's own job, in one process with one warm Spark session, beside bare scans."""
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import dagster as dg
+
+from benchmarks.workers.spark import session
+from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key
+from dataco_assets.definitions import build_defs
+from dataco_assets.jobs import REFRESH_JOB
+from dataco_assets.partitions import range_tags
+from dataco_assets.resources.spark import SparkResource
+from dataco_assets.settings import settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_INDEX = "es_click_index"
+SEARCHABLE_AT = "searchable at"
+
+
+class WarmSpark(SparkResource):
+    """The platform's Spark, but left running when a run ends."""
+
+    @property
+    def session(self) -> "SparkSession":
+        """The process's session."""
+        return session()
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Leaves the session to the next run."""
+
+
+def refresh(warm_up: str, spans: Sequence[tuple[str, str]], repetitions: int, scan: bool) -> dict[str, Any]:
+    """Refreshes each span of hours and reads the same rows bare, in turn.
+
+    Args:
+        warm_up: An hour to refresh first, so that the session is warm.
+        spans: First and last hour of each span, as partition keys.
+        repetitions: How often each span is refreshed and read; the median counts.
+        scan: Whether to read the four columns of the aggregation too, not only to count.
+
+    Returns:
+        By span: medians of seconds, and those of each stage.
+    """
+    began = time.monotonic()
+    spark = session()
+    spark_start = time.monotonic() - began
+    job = build_defs(resource_overrides={"spark": WarmSpark.of(settings())}).get_job_def(REFRESH_JOB)
+    with dg.DagsterInstance.get() as instance:
+        _refresh(job, instance, warm_up, warm_up)
+        measured = [
+            [_refresh(job, instance, first, last) | _bare(spark, first, last, scan=scan) for _ in range(repetitions)]
+            for first, last in spans
+        ]
+    return {"spark_start": spark_start, "spans": [_medians(rounds) for rounds in measured]}
+
+
+def _refresh(job: dg.JobDefinition, instance: dg.DagsterInstance, first: str, last: str) -> dict[str, float]:
+    """Seconds from the start of the run to the moment the hours were done, and of each stage."""
+    started = time.time()
+    done = job.execute_in_process(instance=instance, tags=range_tags(first, last))
+    ended = time.time()
+    stages = _stages(instance.all_logs(done.run_id))
+    return stages | {"searchable": stages[SEARCHABLE_AT] - started, "whole run": ended - started}
+
+
+def _stages(logs: Sequence[dg.EventLogEntry]) -> dict[str, float]:
+    """Seconds by stage of a run, and when its hours were searchable (epoch seconds)."""
+    found: dict[str, float] = {}
+    for entry in logs:
+        event = entry.dagster_event
+        if event is None:
+            continue
+        if event.is_step_success:
+            found[f"step {event.step_key}"] = cast("Any", event.event_specific_data).duration_ms / 1000
+        if event.is_step_materialization:
+            materialization = event.step_materialization_data.materialization
+            asset = materialization.asset_key.to_user_string() if materialization.asset_key else ""
+            found |= _seconds(asset, materialization.metadata)
+            if asset == _INDEX:
+                found[SEARCHABLE_AT] = entry.timestamp
+    return found
+
+
+def _seconds(asset: str, metadata: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in metadata.items():
+        _, is_stage, stage = name.partition("seconds to ")
+        if is_stage:
+            # "scan and aggregate 24 hours", "write 1,234 documents": the same stage whatever the number
+            stage = " ".join(word for word in stage.split() if not word[0].isdigit())
+            found[f"{asset}: {stage}"] = float(value.value)
+    return found
+
+
+def _bare(spark: "SparkSession", first: str, last: str, *, scan: bool) -> dict[str, float]:
+    from spark_resources.clicks_table import read_clicks
+
+    span = (hour_from_key(first), hour_from_key(last) + HOUR_MS + VISIT_GAP_MS)
+    started = time.monotonic()
+    rows = read_clicks(spark, settings().clicks_table, [span]).count()
+    found = {"bare count": time.monotonic() - started, "rows": float(rows)}
+    if scan:
+        started = time.monotonic()
+        read_clicks(spark, settings().clicks_table, [span]).write.format("noop").mode("append").save()
+        found["bare scan"] = time.monotonic() - started
+    return found
+
+
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = {name: None for each in rounds for name in each}
+    return {name: statistics.median(each[name] for each in rounds if name in each) for name in names}
+
+
+def dev_runs(since: float, hours: Sequence[int]) -> dict[str, Any]:
+    """What a running `dagster dev` did for some hours: when each run was asked for, begun and done, and its stages."""
+    wanted = {hour_key(hour) for hour in hours}
+    runs: list[dict[str, Any]] = []
+    with dg.DagsterInstance.get() as instance:
+        for record in instance.get_run_records(dg.RunsFilter(job_name=REFRESH_JOB)):
+            key = record.dagster_run.tags.get("dagster/partition")
+            created = record.create_timestamp.timestamp()
+            if key not in wanted or created < since or record.end_time is None or record.start_time is None:
+                continue
+            logs = instance.all_logs(record.dagster_run.run_id)
+            runs.append(
+                {
+                    "hour": hour_from_key(key),
+                    "created": created,
+                    "started": record.start_time,
+                    "ended": record.end_time,
+                    "stages": _stages(logs),
+                }
+            )
+    return {"runs": runs}
