@@ -48,7 +48,8 @@ LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
 REJECTED_MESSAGE_BYTES = LARGEST_MESSAGE_BYTES + 64 * 1024
 """Limit of the rejected topic: the original bytes and the headers that say what was wrong with them."""
 
-_QUEUE_KILOBYTES = 32 * 1024  # what librdkafka may fetch ahead of us
+_AHEAD_KILOBYTES = 8 * 1024  # what librdkafka may fetch ahead of us
+_QUEUE_KILOBYTES = 32 * 1024  # what may wait to be sent
 _FETCH_BYTES = 1024 * 1024
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_MESSAGES = 5_000
@@ -518,9 +519,9 @@ def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:
         "auto.offset.reset": "error",  # every other value hides a loss or re-reads outside the range
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
-        "queued.max.messages.kbytes": _QUEUE_KILOBYTES,
-        # Compressed bytes, which grow several times over in our memory. No limit to a message: a broker always sends the
-        # first one whole.
+        "queued.max.messages.kbytes": _AHEAD_KILOBYTES,
+        # Of compressed bytes, which become several times as many here. No limit to a message: the first one of a fetch
+        # comes whole whatever its size.
         "max.partition.fetch.bytes": _FETCH_BYTES,
         "fetch.max.bytes": 4 * _FETCH_BYTES,
         "fetch.wait.max.ms": 100,
