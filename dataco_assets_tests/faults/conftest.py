@@ -99,7 +99,6 @@ def make_world(fault_stack: Servers, tmp_path: Path, request: pytest.FixtureRequ
     made: list[World] = []
 
     def make(**overrides: Any) -> World:
-        fault_stack.heal()
         # Short, so that outages of seconds show what a run does in those of minutes.
         chosen: dict[str, Any] = {"hbase_thrift_timeout_seconds": 5.0, "hbase_retry_seconds": 15.0, **overrides}
         platform = make_platform(fault_stack.stack.env(), **chosen).create(partitions=3)

@@ -1,6 +1,7 @@
 """The harness is not blind: with each planted bug the judge goes red, and a vacuous run is no pass."""
 
 import signal
+import time
 
 import pytest
 
@@ -95,7 +96,8 @@ def test_finds_rejected_records_nobody_acknowledged(world: World) -> None:
     ],
 )
 def test_finds_rows_doubled_and_hours_forgotten(world: World, bug: str, told: str) -> None:
-    world.traffic.send(6_000)
+    # From one full hour to another: the first clicks touch an hour that holds none, whatever time it is now.
+    world.traffic.send(6_000, hours=2.0, until_ms=time.time_ns() // 1_000_000 // HOUR * HOUR)
     died = world.worker("--once", "--plant", bug, "--at", "hours_marked")
     assert died.wait() == -signal.SIGKILL
     world.drain("--plant", bug)

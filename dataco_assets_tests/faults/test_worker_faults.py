@@ -55,18 +55,18 @@ def test_two_workers_at_once(world: World) -> None:
     world.note("two workers at once", times=1, in_flight=in_flight)
 
 
-@pytest.mark.parametrize("step", [Step.PLANNED, Step.ROWS_STORED, Step.HOURS_MARKED])
-def test_one_that_was_stopped_wakes_up_when_another_has_done_its_work(world: World, step: Step) -> None:
-    world.traffic.send(6_000)
-    in_flight = world.in_flight()
-    sleeper = world.worker("--once", "--at", step, "--signal", "SIGSTOP")
-    wait_until(sleeper.is_stopped, seconds=60, what="the worker is stopped")
-    world.drain()
-    world.traffic.send(6_000)
-    world.drain()
+def test_one_that_was_stopped_wakes_up_when_another_has_done_its_work(world: World) -> None:
+    for step in (Step.PLANNED, Step.ROWS_STORED, Step.HOURS_MARKED):
+        world.traffic.send(6_000)
+        in_flight = world.in_flight()
+        sleeper = world.worker("--once", "--at", step, "--signal", "SIGSTOP")
+        wait_until(sleeper.is_stopped, seconds=60, what="the worker is stopped")
+        world.drain()
+        world.traffic.send(6_000)
+        world.drain()
 
-    sleeper.send(signal.SIGCONT)
+        sleeper.send(signal.SIGCONT)
 
-    assert sleeper.wait() == 0, sleeper.log()
-    world.judge(at_least=12_000)
-    world.note(f"worker SIGSTOP at {step.value}, another takes over", times=1, in_flight=in_flight)
+        assert sleeper.wait() == 0, sleeper.log()
+        world.judge(at_least=12_000)
+        world.note(f"worker SIGSTOP at {step.value}, another takes over", times=1, in_flight=in_flight)

@@ -57,7 +57,7 @@ class Admin:
 
     broker: Broker
 
-    def __init__(self, _: str) -> None:
+    def __init__(self, _: str, **__: object) -> None:
         """Takes the address that nobody listens on."""
 
     def topic(self, name: str) -> TopicState:
@@ -139,7 +139,9 @@ class Store:
     def __init__(self, journal: list[str]) -> None:
         self.journal = journal
         self.clicks: dict[bytes, bytes] = {}
-        self.cells: dict[str, dict[bytes, dict[bytes, bytes]]] = {"ingest_offsets": {}, "click_hours": {}}
+        self.cells: dict[str, dict[bytes, dict[bytes, bytes]]] = {
+            table: {} for table in ("ingest_offsets", "click_hours", "suppressed_users")
+        }
 
     def require_table(self, table: str) -> None:
         """Every table is there."""

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from dataco_assets import verification
 from dataco_assets.aggregates.files import ARROW_SCHEMA, HourAggregates
 from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.hours import HourState
 from dataco_assets.index.template import document_id
 from dataco_assets.index.template import host_and_path as host_and_path_of_the_index
 from dataco_assets.stored_clicks import StoredClick
@@ -16,6 +18,7 @@ from dataco_assets.verification import (
     Figures,
     Group,
     HourVerdict,
+    Outcome,
     Place,
     compare_index,
     compare_parquet,
@@ -193,3 +196,24 @@ def test_differences_are_bounded_but_all_counted() -> None:
 )
 def test_host_and_path_agree_with_what_the_index_writes(page: str) -> None:
     assert host_and_path(page) == host_and_path_of_the_index(page)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differing", "expected"),
+    [
+        ((3, 3), (3, 3), 0, Outcome.EQUAL),
+        ((3, 3), (3, 3), 1, Outcome.DIFFERENT),
+        ((4, 3), (4, 3), 1, Outcome.DIRTY),
+        ((4, 3), (5, 3), 1, Outcome.DIRTY),
+        ((3, 3), (4, 3), 1, Outcome.CHANGING),
+        ((4, 3), (4, 4), 1, Outcome.CHANGING),
+        ((3, 3), (4, 4), 0, Outcome.CHANGING),
+    ],
+)
+def test_an_hour_is_judged_only_while_nothing_changes_it(
+    before: tuple[int, int], after: tuple[int, int], differing: int, expected: Outcome
+) -> None:
+    verdict = HourVerdict(NOON, differing=differing)
+    states = HourState(NOON, *before), HourState(NOON, *after)
+    assert verification._outcome(verdict, *states, expired=set()) == expected
+    assert verification._outcome(verdict, *states, expired={NOON}) == Outcome.EXPIRED
