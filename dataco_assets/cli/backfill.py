@@ -118,6 +118,13 @@ def _why(result: "dg.ExecuteInProcessResult") -> str:
     return "\n".join(told[:_FAILURES_SHOWN])
 
 
+def _innermost(error: BaseException) -> str:
+    """What was wrong in the end, on one line: the client's own message quotes its whole query."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:300]
+
+
 def _submit(url: str, tags: Mapping[str, str]) -> str:
     from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
     from requests.exceptions import RequestException
@@ -132,6 +139,6 @@ def _submit(url: str, tags: Mapping[str, str]) -> str:
         return client.submit_job_execution(REFRESH_JOB, tags=dict(tags))
     except (DagsterGraphQLClientError, RequestException) as error:
         raise BackfillFailed(
-            f"Dagster's web server at {url[:100]} did not take the run: {str(error)[:300]}. Is it up, and has it "
+            f"Dagster's web server at {url[:100]} did not take the run: {_innermost(error)}. Is it up, and has it "
             "loaded the code location? Without --submit the run executes here."
         ) from error
