@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -56,30 +57,32 @@ def main(
     names one to use.
     """
     console = Console(highlight=False)
-    started = time.monotonic()
-    findings = Findings()
+    started, found, findings = time.monotonic(), facts(), Findings()
+    file = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
+
+    def keep() -> None:
+        report.write_json(file, findings, found, time.monotonic() - started)
+
     try:
         with _stack(console) as stack, tempfile.TemporaryDirectory(prefix="dataco-bench-") as folder:
-            bench = Bench(stack, Path(folder), QUICK if quick else FULL, findings)
-            _run(bench, console, set(only or Only))
+            _run(Bench(stack, Path(folder), QUICK if quick else FULL, findings), console, set(only or Only), keep)
     except (DatacoError, StackError) as error:
         console.print(f"[red]{type(error).__name__}[/]: ", end="")
         console.print(str(error), markup=False)
         raise typer.Exit(1) from error
     finally:
-        if findings.figures:  # also what was measured before something failed
-            seconds, found = time.monotonic() - started, facts()
-            report.show(console, findings.figures)
-            file = report.write_json(RESULTS, findings, found, seconds)
-            draw(findings.curves, file.with_suffix(".png"))
-            console.print(f"{seconds / 60:.1f} minutes. Everything as JSON: {file.relative_to(ROOT)}")
+        report.show(console, findings.figures)  # also what was measured before something failed
+        seconds = time.monotonic() - started
+        console.print(f"{seconds / 60:.1f} minutes. Everything as JSON: {file.relative_to(ROOT)}")
+    draw(findings.curves, file.with_suffix(".png"))
     if not (quick or only):
         draw(findings.curves, PICTURE)
-        report.update_page(PAGE, findings, facts(), time.monotonic() - started)
+        report.update_page(PAGE, findings, found, seconds)
         console.print(f"Updated {PAGE.relative_to(ROOT)} and {PICTURE.relative_to(ROOT)}.")
 
 
-def _run(bench: Bench, console: Console, wanted: set[Only]) -> None:
+def _run(bench: Bench, console: Console, wanted: set[Only], keep: Callable[[], None]) -> None:
+    """Takes the steps that are wanted, and keeps what was found after each."""
     large, small = bench.platform("large"), bench.platform("small")
     sizes = bench.sizes
     made: list[Platform] = []
@@ -117,6 +120,7 @@ def _run(bench: Bench, console: Console, wanted: set[Only]) -> None:
             if parts & wanted:
                 began = time.monotonic()
                 step()
+                keep()
                 console.print(f"[dim]{time.monotonic() - began:6.0f} s[/]  {title}")
     finally:
         if os.environ.get(REUSED_STACK):  # a stack of our own goes as a whole

@@ -25,14 +25,12 @@ def show(console: Console, figures: Sequence[Figure]) -> None:
     console.print(table)
 
 
-def write_json(folder: Path, findings: Findings, facts: Mapping[str, str], seconds: float) -> Path:
-    """Writes all that was found, under the time of the run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    now = datetime.now(UTC)
-    file = folder / f"{now:%Y-%m-%dT%H%M%SZ}.json"
-    content = {"date": now.isoformat(timespec="seconds"), "seconds": seconds, "machine": facts, **findings.as_json()}
+def write_json(file: Path, findings: Findings, facts: Mapping[str, str], seconds: float) -> None:
+    """Writes all that was found so far."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    content = {"date": date, "seconds": seconds, "machine": facts, **findings.as_json()}
     file.write_text(json.dumps(content, indent=2) + "\n")
-    return file
 
 
 def update_page(page: Path, findings: Findings, facts: Mapping[str, str], seconds: float) -> None:
