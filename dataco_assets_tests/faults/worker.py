@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         BUGS[options.plant]()
     on_step = _die_at(options.at, options.nth, signal.Signals[options.signal]) if options.at else lambda _: None
     settings = Settings.load()
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:  # a worker must not outlive the tests that started it
         try:
             result = _drain(settings, options.on_data_loss, on_step)
         except DatacoError as error:
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 0
             if not result.seen:
                 time.sleep(_PAUSE_SECONDS)
+    return GAVE_UP
 
 
 def _parser() -> argparse.ArgumentParser:
