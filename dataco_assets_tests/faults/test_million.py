@@ -33,7 +33,7 @@ def test_a_million_clicks_with_the_gateway_killed_three_times(make_world: Callab
         print(f"{waiting:,} waiting: peak RSS {told['peak_rss_bytes'] / MEBIBYTE:.0f} MiB, {told['seconds']:.1f} s")
     # Both filled every buffer while the gateway was away; what is more would follow the backlog.
     assert large["peak_rss_bytes"] - small["peak_rss_bytes"] < 64 * MEBIBYTE
-    world.note("1,000,000 waiting, thrift killed -9", times=3, in_flight=750_000)
+    world.note("1,000,000 waiting, thrift killed -9", times=3, in_flight=large["in_flight"])
 
 
 def _drain_with_kills(world: World, *, waiting: int, kills: int) -> dict[str, Any]:
@@ -41,12 +41,14 @@ def _drain_with_kills(world: World, *, waiting: int, kills: int) -> dict[str, An
     drained = _drained(world)
     world.traffic.send(waiting)
     worker = world.worker("--once")
+    in_flight = 0
     for kill in range(1, kills + 1):
         least = drained + waiting * kill // (kills + 1)
         wait_until(lambda least=least: _drained(world) >= least, seconds=600, what=f"{least:,} are drained")
+        in_flight = max(in_flight, world.in_flight())
         world.servers.kill("thrift")
         world.servers.restart("thrift")
-    return worker.result(seconds=1_800)
+    return {**worker.result(seconds=1_800), "in_flight": in_flight}
 
 
 def _drained(world: World) -> int:

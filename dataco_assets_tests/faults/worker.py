@@ -9,13 +9,13 @@ import argparse
 import json
 import logging
 import os
-import resource
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.errors import DatacoError
@@ -102,8 +102,14 @@ def _told(result: DrainResult) -> dict[str, object]:
         "lag_left": result.lag_left,
         "retries": result.hbase_retries,
         "seconds": result.seconds,
-        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_rss_bytes": _peak_rss_bytes(),
     }
+
+
+def _peak_rss_bytes() -> int:
+    """The most memory this process held; `ru_maxrss` would begin with that of the process which started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 if __name__ == "__main__":
