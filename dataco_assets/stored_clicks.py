@@ -71,16 +71,6 @@ def count_rows(hbase: HBase, table: str, stored_before: Mapping[int, int]) -> di
     return {hour: RowCount(totals[hour], befores[hour]) for hour in stored_before}
 
 
-def read_clicks(hbase: HBase, table: str, start_ms: int, end_ms: int) -> Iterator[StoredClick]:
-    """Streams the clicks of [start, end), epoch ms, salt by salt and in time order within each.
-
-    Raises:
-        HBaseUnavailable, HBaseRefused
-    """
-    for start, stop in key_ranges(start_ms, end_ms):
-        yield from _read_range(hbase, table, start, stop, page_rows=5_000)
-
-
 def read_clicks_in_order(hbase: HBase, table: str, start_ms: int, end_ms: int) -> Iterator[StoredClick]:
     """Streams the clicks of [start, end), epoch ms, in the order of time, then row key; a page per salt is in memory.
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from confluent_kafka import (
     TIMESTAMP_NOT_AVAILABLE,
@@ -465,18 +465,6 @@ class AckedProducer:
             f"A message to topic {self._topic} was not taken by Kafka at {self._servers}: {error.str()}. "
             "Is the broker running (DATACO_KAFKA_BOOTSTRAP_SERVERS), and is the topic's max.message.bytes large enough?"
         )
-
-
-class ClickProducer(Protocol):
-    """What sends clicks: the part of `AckedProducer` that the click sources need."""
-
-    def send(
-        self, key: bytes | None, value: bytes | None, timestamp_ms: int | None = None, headers: Headers | None = None
-    ) -> None:
-        """Queues one message."""
-
-    def flush(self) -> None:
-        """Waits until every message is acknowledged."""
 
 
 def click_producer(settings: "Settings") -> AckedProducer:
