@@ -218,7 +218,7 @@ def test_lag_counts_what_waits_and_knows_its_age(platform: Platform) -> None:
 
 
 def test_recreated_topic_is_a_loud_loss(platform: Platform) -> None:
-    platform.produce([click("old")])
+    platform.produce([click("old")], partition=0)
     platform.drain()
     topic = platform.settings.clicks_topic
     platform.admin.delete_topic(topic)
