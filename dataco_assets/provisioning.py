@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import TABLE_FAMILIES, split_keys
-from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.hbase import connect
 from dataco_assets.clients.kafka import REJECTED_MESSAGE_BYTES, KafkaAdmin
 from dataco_assets.errors import DatacoError
 from dataco_assets.hours import LEDGER_FAMILIES as HOUR_FAMILIES
@@ -92,12 +92,7 @@ def _compare_rejected_topic(settings: Settings, admin: KafkaAdmin) -> None:
 
 
 def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> Iterator[Finding]:
-    with HBase(
-        settings.hbase_thrift_host,
-        settings.hbase_thrift_port,
-        timeout_seconds=settings.hbase_thrift_timeout_seconds,
-        retry_seconds=settings.hbase_retry_seconds,
-    ) as hbase:
+    with connect(settings) as hbase:
         for name, families, create in (
             (settings.offsets_table, OFFSET_FAMILIES, OffsetLedger(hbase, settings.offsets_table).create),
             (settings.hours_table, HOUR_FAMILIES, HourLedger(hbase, settings.hours_table).create),

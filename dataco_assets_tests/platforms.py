@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from dataco_assets.clicks.row import TABLE_FAMILIES
-from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka import REJECTED_MESSAGE_BYTES, KafkaAdmin
 from dataco_assets.hours import HourLedger, HourState
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
@@ -159,13 +159,7 @@ def make_platform(env: Mapping[str, str], **overrides: Any) -> Platform:
         **overrides,
     }
     settings = Settings(**values)
-    hbase = HBase(
-        settings.hbase_thrift_host,
-        settings.hbase_thrift_port,
-        timeout_seconds=settings.hbase_thrift_timeout_seconds,
-        retry_seconds=settings.hbase_retry_seconds,
-    )
-    return Platform(settings, hbase)
+    return Platform(settings, connect(settings))
 
 
 def click(event_id: str, *, at: int = NOON, user: str = "u1", url: str = "https://shop.example/", **more: Any) -> bytes:

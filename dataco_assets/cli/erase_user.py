@@ -52,16 +52,11 @@ def erase_user(
 
     Safe to run again, and to be run again after it broke off.
     """
-    from dataco_assets.clients.hbase import HBase
+    from dataco_assets.clients.hbase import connect
     from dataco_assets.erasure import erase, preview
 
     user_id, chosen = _user_id(user), settings()
-    with HBase(
-        chosen.hbase_thrift_host,
-        chosen.hbase_thrift_port,
-        timeout_seconds=chosen.hbase_thrift_timeout_seconds,
-        retry_seconds=chosen.hbase_retry_seconds,
-    ) as hbase:
+    with connect(chosen) as hbase:
         hbase.require_table(chosen.suppressed_table)
         hbase.require_table(chosen.clicks_table)
         if dry_run or not yes:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dataco_assets.clicks.hour import hour_key
-from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.hbase import connect
 from dataco_assets.clients.kafka import KafkaAdmin
 from dataco_assets.hours import HourLedger, HourState
 from dataco_assets.ingest.log import Lag, measure_lag
@@ -21,7 +21,7 @@ def status() -> None:
     """Show the lag, the offsets, the dirty hours and the newest hour in the index."""
     chosen = settings()
     admin = KafkaAdmin(chosen.kafka_bootstrap_servers, timeout_seconds=_SECONDS)
-    with HBase(chosen.hbase_thrift_host, chosen.hbase_thrift_port, timeout_seconds=_SECONDS, retry_seconds=0) as hbase:
+    with connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase:
         lag = measure_lag(admin, OffsetLedger(hbase, chosen.offsets_table), chosen.clicks_topic, chosen.kafka_group)
         hours = HourLedger(hbase, chosen.hours_table).all()
     table = Table(title=f"DataCo clickstream, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", show_header=False)

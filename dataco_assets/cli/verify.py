@@ -60,23 +60,17 @@ def verify(
 
     Exit code: 0 all equal, 1 differences, 2 wrong usage or a server that does not answer.
     """
-    from dataco_assets.clients.elasticsearch import connect
-    from dataco_assets.clients.hbase import HBase
+    from dataco_assets.clients import elasticsearch, hbase
     from dataco_assets.verification import Verifier
 
     try:
         start, end = hour_range(first, last or first) if first else (None, None)
         chosen = settings()
         with (
-            closing(connect(chosen)) as search,
-            HBase(
-                chosen.hbase_thrift_host,
-                chosen.hbase_thrift_port,
-                timeout_seconds=chosen.hbase_thrift_timeout_seconds,
-                retry_seconds=min(chosen.hbase_retry_seconds, 30.0),
-            ) as hbase,
+            closing(elasticsearch.connect(chosen)) as search,
+            hbase.connect(chosen, retry_seconds=min(chosen.hbase_retry_seconds, 30.0)) as clicks,
         ):
-            verifier = Verifier(chosen, hbase, search, settle_seconds=settle, sleep=_wait)
+            verifier = Verifier(chosen, clicks, search, settle_seconds=settle, sleep=_wait)
             hours = verifier.hours(start, end)
             report = Report(limit)
             with _progress(len(hours)) as advance:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import happybase
 import Hbase_thrift as gateway  # pyright: ignore[reportMissingImports]  # made by happybase when it is imported
@@ -26,6 +26,9 @@ from thriftpy2.transport import TTransportException
 
 from dataco_assets.clients.mutations import mutate_rows_request
 from dataco_assets.errors import DatacoError
+
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
 
 T = TypeVar("T")
 Cells = dict[bytes, bytes]
@@ -65,6 +68,24 @@ class HBaseRefused(HBaseError):
 
 class RowRefused(HBaseError):
     """HBase refuses this row for good, and would refuse it again."""
+
+
+def connect(
+    settings: "Settings", *, timeout_seconds: float | None = None, retry_seconds: float | None = None
+) -> "HBase":
+    """The client that the settings describe; nothing is sent yet.
+
+    Args:
+        settings: Address, and the patience of a run.
+        timeout_seconds: Instead of the settings' own.
+        retry_seconds: Instead of the settings' own: a person at a terminal waits less long than a run.
+    """
+    return HBase(
+        settings.hbase_thrift_host,
+        settings.hbase_thrift_port,
+        timeout_seconds=settings.hbase_thrift_timeout_seconds if timeout_seconds is None else timeout_seconds,
+        retry_seconds=settings.hbase_retry_seconds if retry_seconds is None else retry_seconds,
+    )
 
 
 class HBase:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.hbase import connect
 from dataco_assets.errors import DatacoError
 from dataco_assets.ingest.drain import Drain, DrainResult, Step, policy_from
 from dataco_assets.settings import Settings
@@ -72,14 +72,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _drain(settings: Settings, on_data_loss: str, on_step: Callable[[Step], None]) -> DrainResult:
     policy = replace(policy_from(settings), on_data_loss=on_data_loss)
-    hbase = HBase(
-        settings.hbase_thrift_host,
-        settings.hbase_thrift_port,
-        timeout_seconds=settings.hbase_thrift_timeout_seconds,
-        retry_seconds=settings.hbase_retry_seconds,
-    )
     servers = settings.kafka_bootstrap_servers
-    with hbase, Drain(settings, hbase, policy, bootstrap_servers=servers, on_step=on_step) as drain:
+    with (
+        connect(settings) as hbase,
+        Drain(settings, hbase, policy, bootstrap_servers=servers, on_step=on_step) as drain,
+    ):
         return drain.run()
 
 
