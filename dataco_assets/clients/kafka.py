@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
 T = TypeVar("T")
-Headers = Sequence[tuple[str, bytes]]
+Header = tuple[str, bytes | None]
+"""Name and value; Kafka lets the value be absent."""
 
 LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
 """Largest click message that can be fetched; far above the 1 MiB a click may have, to be able to reject it."""
@@ -412,7 +413,7 @@ class AckedProducer:
         key: bytes | None,
         value: bytes | None,
         timestamp_ms: int | None = None,
-        headers: Headers | None = None,
+        headers: Sequence[Header] | None = None,
     ) -> None:
         """Queues one message; waits while the queue is full.
 

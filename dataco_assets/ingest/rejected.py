@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dataco_assets.clicks.event import Rejection
-from dataco_assets.clients.kafka import AckedProducer, Message
+from dataco_assets.clients.kafka import AckedProducer, Header, Message
 
 HEADERS = {
     "dataco.reason": "why it was rejected, one of the names in clicks/event.py",
@@ -69,7 +69,7 @@ def record_key(topic: str, partition: int, offset: int) -> bytes:
     return f"{topic}/{partition}/{offset}".encode()
 
 
-def record_headers(rejected: RejectedClick) -> list[tuple[str, bytes]]:
+def record_headers(rejected: RejectedClick) -> list[Header]:
     """Headers of the rejected record of a message."""
     message, rejection = rejected.message, rejected.rejection
     text = {
@@ -80,11 +80,11 @@ def record_headers(rejected: RejectedClick) -> list[tuple[str, bytes]]:
         "dataco.offset": str(message.offset()),
         "dataco.record_time": str(message.timestamp()[1]),
     }
-    headers = [(name, value.encode()) for name, value in text.items()]
+    headers: list[Header] = [(name, value.encode()) for name, value in text.items()]
     if (key := message.key()) is not None:
         headers.append(("dataco.key", key if isinstance(key, bytes) else key.encode()))
     originals = message.headers() or []
-    headers += [(name, value) for name, value in originals if name not in HEADERS and isinstance(value, bytes)]
+    headers += [(name, _bytes(value)) for name, value in originals if name not in HEADERS]
     return headers
 
 
@@ -151,7 +151,7 @@ class RejectedRecord:
     reason: str
     detail: str
     key: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[Header, ...]
     partition: int
     offset: int
     rejected_at_ms: int
@@ -160,7 +160,7 @@ class RejectedRecord:
     @property
     def replay_of(self) -> str | None:
         """Id of the rejected record this click was sent back from, as its header says; None when it was not."""
-        value = dict(self.headers).get("dataco.replay_of", b"").decode(errors="replace")
+        value = (dict(self.headers).get("dataco.replay_of") or b"").decode(errors="replace")
         return value if is_record_id(value) else None
 
     @property
@@ -178,7 +178,8 @@ def read_record(message: Message) -> RejectedRecord | Mark | None:
     """Reads a record of the rejected topic; None when it is neither a rejected click nor a mark of this version."""
     record_id = (message.key() or b"").decode(errors="replace")
     pairs = tuple(_headers(message))
-    ours = {name: value for name, value in reversed(pairs) if name in HEADERS or name in MARK_HEADERS}
+    known = HEADERS.keys() | MARK_HEADERS.keys()
+    ours = {name: value for name, value in reversed(pairs) if name in known and value is not None}
     record_time_ms = _number(ours.get("dataco.record_time"))
     if not is_record_id(record_id) or record_time_ms is None:
         return None
@@ -222,10 +223,13 @@ def _mark(record_id: str, record_time_ms: int, ours: dict[str, bytes]) -> Mark |
     return Mark(record_id, record_time_ms, Fate.REPLAYED, replayed_at_ms, attempt)
 
 
-def _headers(message: Message) -> Iterator[tuple[str, bytes]]:
+def _headers(message: Message) -> Iterator[Header]:
     for name, value in message.headers() or []:
-        if isinstance(value, bytes):
-            yield name, value
+        yield name, _bytes(value)
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
 
 
 def _number(text: bytes | None) -> int | None:

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Message
 
 from dataco_assets.clicks.event import Reason, Rejection
-from dataco_assets.clients.kafka import AckedProducer
+from dataco_assets.clients.kafka import AckedProducer, Header
 from dataco_assets.ingest.rejected import HEADERS, RejectedClick, record_headers, record_key, send_rejected
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -16,14 +16,14 @@ class Recorder(AckedProducer):
     """Keeps what is sent instead of sending it."""
 
     def __init__(self) -> None:
-        self.sent: list[tuple[bytes | None, bytes | None, int | None, list[tuple[str, bytes]]]] = []
+        self.sent: list[tuple[bytes | None, bytes | None, int | None, list[Header]]] = []
 
     def send(
         self,
         key: bytes | None,
         value: bytes | None,
         timestamp_ms: int | None = None,
-        headers: Sequence[tuple[str, bytes]] | None = None,
+        headers: Sequence[Header] | None = None,
     ) -> None:
         self.sent.append((key, value, timestamp_ms, list(headers or [])))
 
@@ -62,7 +62,7 @@ def test_a_message_without_a_key_has_no_key_header() -> None:
 
 
 def test_the_originals_headers_follow_in_order_repeated_ones_too() -> None:
-    own: Headers = [("trace", b"\x00\xff"), ("b", b""), ("trace", b"2")]
+    own: Headers = [("trace", b"\x00\xff"), ("b", b""), ("none", None), ("trace", b"2")]
     assert record_headers(rejected(headers=own))[6:] == own
 
 
@@ -101,6 +101,7 @@ def test_the_first_message_of_a_topic_has_a_whole_key() -> None:
 def test_reason_and_detail_are_safe_in_a_header_whatever_the_click_held() -> None:
     nasty = Rejection(Reason.INVALID_URL, "\x1b[31m\n\r\u202e" + "é" * 1_000)
     detail = dict(record_headers(RejectedClick(rejected().message, nasty)))["dataco.detail"]
+    assert detail is not None
     assert len(detail) <= 200
     assert all(0x20 <= byte < 0x7F for byte in detail)
 

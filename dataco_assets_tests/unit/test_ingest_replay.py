@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataco_assets.clicks.event import Reason, Rejection
-from dataco_assets.clients.kafka import AckedProducer
+from dataco_assets.clients.kafka import AckedProducer, Header
 from dataco_assets.ingest.rejected import (
     HEADERS,
     MARK_HEADERS,
@@ -35,7 +35,7 @@ from dataco_assets.ingest.replay import (
 )
 
 TIME = 1_767_225_600_123
-Headers = list[tuple[str, bytes]]
+Headers = list[Header]
 
 
 class Topic(AckedProducer):
@@ -49,7 +49,7 @@ class Topic(AckedProducer):
         key: bytes | None,
         value: bytes | None,
         timestamp_ms: int | None = None,
-        headers: Sequence[tuple[str, bytes]] | None = None,
+        headers: Sequence[Header] | None = None,
     ) -> None:
         assert timestamp_ms is None
         offset = len(self.messages)
@@ -106,7 +106,7 @@ def ids(entries: Sequence[Entry]) -> list[str]:
 
 
 def test_a_record_is_read_back_as_it_was_written(topic: Topic) -> None:
-    own: Headers = [("trace", b"\x00\xff"), ("b", b""), ("trace", b"2")]
+    own: Headers = [("trace", b"\x00\xff"), ("b", b""), ("none", None), ("trace", b"2")]
     topic.reject(4711, b"abc", key=b"k\xff", headers=own)
     assert read_record(topic.messages[0]) == RejectedRecord(
         record_id="clicks/1/4711",
