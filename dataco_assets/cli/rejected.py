@@ -37,6 +37,7 @@ STANDARD_STREAM = "-"
 LARGEST_REPAIRED_BYTES = 16 * 1024 * 1024
 """Far above what a click may have; keeps a wrong file from filling the memory."""
 
+_PATIENCE_SECONDS = 30.0
 _WIDTH_IN_A_PIPE = 400  # no line is broken or cut on its way to another program
 _LISTED_UNFIT = 10
 _WIDTH_BESIDE_ID = 85  # with so much, ids stay on one line, to be copied; with less they are broken, never cut
@@ -81,10 +82,8 @@ def list_rejected(
     The state tells whether a click was sent back already, and if not, whether it would pass by the rules of this
     version and its settings.
     """
-    from dataco_assets.ingest.replay import read_rejected
-
     choice, console = _choice(reason, since, until), _console()
-    contents = read_rejected(settings())
+    contents = _contents()
     chosen = choice.of(contents.entries)
     if chosen:
         console.print(_table(chosen[-limit:], console.width))
@@ -102,10 +101,10 @@ def show(
 
     To repair one: `dataco rejected show ID --raw > click.json`, edit it, `dataco rejected replay ID --with click.json`.
     """
-    from dataco_assets.ingest.replay import read_rejected, read_value
+    from dataco_assets.ingest.replay import read_value
 
     _require_ids([record_id])
-    contents = read_rejected(settings())
+    contents = _contents()
     entry = contents.find(record_id)
     value = read_value(settings(), entry)
     if raw:
@@ -142,7 +141,7 @@ def replay(  # noqa: PLR0913  # the options of the command
     run stores what passes, and the hours are computed again; what is rejected again becomes a new rejected click.
     Sending a click twice stores it once, unless its bytes were repaired differently and have no event_id.
     """
-    from dataco_assets.ingest.replay import plan_replay, read_rejected
+    from dataco_assets.ingest.replay import plan_replay
     from dataco_assets.ingest.replay import replay as send_back
 
     ids, choice = _require_ids(record_ids or ()), _choice(reason, since, until)
@@ -150,7 +149,7 @@ def replay(  # noqa: PLR0913  # the options of the command
     if repaired == STANDARD_STREAM and not (yes or dry_run):
         raise ChoiceUnclear("--with - leaves no standard input to ask on: add --yes or --dry-run.")
     payload = _repaired(repaired) if repaired else None
-    contents = read_rejected(settings())
+    contents = _contents()
     wanted = [contents.find(record_id) for record_id in ids] if ids else choice.of(contents.entries)
     if payload is not None:
         wanted = [_with_verdict_on(wanted[0], payload)]
@@ -171,6 +170,14 @@ def replay(  # noqa: PLR0913  # the options of the command
         typer.confirm(f"Send {_some(len(plan.sent))} to topic {settings().clicks_topic}?", abort=True)
     sent = send_back(settings(), plan.sent, repaired=payload)
     typer.echo(f"{_some(sent)} sent back to topic {settings().clicks_topic}; the next ingest run takes them.")
+
+
+def _contents() -> "Contents":
+    from dataco_assets.clients.hbase import connect
+    from dataco_assets.ingest.replay import read_rejected
+
+    with connect(settings(), retry_seconds=min(settings().hbase_retry_seconds, _PATIENCE_SECONDS)) as hbase:
+        return read_rejected(settings(), hbase)
 
 
 def _choice(reasons: Sequence[Reason] | None, since: str, until: str) -> "Choice":
@@ -275,7 +282,7 @@ def _about(entry: "Entry", contents: "Contents") -> Iterator[str]:
     yield f"rejected at  {_time(record.rejected_at_ms)} UTC ({where})"
     yield f"key          {'none' if record.key is None else _safe_bytes(record.key)}"
     for name, value in record.headers:
-        yield f"header       {_safe(name)}: {_safe_bytes(value)}"
+        yield f"header       {_safe(name)}: {'null' if value is None else _safe_bytes(value)}"
     yield from _history(entry, contents)
 
 

@@ -24,6 +24,7 @@ import msgspec
 from dataco_assets.clicks.event import Rejection, parse
 from dataco_assets.clients.kafka import (
     AckedProducer,
+    Header,
     KafkaAdmin,
     KafkaFailure,
     Message,
@@ -34,8 +35,10 @@ from dataco_assets.clients.kafka import (
 )
 from dataco_assets.errors import DatacoError
 from dataco_assets.ingest.rejected import REPLAY_HEADERS, Fate, Mark, RejectedRecord, read_record, send_mark
+from dataco_assets.ingest.suppression import ErasedUsers, SuppressionList, is_suppressed_message
 
 if TYPE_CHECKING:
+    from dataco_assets.clients.hbase import HBase
     from dataco_assets.settings import Settings
 
 _GROUP = "dataco-reader"  # never commits
@@ -191,7 +194,7 @@ def plan_replay(entries: Iterable[Entry], *, again: bool, unfit_too: bool) -> Re
     return ReplayPlan(tuple(sent), tuple(replayed), tuple(unfit))
 
 
-def replay_headers(entry: Entry, now_ms: int) -> list[tuple[str, bytes]]:
+def replay_headers(entry: Entry, now_ms: int) -> list[Header]:
     """Headers of a click that is sent back: its own, and where it comes from."""
     own = [(name, value) for name, value in entry.record.headers if name not in REPLAY_HEADERS]
     return [
@@ -204,11 +207,19 @@ def replay_headers(entry: Entry, now_ms: int) -> list[tuple[str, bytes]]:
 
 @dataclass
 class Gathering:
-    """Makes `Contents` of the rejected topic's records, taken in any order that keeps each partition's."""
+    """Makes `Contents` of the rejected topic's records, taken in any order that keeps each partition's.
+
+    Attributes:
+        judge: The rules as they are now.
+        erased_users: Whose clicks count as erased even without a mark: a drain that began before an erasure may have
+            rejected one behind its back.
+    """
 
     judge: Judge
+    erased_users: ErasedUsers = field(default_factory=dict[bytes, int])
     _records: dict[tuple[str, int], tuple[RejectedRecord, Rejection | None]] = field(default_factory=dict)
     _marks: dict[tuple[str, int], list[Mark]] = field(default_factory=dict)
+    _suppressed: set[tuple[str, int]] = field(default_factory=set)
     _foreign: int = 0
 
     def take(self, message: Message) -> None:
@@ -219,7 +230,10 @@ class Gathering:
         elif isinstance(record, Mark):
             self._marks.setdefault(_identity(record), []).append(record)
         else:
-            self._records[_identity(record)] = record, self.judge(message.value())
+            value = message.value()
+            self._records[_identity(record)] = record, self.judge(value)
+            if is_suppressed_message(self.erased_users, value, record.key, record.record_time_ms):
+                self._suppressed.add(_identity(record))
 
     def contents(self) -> Contents:
         """What the records taken so far amount to."""
@@ -227,7 +241,7 @@ class Gathering:
         erased: set[str] = set()
         for identity, (record, verdict) in self._records.items():
             marks = self._marks.get(identity, [])
-            if any(mark.fate is Fate.ERASED for mark in marks):
+            if identity in self._suppressed or any(mark.fate is Fate.ERASED for mark in marks):
                 erased.add(record.record_id)
                 continue
             replays = max((max(1, mark.attempt - record.attempt) for mark in marks), default=0)
@@ -248,13 +262,17 @@ def judge_by(settings: "Settings") -> Judge:
     return judge
 
 
-def read_rejected(settings: "Settings") -> Contents:
+def read_rejected(settings: "Settings", hbase: "HBase") -> Contents:
     """Reads the whole rejected topic; about a kilobyte of memory for each click, whatever its size.
 
+    Args:
+        settings: Names of the topic and the suppression list.
+        hbase: Where that list is.
+
     Raises:
-        TopicMissing, KafkaUnavailable: and what else the clients raise.
+        TopicMissing, KafkaUnavailable, HBaseUnavailable, HBaseRefused: and what else the clients raise.
     """
-    gathering = Gathering(judge_by(settings))
+    gathering = Gathering(judge_by(settings), SuppressionList(hbase, settings.suppressed_table).read())
     _read_topic(settings, gathering.take)
     return gathering.contents()
 

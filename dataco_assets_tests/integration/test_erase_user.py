@@ -114,7 +114,23 @@ def test_rejected_clicks_can_no_longer_be_sent_back(platform: Platform) -> None:
     erased = erase(platform.settings, platform.hbase, "ann")
 
     assert erased.rejected == 1
-    contents = read_rejected(platform.settings)
+    contents = read_rejected(platform.settings, platform.hbase)
+    assert (len(contents.entries), len(contents.erased)) == (1, 1)
+
+
+def test_one_that_a_drain_rejected_behind_the_erasures_back_is_gone_too(platform: Platform) -> None:
+    """The drain knew no erased users when it began; its rejected record comes after the erasure's marks."""
+    erase(platform.settings, platform.hbase, "ann")
+    erased = platform.suppression.read()
+    _forget_suppression(platform)
+    platform.produce([click("a1", user="ann", url="ftp://a/"), click("b1", user="bob", url="ftp://a/")])
+    platform.drain()
+    (key,) = erased
+    platform.suppression.suppress("ann", int(time.time() * 1000) + 60_000)
+    assert set(platform.suppression.read()) == {key}
+
+    contents = read_rejected(platform.settings, platform.hbase)
+
     assert (len(contents.entries), len(contents.erased)) == (1, 1)
 
 

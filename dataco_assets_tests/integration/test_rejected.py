@@ -212,13 +212,13 @@ def test_many_clicks_go_back_in_portions_and_each_once(topics: Platform) -> None
     count = 1_300
     topics.produce([b"x%d" % number for number in range(count)])
     topics.drain(max_rejected_share=1.0)
-    entries = read_rejected(topics.settings).entries
+    entries = read_rejected(topics.settings, topics.hbase).entries
 
     assert replay(topics.settings, entries) == count
 
     values = [message.value() or b"" for message in clicks(topics) if message.headers()]
     assert sorted(values) == sorted(b"x%d" % number for number in range(count))
-    assert all(entry.replays == 1 for entry in read_rejected(topics.settings).entries)
+    assert all(entry.replays == 1 for entry in read_rejected(topics.settings, topics.hbase).entries)
 
 
 def test_what_kafka_does_not_take_is_not_marked(topics: Platform) -> None:
@@ -227,18 +227,18 @@ def test_what_kafka_does_not_take_is_not_marked(topics: Platform) -> None:
     topics.produce([click("large", padding=secrets.token_hex(1024 * 1024))], partition=1)
     topics.drain()
     _limit_messages(topics, 100_000)
-    entries = read_rejected(topics.settings).entries
+    entries = read_rejected(topics.settings, topics.hbase).entries
 
     with pytest.raises(ReplayStopped, match=r"0 of 2 clicks.*max\.message\.bytes"):
         replay(topics.settings, entries)
 
-    assert [entry.replays for entry in read_rejected(topics.settings).entries] == [0, 0]
+    assert [entry.replays for entry in read_rejected(topics.settings, topics.hbase).entries] == [0, 0]
 
 
 def test_a_recreated_rejected_topic_is_noticed(topics: Platform) -> None:
     topics.produce([b"one", b"two"], partition=0)
     topics.drain()
-    one, two = read_rejected(topics.settings).entries
+    one, two = read_rejected(topics.settings, topics.hbase).entries
     swapped = [type(one)(type(one.record)(**{**one.record.__dict__, "offset": two.record.offset}), one.verdict)]
     with pytest.raises(RecordGone, match="created anew"):
         replay(topics.settings, swapped)
@@ -269,7 +269,7 @@ def test_dry_run_and_show_leave_no_trace(topics: Platform) -> None:
     assert f"would send {record_id}" in run_well("replay", "--dry-run")
     run_well("show", record_id)
     assert (len(topics.rejected()), len(clicks(topics))) == before
-    (entry,) = read_rejected(topics.settings).entries
+    (entry,) = read_rejected(topics.settings, topics.hbase).entries
     assert read_value(topics.settings, entry) == click("e1", at=NOON)
 
 

@@ -61,7 +61,7 @@ class FakeTopic:
         self.values[record.record_id] = value
         return record.record_id
 
-    def contents(self, _: object) -> Contents:
+    def contents(self, _: object, __: object) -> Contents:
         return Contents(tuple(self.entries), self.erased, self.foreign)
 
     def value(self, _: object, entry: Entry) -> bytes | None:
