@@ -1,0 +1,37 @@
+"""A code location whose ingest is killed once at each of its steps, in turn; and then no more.
+
+Belongs here: what Dagster's processes load. The platform's own asset, job and sensor; only the drain is told where to
+die. Each death leaves a file named after its step in the folder that `DYING_FOLDER` names.
+"""
+
+import os
+import signal
+from functools import partialmethod
+from pathlib import Path
+
+import dagster as dg
+
+from dataco_assets.assets.raw_clicks import clicks_topic, raw_clicks
+from dataco_assets.ingest.drain import Drain, Step
+from dataco_assets.jobs import ingest_clicks
+from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.resources.kafka import KafkaResource
+from dataco_assets.sensors import kafka_lag_sensor
+from dataco_assets.settings import settings
+
+
+def _die_once(step: Step) -> None:
+    death = Path(os.environ["DYING_FOLDER"]) / step.value
+    if not death.exists():
+        death.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+Drain.__init__ = partialmethod(Drain.__init__, on_step=_die_once)  # pyright: ignore[reportAttributeAccessIssue]
+
+defs = dg.Definitions(
+    assets=[clicks_topic, raw_clicks],
+    jobs=[ingest_clicks],
+    sensors=[kafka_lag_sensor],
+    resources={"kafka": KafkaResource.of(settings()), "hbase": HBaseResource.of(settings())},
+)
