@@ -1,16 +1,35 @@
-"""Fixtures that several test rooms share.
+"""Fixtures that several test rooms share, and which tests run side by side.
 
-Belongs here: the one stack of real servers of a test run. Does not belong here: what a single room's tests need.
+Belongs here: the one stack of real servers of a test run, and its two lanes. Does not belong here: what a single room's
+tests need.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from local_stack.stack import Stack
 
 REUSED_STACK = "DATACO_TEST_STACK_DIR"
+pytest_plugins = ["dataco_assets_tests.faults.table"]
+_ROOM = Path(__file__).parent
+_BREAKS_SERVERS = (_ROOM / "faults", _ROOM / "integration" / "test_local_servers.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Gives `pytest -n 2 --dist loadgroup` two lanes: tests that break servers, and those that share whole ones.
+
+    Much of either is waiting, so side by side they take little longer than one of them; and each needs one process, in
+    which its servers and its Spark session live. Unit tests go to whoever has time.
+    """
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in _BREAKS_SERVERS):
+            item.add_marker(pytest.mark.xdist_group("breaking"))
+        elif item.path.is_relative_to(_ROOM / "integration"):
+            item.add_marker(pytest.mark.xdist_group("sharing"))
 
 
 @pytest.fixture(scope="session")

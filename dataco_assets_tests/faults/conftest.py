@@ -1,4 +1,4 @@
-"""The stack this room breaks, a world on it for each test, and the table of what was tried."""
+"""The stack this room breaks, and a world on it for each test."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 from dataco_assets_tests.faults.crew import Crew, Worker
 from dataco_assets_tests.faults.judge import judge, judge_progress, read_ledger
 from dataco_assets_tests.faults.servers import ANSWERLESS, Servers, make_servers
+from dataco_assets_tests.faults.table import TRIED, Tried
 from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.faults.truth import Logged
 from dataco_assets_tests.faults.worker import TROUBLE
@@ -19,19 +20,6 @@ from dataco_assets_tests.platforms import Platform, make_platform
 
 REUSED_STACK = "DATACO_FAULT_STACK_DIR"
 SEED = int(os.environ.get("FAULT_SEED", "20260601"))
-
-
-@dataclass(frozen=True)
-class Tried:
-    """One line of the table of faults."""
-
-    fault: str
-    times: int
-    in_flight: int
-    messages: int
-
-
-_TRIED = pytest.StashKey[list[Tried]]()
 
 
 @dataclass
@@ -102,7 +90,7 @@ def make_world(fault_stack: Servers, tmp_path: Path, request: pytest.FixtureRequ
         # Short, so that outages of seconds show what a run does in those of minutes.
         chosen: dict[str, Any] = {"hbase_thrift_timeout_seconds": 5.0, "hbase_retry_seconds": 15.0, **overrides}
         platform = make_platform(fault_stack.stack.env(), **chosen).create(partitions=3)
-        made.append(World(platform, fault_stack, tmp_path, Traffic(platform, SEED), request.config.stash[_TRIED]))
+        made.append(World(platform, fault_stack, tmp_path, Traffic(platform, SEED), request.config.stash[TRIED]))
         return made[-1]
 
     yield make
@@ -115,20 +103,3 @@ def make_world(fault_stack: Servers, tmp_path: Path, request: pytest.FixtureRequ
 def world(make_world: Callable[..., World]) -> World:
     """A world with a checkpoint every 2,000 clicks, so that much happens in a short test."""
     return make_world(ingest_checkpoint_clicks=2_000)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for the table."""
-    config.stash[_TRIED] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Shows what was tried and survived."""
-    tried = config.stash.get(_TRIED, [])
-    if not tried:
-        return
-    terminalreporter.section("faults: nothing lost, doubled or invented")
-    for line in tried:
-        terminalreporter.write_line(
-            f"{line.fault:<52} {line.times:>4} times {line.in_flight:>9,} in flight {line.messages:>10,} messages"
-        )

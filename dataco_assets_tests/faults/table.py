@@ -1,0 +1,52 @@
+"""The table of faults that a test run ends with: a pytest plugin, for tests may run in several processes.
+
+Belongs here: collecting its lines and showing them. Does not belong here: trying faults.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One line of the table of faults."""
+
+    fault: str
+    times: int
+    in_flight: int
+    messages: int
+
+
+TRIED = pytest.StashKey[list[Tried]]()
+_TOLD = "faults tried"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Makes room for the table."""
+    config.stash[TRIED] = []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes over what was tried in a process of `pytest -n`; one that crashed told nothing."""
+    node.config.stash[TRIED] += [Tried(**line) for line in getattr(node, "workeroutput", {}).get(_TOLD, ())]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tells the process that shows the table, when this is not it."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output[_TOLD] = [asdict(line) for line in session.config.stash[TRIED]]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Shows what was tried and survived."""
+    tried = config.stash[TRIED]
+    if not tried:
+        return
+    terminalreporter.section("faults: nothing lost, doubled or invented")
+    for line in tried:
+        terminalreporter.write_line(
+            f"{line.fault:<52} {line.times:>4} times {line.in_flight:>9,} in flight {line.messages:>10,} messages"
+        )
