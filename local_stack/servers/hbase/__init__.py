@@ -51,6 +51,10 @@ def _settings(context: Context) -> dict[str, object]:
         "hbase.regionserver.port": context.ports["hbase.regionserver"],
         "hbase.regionserver.info.port": -1,
         "hbase.regionserver.handler.count": 12,
+        # Each store (family of a region) fills chunks of its own, which do not count before they hold something: with
+        # the 2 MB of a large cluster, the stores of a few tables would fill this heap with air.
+        "hbase.hregion.memstore.mslab.chunksize": 256 * 1024,
+        "hbase.hregion.memstore.mslab.max.allocation": 64 * 1024,
         # How long a log that a crash left open is waited for: HDFS has one node here, it answers at once or not at all.
         "hbase.lease.recovery.first.pause": 1_000,
         "hbase.lease.recovery.dfs.timeout": 5_000,
@@ -66,7 +70,7 @@ def _configure(context: Context, name: str, settings: dict[str, object]) -> None
 
 def _prepare_hbase(context: Context) -> Launch:
     _configure(context, "hbase", _settings(context))
-    command = hdfs.hadoop_command(context, "hbase", "1g", "org.apache.hadoop.hbase.master.HMaster")
+    command = hdfs.hadoop_command(context, "hbase", "2g", "org.apache.hadoop.hbase.master.HMaster")
     return Launch([*command, "start"])
 
 
