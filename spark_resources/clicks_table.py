@@ -29,7 +29,7 @@ _COLUMNS = (
 _ROWS_PER_FETCH: Final = 5_000
 _MOST_SPANS: Final = 16
 _TIMESTAMP_AT, _TIMESTAMP_DIGITS = 4, 13  # in the row key, counted from 1
-_COMPRESSION = "GZ"  # the one codec every HBase has without native libraries
+_COMPRESSION = "GZ"  # the one codec every HBase has without native libraries; at major compactions only
 _ENCODING = "FAST_DIFF"
 _BLOOM = "ROW"
 
@@ -174,7 +174,9 @@ def _family(spark: SparkSession, family: str, ttl_seconds: int) -> Any:
     builder.setMaxVersions(1)
     builder.setTimeToLive(ttl_seconds)
     builder.setDataBlockEncoding(hbase.io.encoding.DataBlockEncoding.valueOf(_ENCODING))
-    builder.setCompressionType(hbase.io.compress.Compression.Algorithm.valueOf(_COMPRESSION))
+    # A flush that compresses takes as much CPU as storing the clicks does, and what was stored lately is what refreshes
+    # read. Most of a month's bytes are compressed all the same: when HBase rewrites a store as a whole.
+    builder.setMajorCompactionCompressionType(hbase.io.compress.Compression.Algorithm.valueOf(_COMPRESSION))
     builder.setBloomFilterType(hbase.regionserver.BloomType.valueOf(_BLOOM))
     return builder.build()
 
