@@ -200,11 +200,26 @@ class HBase:
         yield from self._pages(table, start, stop, page_rows, columns=columns)
 
     def scan_times(
-        self, table: str, start: bytes | None = None, stop: bytes | None = None, *, page_rows: int = 10_000
+        self,
+        table: str,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        *,
+        family: bytes,
+        page_rows: int = 10_000,
     ) -> Iterator[tuple[bytes, int]]:
-        """Streams the keys of [start, stop) and when each row was stored (its first cell's time, epoch ms)."""
+        """Streams the keys of [start, stop) and when each row was stored (its first cell's time, epoch ms).
+
+        Args:
+            table: The table.
+            start: First row key, None for the table's first.
+            stop: Row key before which to stop, None for the table's end.
+            family: A family that every row has cells in; HBase does not look at the files of the others.
+            page_rows: Rows per page; bounds the memory held.
+        """
         keys_only = b"FirstKeyOnlyFilter() AND KeyOnlyFilter()"
-        for key, cells in self._pages(table, start, stop, page_rows, filter=keys_only, include_timestamp=True):
+        options = {"columns": [family], "filter": keys_only, "include_timestamp": True}
+        for key, cells in self._pages(table, start, stop, page_rows, **options):
             ((_, stored_at),) = cells.values()
             yield key, stored_at
 
