@@ -96,7 +96,7 @@ def latest_rejection(platform: Platform) -> Message:
 def test_empty_and_missing_topic_are_said(topics: Platform, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"Topic {topics.settings.rejected_topic} holds no rejected clicks" in run_well("list")
     assert "Nothing to send" in run_well("replay", "--yes")
-    nowhere = make_platform(stack.env())
+    nowhere = make_platform(stack.env(), hbase_table_prefix=topics.settings.hbase_table_prefix)
     monkeypatch.setattr("dataco_assets.cli.rejected.settings", lambda: nowhere.settings)
     missing = run("list").exception
     assert isinstance(missing, TopicMissing)
