@@ -58,14 +58,9 @@ def test_killed_at_every_step_and_retried_by_dagster(
 
 
 def _instance(folder: Path) -> Path:
-    """An instance as a local stack has it, but for its patience: as many retries as steps, looked for at once."""
+    """An instance as a local stack has it, with as many retries as there are steps."""
     config: dict[str, Any] = yaml.safe_load(DAGSTER_CONFIG.read_text())
     config["run_retries"]["max_retries"] = len(Step)
-    config["run_coordinator"] = {
-        "module": "dagster.core.run_coordinator",
-        "class": "QueuedRunCoordinator",
-        "config": {"dequeue_interval_seconds": 1},
-    }
     home = folder / "dagster"
     home.mkdir()
     (home / "dagster.yaml").write_text(yaml.safe_dump(config))

@@ -76,7 +76,7 @@ def test_both_instances_tell_nobody_and_repeat_only_crashed_runs(config: Mapping
 def test_both_instances_have_the_same_kinds_of_options() -> None:
     local, containers = (dagster_instance_config(str(folder))[0] for folder in INSTANCE_FOLDERS.values())
     assert set(containers) - set(local) == {"storage", "compute_logs"}
-    for option in ("concurrency", "run_retries", "sensors"):
+    for option in ("concurrency", "run_coordinator", "run_retries", "sensors"):
         assert local[option] == containers[option]
     assert set(local["run_monitoring"]) == set(containers["run_monitoring"])
 
