@@ -123,6 +123,7 @@ class Figures:
 
     clicks: int = 0
     users: set[str] = field(default_factory=set)
+    entering: int = 0
     spent_ms: int = 0
     known: int = 0
 
@@ -133,6 +134,7 @@ class Figures:
         return {
             "click_count": self.clicks,
             "unique_users": len(self.users),
+            "entering_users": self.entering,
             "time_spent_seconds_sum": seconds,
             "time_spent_samples": self.known,
             "average_time_spent_seconds": seconds / self.known if self.known else None,
@@ -147,6 +149,7 @@ def recompute(clicks: Iterable[StoredClick], hours: Sequence[int]) -> Iterator[t
         hours: Adjacent hours, in order.
     """
     unfinished: dict[int, dict[Group, Figures]] = {}
+    running, present = 0, set[str]()  # the hour that the clicks have come to, and its users so far
     latest: dict[str, tuple[int, Figures | None]] = {}  # by user: time of the latest click, and whose time is spent
     awaited = list(reversed(hours))
     for click in clicks:
@@ -156,11 +159,15 @@ def recompute(clicks: Iterable[StoredClick], hours: Sequence[int]) -> Iterator[t
             # Whose latest click is longer ago than a visit's gap has no say any more.
             latest = {user: seen for user, seen in latest.items() if click.timestamp - seen[0] <= LONGEST_KNOWN_MS}
         hour = click.timestamp // HOUR_MS * HOUR_MS
+        if hour != running:
+            running, present = hour, set[str]()
         figures = None
         if hour <= hours[-1]:
             figures = unfinished.setdefault(hour, {}).setdefault((click.page, click.country), Figures())
             figures.clicks += 1
             figures.users.add(click.user_id)
+            figures.entering += click.user_id not in present
+        present.add(click.user_id)
         before, credited = latest.get(click.user_id, (0, None))
         if credited is not None and click.timestamp - before <= LONGEST_KNOWN_MS:
             credited.spent_ms += click.timestamp - before

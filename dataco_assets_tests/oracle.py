@@ -3,10 +3,11 @@
 Belongs here: the definition of click count, unique users and time spent, as slow and plain as can be. It shares no code
 with the pipeline, and must not: what both have wrong, no test would find.
 
-The rule in words: per (hour, page, country): how many clicks; how many distinct users; and, over the clicks whose
-duration is known, the sum of durations, their number and their mean. The duration of a click is the gap to the same
-user's next click, on any page, in the order of time and then row key; known if the gap is at most 30 minutes. The next
-click may lie in a later hour.
+The rule in words: per (hour, page, country): how many clicks; how many distinct users; how many users whose first click
+of the hour, in the order of time and then row key, is one of these; and, over the clicks whose duration is known, the
+sum of durations, their number and their mean. The duration of a click is the gap to the same user's next click, on any
+page, in the order of time and then row key; known if the gap is at most 30 minutes. The next click may lie in a later
+hour.
 """
 
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ class OracleRow:
 
     click_count: int
     unique_users: int
+    entering_users: int
     time_spent_seconds_sum: float
     time_spent_samples: int
     average_time_spent_seconds: float | None
@@ -52,12 +54,13 @@ def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int]) -> dict[Key, 
     stored = {click.row_key: click for click in clicks}
     wanted = set(hours)
     duration = _durations(list(stored.values()))
+    entrances = _entrances(list(stored.values()))
     groups: dict[Key, list[OracleClick]] = {}
     for click in stored.values():
         hour = click.timestamp // _HOUR * _HOUR
         if hour in wanted:
             groups.setdefault((hour, click.page, click.country or "ZZ"), []).append(click)
-    return {key: _row(members, duration) for key, members in groups.items()}
+    return {key: _row(members, duration, entrances) for key, members in groups.items()}
 
 
 def _durations(clicks: list[OracleClick]) -> dict[str, int]:
@@ -75,12 +78,21 @@ def _durations(clicks: list[OracleClick]) -> dict[str, int]:
     return durations
 
 
-def _row(members: list[OracleClick], duration: dict[str, int]) -> OracleRow:
+def _entrances(clicks: list[OracleClick]) -> set[str]:
+    """Row keys of the clicks that are their user's first in an hour."""
+    by_user_and_hour: dict[tuple[str, int], list[OracleClick]] = {}
+    for click in clicks:
+        by_user_and_hour.setdefault((click.user_id, click.timestamp // _HOUR), []).append(click)
+    return {min(own, key=lambda click: (click.timestamp, click.row_key)).row_key for own in by_user_and_hour.values()}
+
+
+def _row(members: list[OracleClick], duration: dict[str, int], entrances: set[str]) -> OracleRow:
     known = [duration[click.row_key] for click in members if click.row_key in duration]
     total = float(Fraction(sum(known), 1000))
     return OracleRow(
         click_count=len(members),
         unique_users=len({click.user_id for click in members}),
+        entering_users=sum(click.row_key in entrances for click in members),
         time_spent_seconds_sum=total,
         time_spent_samples=len(known),
         average_time_spent_seconds=total / len(known) if known else None,

@@ -3,9 +3,9 @@
 Belongs here: what is counted and how time spent is told. Does not belong here: where clicks come from, where aggregates
 go, and Dagster.
 
-The plan has two shuffles whatever the number of hours: one by user (to see each click's successor, and to tell distinct
-users apart), one by hour, page and country of what is left after a partial count. Everything runs in the JVM, without
-user-defined functions, and spills to disk where memory is short.
+The plan has two shuffles whatever the number of hours: one by user (to see each click's neighbours, and to tell
+distinct users apart), one by hour, page and country of what is left after a partial count. Everything runs in the JVM,
+without user-defined functions, and spills to disk where memory is short.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,8 @@ def aggregate(
     """Aggregates the clicks of the given hours; exactly the columns of `dataco_assets.aggregates.columns`, in order.
 
     The time spent on a click is the gap to the same user's next click on any page (in the order of timestamp, then row
-    key) if it is at most 30 minutes, and unknown otherwise. An hour without clicks has no rows.
+    key) if it is at most 30 minutes, and unknown otherwise. A user enters an hour with the first of their clicks in it,
+    in the same order. An hour without clicks has no rows.
 
     Args:
         clicks: One row per click: row_key (string), user_id (string), timestamp (long, epoch ms), page (string),
@@ -40,19 +41,24 @@ def aggregate(
         ValueError: no hour is given, one is not the start of an hour, or one has no generation.
     """
     _check(hours, generations)
-    next_click = F.lead("timestamp").over(Window.partitionBy("user_id").orderBy("timestamp", "row_key"))
-    gap = next_click - F.col("timestamp")
+    hour_ms = F.expr(f"timestamp - timestamp % {HOUR_MS}L")
+    of_user = Window.partitionBy("user_id").orderBy("timestamp", "row_key")
+    gap = F.lead("timestamp").over(of_user) - F.col("timestamp")
     spent_ms = F.when(gap <= VISIT_GAP_MS, gap)
+    # No previous click (null) means the same as one before the hour: it makes no difference which of those were read.
+    enters = F.coalesce(F.lag("timestamp").over(of_user) < hour_ms, F.lit(True))
     known = clicks.select(
         "user_id",
-        F.expr(f"timestamp - timestamp % {HOUR_MS}L").alias("hour_ms"),
+        hour_ms.alias("hour_ms"),
         "page",
         F.coalesce("country", F.lit(UNKNOWN_COUNTRY)).alias("country"),
         spent_ms.alias("spent_ms"),
+        enters.alias("enters"),
     ).where(_is_one_of(hours))
     grouped = known.groupBy(*_GROUP).agg(
         F.count("*").alias("click_count"),
         F.countDistinct("user_id").alias("unique_users"),
+        F.count_if("enters").alias("entering_users"),
         # Whole milliseconds are summed, so the result does not depend on the order of the clicks.
         F.coalesce(F.sum("spent_ms"), F.expr("0L")).alias("spent_ms_sum"),
         F.count("spent_ms").alias("time_spent_samples"),

@@ -26,6 +26,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("country", "string", False, "ISO 3166-1 alpha-2 country of the visitor; ZZ when unknown."),
     Column("click_count", "long", False, "Clicks on the page from the country in the hour."),
     Column("unique_users", "long", False, "Distinct user ids among those clicks, exact."),
+    Column(
+        "entering_users",
+        "long",
+        False,
+        "Users whose first click of the hour was on this page from this country; summed over an hour, its unique "
+        "users, exact.",
+    ),
     Column("time_spent_seconds_sum", "double", False, "Seconds spent, summed over the clicks whose duration is known."),
     Column(
         "time_spent_samples", "long", False, "Clicks whose duration is known: the user clicked again within 30 min."

@@ -131,6 +131,7 @@ def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
         "country": [Check.str_matches(r"^[A-Z]{2}\Z", error="must be two capital letters")],
         "click_count": [Check.ge(1, error="must be at least 1")],
         "unique_users": [Check.ge(1, error="must be at least 1")],
+        "entering_users": [Check.ge(0, error="must not be negative")],
         "time_spent_seconds_sum": [Check.ge(0, error="must not be negative")],
         "time_spent_samples": [Check.ge(0, error="must not be negative")],
         "average_time_spent_seconds": [
@@ -149,6 +150,8 @@ def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
         {c.name: pandera.Column(types[c.type], checks[c.name], nullable=c.nullable) for c in COLUMNS},
         checks=[
             Check(_users_within_clicks, error="unique_users must not exceed click_count"),
+            Check(_entering_within_users, error="entering_users must not exceed unique_users"),
+            Check(_users_within_hour, error="unique_users must not exceed the hour's sum of entering_users"),
             Check(_samples_within_clicks, error="time_spent_samples must not exceed click_count"),
             Check(_average_is_the_quotient, error="average_time_spent_seconds must be sum / samples, null without any"),
             Check(_no_time_without_sample, error="time_spent_seconds_sum must be 0 without a sample"),
@@ -161,6 +164,15 @@ def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
 
 def _users_within_clicks(frame: "pd.DataFrame") -> "pd.Series":
     return frame["unique_users"] <= frame["click_count"]
+
+
+def _entering_within_users(frame: "pd.DataFrame") -> "pd.Series":
+    return frame["entering_users"] <= frame["unique_users"]
+
+
+def _users_within_hour(frame: "pd.DataFrame") -> "pd.Series":
+    # No group has more users than its hour; as every group has one, somebody enters every hour with clicks.
+    return frame["unique_users"] <= frame.groupby("hour")["entering_users"].transform("sum")
 
 
 def _samples_within_clicks(frame: "pd.DataFrame") -> "pd.Series":

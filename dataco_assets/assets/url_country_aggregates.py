@@ -37,7 +37,7 @@ _COLUMNS_READ = {
     "click_count": ["click_data:event_id"],
     "unique_users": ["click_data:user_id"],
     **dict.fromkeys(
-        ["time_spent_seconds_sum", "time_spent_samples", "average_time_spent_seconds"],
+        ["entering_users", "time_spent_seconds_sum", "time_spent_samples", "average_time_spent_seconds"],
         ("click_data:timestamp", "click_data:user_id"),
     ),
 }

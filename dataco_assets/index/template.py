@@ -37,6 +37,7 @@ PROPERTIES: Mapping[str, Mapping[str, str]] = {
     "path": {"type": "keyword"},
     "click_count": {"type": "long"},
     "unique_users": {"type": "long"},
+    "entering_users": {"type": "long"},
     "time_spent_seconds_sum": {"type": "double"},
     "time_spent_samples": {"type": "long"},
     "average_time_spent_seconds": {"type": "double"},

@@ -142,6 +142,7 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
         (row.hour_ms, row.page, row.country): oracle.OracleRow(
             row.click_count,
             row.unique_users,
+            row.entering_users,
             row.time_spent_seconds_sum,
             row.time_spent_samples,
             row.average_time_spent_seconds,

@@ -69,6 +69,7 @@ def aggregates(spark: SparkSession, generation: int, clicks: int = 5) -> DataFra
         "'FR' country",
         f"{clicks}L click_count",
         "2L unique_users",
+        "1L entering_users",
         "IF(known, 1.5D, 0D) time_spent_seconds_sum",
         "IF(known, 3L, 0L) time_spent_samples",
         "IF(known, 0.5D, NULL) average_time_spent_seconds",
@@ -111,6 +112,7 @@ def test_every_field_of_every_document(
                 "path": path,
                 "click_count": 5,
                 "unique_users": 2,
+                "entering_users": 1,
                 # A null has no field.
                 **(known if hour == HOURS[0] else {"time_spent_seconds_sum": 0.0, "time_spent_samples": 0}),
                 "generation": 7,

@@ -105,7 +105,10 @@ def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refres
 
     tampered: list[tuple[Callable[[], None], list[str]]] = [
         (lambda: tamper(platform, NOON, "unique_users", 1), ["2020-06-01-12:00", "Parquet", "unique_users"]),
+        (lambda: tamper(platform, NOON, "entering_users", 0), ["2020-06-01-12:00", "Parquet", "entering_users"]),
+        (lambda: drop_column(platform, NOON, "entering_users"), ["2020-06-01-12:00", "Parquet", "file", "readable"]),
         (lambda: tamper(platform, NOON, "time_spent_seconds_sum", 1), ["Parquet", "900.0", "time_spent_seconds_sum"]),
+        (index(bob, entering_users=0), ["2020-06-01-12:00", "index", "entering_users"]),
         (index(bob, time_spent_samples=2), ["2020-06-01-12:00", "index", "time_spent_samples"]),
         (index(cyd, url="[red]\x1b[31mpage"), ["2020-06-05-16:00", "index", "[red]�[31mpage", "absent", "1 clicks"]),
         (index(cyd, hour=LATER + 7 * HOUR_MS), ["2020-06-05-23:00", "index", "group", "absent"]),
@@ -128,6 +131,12 @@ def tamper(platform: Platform, hour: int, column: str, value: int) -> None:
     position = table.schema.get_field_index(column)
     changed = pc.add(pc.multiply(table[column], 0), value)  # pyright: ignore[reportAttributeAccessIssue]
     pq.write_table(table.set_column(position, table.schema.field(position), changed), path)
+
+
+def drop_column(platform: Platform, hour: int, column: str) -> None:
+    """Makes the hour's file one of an older layout."""
+    path = hour_path(platform.settings.aggregates_uri, hour).removeprefix("file://")
+    pq.write_table(pq.read_table(path).drop_columns([column]), path)
 
 
 def test_what_nobody_knows_of_is_found(platform: Platform, refreshes: Refreshes) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -23,10 +24,10 @@ COMPUTED_AT = 1_773_600_000_123
 def aggregates(spark: SparkSession, counts: dict[int, list[int]], generation: int = 1) -> DataFrame:
     """Rows with the given click counts, by hour; page number n has the n-th count."""
     rows = [
-        f"({hour}L, 'https://a.example/{n}', 'FR', {count}L, 1L, 2.5D, 1L, 2.5D, {generation}L, {COMPUTED_AT}L)"
+        f"({hour}L, 'https://a.example/{n}', 'FR', {count}L, 1L, 1L, 2.5D, 1L, 2.5D, {generation}L, {COMPUTED_AT}L)"
         for hour, of_hour in counts.items()
         for n, count in enumerate(of_hour)
-    ] or ["(0L, '', '', 0L, 0L, 0D, 0L, 0D, 0L, 0L)"]
+    ] or ["(0L, '', '', 0L, 0L, 0L, 0D, 0L, 0D, 0L, 0L)"]
     names = ", ".join(column.name for column in COLUMNS)
     frame = spark.sql(f"SELECT * FROM VALUES {', '.join(rows)} AS t({names})")  # noqa: S608  # numbers of this test
     times = {name: f"timestamp_millis({name}) AS {name}" for name in ("hour", "computed_at")}
@@ -88,6 +89,7 @@ def test_hours_come_back_as_they_were_written(spark: SparkSession, uri: str, roo
         "country": "FR",
         "click_count": 4,
         "unique_users": 1,
+        "entering_users": 1,
         "time_spent_seconds_sum": 2.5,
         "time_spent_samples": 1,
         "average_time_spent_seconds": 2.5,
@@ -220,6 +222,17 @@ def test_a_parquet_file_of_another_kind_is_named(uri: str, root: Path) -> None:
     folder.mkdir(parents=True)
     pq.write_table(files.ARROW_SCHEMA.empty_table(), folder / files.FILE_NAME)  # without the metadata
     with pytest.raises(files.AggregatesUnreadable, match=r"generation"):
+        files.read_hour(uri, NOON)
+
+
+@pytest.mark.parametrize("rows", [1, 0], ids=["clicks", "no clicks"])
+def test_a_file_of_an_older_layout_names_the_column_and_the_way_out(uri: str, root: Path, rows: int) -> None:
+    row = {field.name: {"string": "x", "double": 0.0}.get(str(field.type), 0) for field in files.ARROW_SCHEMA}
+    table = pa.Table.from_pylist([row] * rows, schema=files.ARROW_SCHEMA).drop_columns(["entering_users"])
+    folder = root / "2026-03-15T12"
+    folder.mkdir(parents=True)
+    pq.write_table(table, folder / files.FILE_NAME)
+    with pytest.raises(files.AggregatesUnreadable, match=r"entering_users.*Compute the hour again"):
         files.read_hour(uri, NOON)
 
 

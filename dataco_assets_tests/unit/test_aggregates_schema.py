@@ -16,6 +16,7 @@ SOUND: dict[str, Any] = {
     "country": "FR",
     "click_count": 5,
     "unique_users": 2,
+    "entering_users": 2,
     "time_spent_seconds_sum": 0.7,
     "time_spent_samples": 3,
     "average_time_spent_seconds": 0.7 / 3,
@@ -50,6 +51,7 @@ def test_an_empty_hour_has_no_problem() -> None:
     assert problems(ARROW_SCHEMA.empty_table(), NOON) == []
 
 
+HOUR_USERS = "unique_users must not exceed the hour's sum of entering_users"
 AVERAGE = "average_time_spent_seconds must be sum / samples, null without any"
 RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
     ({"hour": datetime(2026, 3, 15, 13, tzinfo=UTC)}, {("hour", "must be 2026-03-15T12:00Z")}),
@@ -60,8 +62,11 @@ RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
     ({"country": "FRA"}, {("country", "must be two capital letters")}),
     ({"country": "FR\n"}, {("country", "must be two capital letters")}),
     ({"country": None}, {("country", "must not be null")}),
-    ({"unique_users": 0}, {("unique_users", "must be at least 1")}),
-    ({"unique_users": 6}, {(None, "unique_users must not exceed click_count")}),
+    ({"unique_users": 0, "entering_users": 0}, {("unique_users", "must be at least 1")}),
+    ({"unique_users": 6, "entering_users": 6}, {(None, "unique_users must not exceed click_count")}),
+    ({"entering_users": 3}, {(None, "entering_users must not exceed unique_users")}),
+    ({"entering_users": -1}, {("entering_users", "must not be negative"), (None, HOUR_USERS)}),
+    ({"unique_users": 5, "entering_users": 2}, {(None, HOUR_USERS)}),
     (
         {"time_spent_samples": 6, "average_time_spent_seconds": 0.7 / 6},
         {(None, "time_spent_samples must not exceed click_count")},
@@ -93,6 +98,11 @@ RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
 def test_a_broken_rule_is_named_and_no_other(change: dict[str, Any], expected: set[tuple[str | None, str]]) -> None:
     other = SOUND | {"page": "https://b.example/"}
     assert found(other, SOUND | change) == expected
+
+
+def test_somebody_enters_every_hour_with_clicks() -> None:
+    assert found(SOUND | {"entering_users": 0}, WITHOUT_SAMPLE | {"entering_users": 0}) == {(None, HOUR_USERS)}
+    assert found(SOUND, WITHOUT_SAMPLE | {"entering_users": 0}) == set()
 
 
 def test_a_group_that_is_there_twice_is_named() -> None:
@@ -157,6 +167,7 @@ def test_several_sound_hours_have_no_problem() -> None:
     "broken",
     [
         pytest.param([SOUND | {"click_count": 0}], id="a rule on a value"),
+        pytest.param([SOUND | {"entering_users": 1}], id="too few users enter"),
         pytest.param([SOUND, SOUND], id="the same group twice"),
         pytest.param([SOUND, SOUND | {"country": "FR", "generation": 9}], id="two generations"),
     ],

@@ -1,5 +1,6 @@
 """The Spark aggregation gives what the plain-Python oracle gives, for every shape of visit."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,6 +67,7 @@ def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[oracle.Key, oracle.OracleR
         found[key] = oracle.OracleRow(
             row["click_count"],
             row["unique_users"],
+            row["entering_users"],
             row["time_spent_seconds_sum"],
             row["time_spent_samples"],
             row["average_time_spent_seconds"],
@@ -86,10 +88,11 @@ def test_a_visit_told_by_hand(spark: SparkSession) -> None:
     ]
     rows = {row["page"][-1]: row for row in run_spark(spark, clicks, [NOON], {NOON: 7})}
     assert set(rows) == {"1", "2"}
-    assert (rows["1"]["click_count"], rows["1"]["unique_users"]) == (2, 2)
+    assert (rows["1"]["click_count"], rows["1"]["unique_users"], rows["1"]["entering_users"]) == (2, 2, 2)
+    assert (rows["2"]["click_count"], rows["2"]["unique_users"], rows["2"]["entering_users"]) == (2, 2, 0)
     assert (rows["1"]["time_spent_seconds_sum"], rows["1"]["time_spent_samples"]) == (1890.0, 2)
     assert rows["1"]["average_time_spent_seconds"] == 945.0
-    assert (rows["2"]["click_count"], rows["2"]["time_spent_seconds_sum"], rows["2"]["time_spent_samples"]) == (2, 0, 0)
+    assert (rows["2"]["time_spent_seconds_sum"], rows["2"]["time_spent_samples"]) == (0, 0)
     assert rows["2"]["average_time_spent_seconds"] is None
     assert {row["generation"] for row in rows.values()} == {7}
 
@@ -114,6 +117,7 @@ def test_two_clicks_at_the_same_time_are_ordered_by_row_key(spark: SparkSession)
     assert (rows["1"]["time_spent_seconds_sum"], rows["1"]["time_spent_samples"]) == (0.0, 1)
     assert rows["2"]["time_spent_seconds_sum"] == 1.001
     assert rows["3"]["time_spent_samples"] == 0
+    assert [rows[page]["entering_users"] for page in "123"] == [1, 0, 0]
 
 
 def test_a_user_in_two_countries_is_one_visit_and_an_unknown_country_is_zz(spark: SparkSession) -> None:
@@ -121,6 +125,26 @@ def test_a_user_in_two_countries_is_one_visit_and_an_unknown_country_is_zz(spark
     rows = {row["country"]: row for row in run_spark(spark, clicks, [NOON])}
     assert set(rows) == {"ZZ", "DE"}
     assert rows["ZZ"]["time_spent_seconds_sum"] == 1.0
+    assert (rows["ZZ"]["entering_users"], rows["DE"]["entering_users"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "also_read",
+    [[], [NOON + HOUR, NOON + 3 * HOUR], [NOON + step * HOUR for step in (-1, 1, 3)]],
+    ids=["the asked hours only", "what lies behind them", "every click"],
+)
+def test_a_user_enters_each_hour_once_whatever_else_was_read(spark: SparkSession, also_read: list[int]) -> None:
+    """Ann clicks in the first and the last millisecond of every hour, bob in the asked hours only."""
+    asked = [NOON, NOON + 2 * HOUR]
+    clicks = [click("bob", hour + MINUTE, "https://a.example/1") for hour in asked]
+    for step in range(-1, 4):
+        start = NOON + step * HOUR
+        clicks += [click("ann", start, "https://a.example/1"), click("ann", start + HOUR - 1, "https://a.example/2")]
+    read = [c for c in clicks if c.timestamp // HOUR * HOUR in (*asked, *also_read)]
+
+    found = {(row["hour_ms"], row["page"][-1]): row["entering_users"] for row in run_spark(spark, read, asked)}
+
+    assert found == {(hour, page): users for hour in asked for page, users in (("1", 2), ("2", 0))}
 
 
 def test_columns_are_those_of_the_contract_in_order(spark: SparkSession) -> None:
@@ -271,4 +295,26 @@ def test_spark_agrees_with_the_oracle_when_it_sees_every_click(spark: SparkSessi
     assert len(expected) > 500
     assert any(row.average_time_spent_seconds is None for row in expected.values())
     assert any(row.unique_users < row.click_count for row in expected.values())
-    assert by_key(run_spark(spark, everything, hours)) == expected
+    assert any(0 < row.entering_users < row.unique_users for row in expected.values())
+    found = by_key(run_spark(spark, everything, hours))
+    assert found == expected
+    assert users_entering(found) == users_seen(everything, hours)
+
+
+def users_entering(rows: Mapping[oracle.Key, oracle.OracleRow]) -> Counter[int]:
+    """Entering users, added up over each hour."""
+    entering: Counter[int] = Counter()
+    for (hour, _, _), row in rows.items():
+        entering[hour] += row.entering_users
+    return entering
+
+
+def users_seen(clicks: Iterable[OracleClick], hours: Iterable[int]) -> dict[int, int]:
+    """Distinct users of each of the hours that has any."""
+    wanted = set(hours)
+    users: dict[int, set[str]] = {}
+    for each in clicks:
+        hour = each.timestamp // HOUR * HOUR
+        if hour in wanted:
+            users.setdefault(hour, set()).add(each.user_id)
+    return {hour: len(of_hour) for hour, of_hour in users.items()}

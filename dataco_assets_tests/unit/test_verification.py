@@ -76,9 +76,10 @@ def test_memory_holds_two_hours_at_most() -> None:
         frame = pending.gi_frame  # pyright: ignore[reportAttributeAccessIssue]  # a generator has one
         assert len(frame.f_locals["unfinished"]) <= 2
         assert len(frame.f_locals["latest"]) <= 32 + 60
+        assert len(frame.f_locals["present"]) <= 60
 
 
-EXPECTED: dict[Group, Figures] = {(PAGE, "FR"): Figures(3, {"ann", "bob"}, 90_500, 2)}
+EXPECTED: dict[Group, Figures] = {(PAGE, "FR"): Figures(3, {"ann", "bob"}, 1, 90_500, 2)}
 
 
 def row(**changed: Any) -> dict[str, Any]:
@@ -88,6 +89,7 @@ def row(**changed: Any) -> dict[str, Any]:
         "country": "FR",
         "click_count": 3,
         "unique_users": 2,
+        "entering_users": 1,
         "time_spent_seconds_sum": 90.5,
         "time_spent_samples": 2,
         "average_time_spent_seconds": 45.25,
@@ -137,6 +139,8 @@ def test_what_is_equal_has_no_difference() -> None:
     [
         ("click_count", 4),
         ("unique_users", 1),
+        ("entering_users", 2),
+        ("entering_users", None),
         ("time_spent_seconds_sum", 90.501),
         ("time_spent_samples", 3),
         ("average_time_spent_seconds", None),
