@@ -20,6 +20,7 @@ class HourTotals:
         groups: Rows, one per page and country.
         clicks: Sum of click_count.
         unique_users: Sum of unique_users over the groups (a user of two pages counts twice).
+        entering_users: Sum of entering_users: the hour's unique users, exact.
         samples: Clicks of known duration.
         time_spent_seconds: Their seconds.
     """
@@ -27,6 +28,7 @@ class HourTotals:
     groups: int
     clicks: int
     unique_users: int
+    entering_users: int
     samples: int
     time_spent_seconds: float
 
@@ -42,6 +44,7 @@ def totals(hour: HourAggregates) -> HourTotals:
         groups=table.num_rows,
         clicks=int(total("click_count")),
         unique_users=int(total("unique_users")),
+        entering_users=int(total("entering_users")),
         samples=int(total("time_spent_samples")),
         time_spent_seconds=float(total("time_spent_seconds_sum")),
     )

@@ -14,6 +14,7 @@ _RUNS_PER_HOUR = 50
 _SUMS = {
     "click_count": "clicks",
     "unique_users": "unique_users",
+    "entering_users": "entering_users",
     "time_spent_samples": "samples",
     "time_spent_seconds_sum": "time_spent_seconds",
 }
@@ -28,6 +29,7 @@ class RunContent:
         documents: Number of documents.
         clicks: Sum of click_count.
         unique_users: Sum of unique_users.
+        entering_users: Sum of entering_users; 0 of documents that were written before there was such a field.
         samples: Sum of time_spent_samples.
         time_spent_seconds: Sum of time_spent_seconds_sum.
         oldest_generation: Smallest generation.
@@ -38,6 +40,7 @@ class RunContent:
     documents: int
     clicks: int
     unique_users: int
+    entering_users: int
     samples: int
     time_spent_seconds: float
     oldest_generation: int
@@ -96,6 +99,7 @@ def _runs(bucket: Mapping[str, Any]) -> list[RunContent]:
             documents=int(run["doc_count"]),
             clicks=round(run["clicks"]["value"]),
             unique_users=round(run["unique_users"]["value"]),
+            entering_users=round(run["entering_users"]["value"]),
             samples=round(run["samples"]["value"]),
             time_spent_seconds=float(run["time_spent_seconds"]["value"]),
             oldest_generation=int(run["oldest"]["value"]),

@@ -145,7 +145,8 @@ def compare(published: PublishedHour, runs: Sequence[RunContent]) -> Mismatch | 
     counts = {
         "documents": (expected.groups, sum(run.documents for run in runs)),
         "clicks": (expected.clicks, sum(run.clicks for run in runs)),
-        "unique users": (expected.unique_users, sum(run.unique_users for run in runs)),
+        "unique users": (expected.entering_users, sum(run.entering_users for run in runs)),
+        "unique users, summed over groups": (expected.unique_users, sum(run.unique_users for run in runs)),
         "clicks of known duration": (expected.samples, sum(run.samples for run in runs)),
     }
     problems = [

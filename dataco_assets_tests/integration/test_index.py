@@ -31,7 +31,7 @@ from dataco_assets.clients.elasticsearch import (
     open_client,
 )
 from dataco_assets.errors import DatacoError
-from dataco_assets.index import publication
+from dataco_assets.index import publication, template
 from dataco_assets.index.publication import (
     PublishedHour,
     delete_stale,
@@ -122,6 +122,7 @@ def document(hour: int, page: str, country: str, clicks: int, generation: int, c
         "path": path,
         "click_count": clicks,
         "unique_users": max(1, clicks // 3),
+        "entering_users": clicks // 4,
         "time_spent_seconds_sum": samples * 1.1,
         "time_spent_samples": samples,
         "average_time_spent_seconds": 1.1 if samples else None,
@@ -136,6 +137,7 @@ def published(hour: int, rows: Rows, generation: int, computed_at: int = RUN) ->
         groups=len(rows),
         clicks=sum(rows.values()),
         unique_users=sum(max(1, clicks // 3) for clicks in rows.values()),
+        entering_users=sum(clicks // 4 for clicks in rows.values()),
         samples=samples,
         time_spent_seconds=samples * 1.1,
     )
@@ -392,7 +394,8 @@ def test_verification_of_a_month_in_one_go(index: Index) -> None:
     ("change", "told"),
     [
         ({"click_count": 1_000}, "clicks: "),
-        ({"unique_users": 1_000}, "unique users: "),
+        ({"unique_users": 1_000}, "unique users, summed over groups: "),
+        ({"entering_users": 1_000}, "unique users: "),
         ({"time_spent_samples": 1_000}, "clicks of known duration: "),
         ({"time_spent_seconds_sum": 0.5}, "seconds spent: "),
         ({"computed_at": RUN - 1}, "1 documents of another run"),
@@ -541,6 +544,38 @@ def test_a_rebuild_brings_the_new_mapping_and_settings(index: Index) -> None:
     (state,) = index.plain.indices.get(index=index.alias).body.values()
     assert state["settings"]["index"]["number_of_shards"] == "2"
     assert len(index.rows()) == 10
+
+
+def test_a_rebuild_of_an_older_layout_keeps_documents_as_they_are_until_they_are_published_again(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = pages(10)
+    older = {name: rule for name, rule in template.PROPERTIES.items() if name != "entering_users"}
+    with monkeypatch.context() as patch:
+        patch.setattr(template, "PROPERTIES", older)
+        index.create()
+    for (page, country), clicks in rows.items():
+        full = document(NOON, page, country, clicks, 1, RUN)
+        index.plain.index(
+            index=f"{index.alias}-2020.06",
+            id=document_id(NOON, page, country),
+            document={name: full[name] for name in older},
+            version=1,
+            version_type="external_gte",
+        )
+    with pytest.raises(IndexMismatch, match=r"entering_users should be .* but is absent.*dataco index rebuild"):
+        ensure_month_indices(index.client, index.settings, [NOON])
+    before = index.rows()
+
+    run_rebuild(index)
+
+    assert ensure_month_indices(index.client, index.settings, [NOON]) == []
+    assert index.rows() == before
+    (mismatch,) = verify_hours(index.client, index.alias, [published(NOON, rows, 1)])
+    assert mismatch.problems == (f"unique users: 0 in place of {published(NOON, rows, 1).totals.entering_users:,}",)
+    index.publish(NOON, rows, generation=1, computed_at=RUN + 1)
+    refresh(index.client, index.alias, [NOON])
+    assert verify_hours(index.client, index.alias, [published(NOON, rows, 1, RUN + 1)]) == []
 
 
 def test_what_is_published_during_a_rebuild_is_kept(index: Index) -> None:

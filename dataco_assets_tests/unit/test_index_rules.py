@@ -158,6 +158,7 @@ def _run(**changes: float) -> RunContent:
         "documents": 2,
         "clicks": 3,
         "unique_users": 3,
+        "entering_users": 2,
         "samples": 2,
         "time_spent_seconds": 0.3,
         "oldest_generation": 4,
@@ -166,12 +167,12 @@ def _run(**changes: float) -> RunContent:
     return RunContent(**(fields | changes))  # pyright: ignore[reportArgumentType]
 
 
-PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, 3, 3, 2, 0.1 + 0.2))
+PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, 3, 3, 2, 2, 0.1 + 0.2))
 
 
 def test_an_hour_as_published_compares_equal() -> None:
     assert compare(PUBLISHED, [_run()]) is None
-    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, 0, 0, 0, 0.0)), []) is None
+    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, 0, 0, 0, 0, 0.0)), []) is None
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,8 @@ def test_an_hour_as_published_compares_equal() -> None:
     [
         ({"documents": 3}, "documents: 3 in place of 2"),
         ({"clicks": 4}, "clicks: 4 in place of 3"),
-        ({"unique_users": 4}, "unique users"),
+        ({"unique_users": 4}, "unique users, summed over groups: 4 in place of 3"),
+        ({"entering_users": 3}, "unique users: 3 in place of 2"),
         ({"samples": 4}, "clicks of known duration"),
         ({"time_spent_seconds": 0.301}, "seconds spent: 0.301 in place of 0.300"),
         ({"computed_at_ms": 2}, "another run"),
@@ -195,8 +197,9 @@ def test_each_difference_is_told(change: dict[str, float], told: str) -> None:
 
 
 def test_two_runs_that_add_up_are_told_and_a_newer_one_is_named() -> None:
-    halves = [_run(documents=1, clicks=1, unique_users=1, samples=1, time_spent_seconds=0.1)]
-    halves.append(_run(documents=1, clicks=2, unique_users=2, samples=1, time_spent_seconds=0.2, computed_at_ms=9))
+    half = {"documents": 1, "entering_users": 1, "samples": 1}
+    halves = [_run(**half, clicks=1, unique_users=1, time_spent_seconds=0.1)]
+    halves.append(_run(**half, clicks=2, unique_users=2, time_spent_seconds=0.2, computed_at_ms=9))
     mismatch = compare(PUBLISHED, halves)
     assert mismatch is not None
     assert len(mismatch.problems) == 1
