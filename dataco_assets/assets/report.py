@@ -18,7 +18,7 @@ def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
     return {
         "clicks": totals.clicks,
         "groups": totals.groups,
-        "unique users, summed over groups": totals.unique_users,
+        "unique users": totals.entering_users,
         "clicks of known duration": totals.samples,
         "average seconds": totals.time_spent_seconds / totals.samples if totals.samples else 0.0,
         "generation": generation,

@@ -141,10 +141,11 @@ def test_a_range_is_published_and_every_check_passes(platform: Platform) -> None
     assert indexed(platform) == EXPECTED
     assert not [state.hour for state in platform.hours.dirty() if state.hour in HOURS]
     numbers = {
-        materialization.partition: materialization.metadata["clicks"].value
+        materialization.partition: tuple(materialization.metadata[name].value for name in ("clicks", "unique users"))
         for materialization in result.asset_materializations_for_node("url_country_aggregates")
     }
-    assert numbers == {hour_key(HOURS[0]): 3, hour_key(HOURS[1]): 1, hour_key(HOURS[2]): 1}
+    # In the first hour ann reads two pages, bob one.
+    assert numbers == {hour_key(HOURS[0]): (3, 2), hour_key(HOURS[1]): (1, 1), hour_key(HOURS[2]): (1, 1)}
 
 
 def test_ingest_reports_what_it_did_and_warns_of_rejected_clicks(platform: Platform) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dataco_assets.assets.report import pages_markdown
+from dataco_assets.aggregates.totals import HourTotals
+from dataco_assets.assets.report import hour_metadata, pages_markdown
 
 HOSTILE = [
     "https://a.example/|b|",
@@ -26,6 +27,12 @@ def test_a_hostile_page_stays_in_its_cell(page: str) -> None:
     assert cells[3].strip() == "1,234"
     assert row.isprintable()
     assert len(row) < 200
+
+
+def test_a_user_of_two_pages_is_one_of_the_unique_users() -> None:
+    totals = HourTotals(groups=2, clicks=3, unique_users=2, entering_users=1, samples=0, time_spent_seconds=0.0)
+    shown = hour_metadata(totals, generation=4)
+    assert (shown["clicks"], shown["unique users"]) == (3, 1)
 
 
 def test_no_clicks_say_so() -> None:
