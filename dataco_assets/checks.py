@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SHOWN = 20
+_USERS_IN_ORDER = "entering_users ≤ unique_users ≤ click_count"
 
 
 def _result(name: str, wrong: Mapping[int, Sequence[str]], hours: Sequence[int]) -> dg.AssetCheckResult:
@@ -61,7 +62,7 @@ def _hours(context: dg.AssetCheckExecutionContext) -> list[int]:
             asset=url_country_aggregates.key,
             blocking=True,
             partitions_def=HOURS,
-            description="unique_users ≤ click_count in every row.",
+            description=f"{_USERS_IN_ORDER} in every row.",
         ),
         dg.AssetCheckSpec(
             "average_within_visit",
@@ -90,8 +91,9 @@ def aggregates_are_sound(context: dg.AssetCheckExecutionContext):  # a generator
                 missing.append(hour)
                 continue
             table = stored.table
-            over = table.filter(pc.field("unique_users") > pc.field("click_count"))
-            users[hour] = [f"{over.num_rows} rows with more users than clicks"] if over.num_rows else []
+            unique = pc.field("unique_users")
+            over = table.filter((pc.field("entering_users") > unique) | (unique > pc.field("click_count")))
+            users[hour] = [f"{over.num_rows} rows without {_USERS_IN_ORDER}"] if over.num_rows else []
             average = pc.field("average_time_spent_seconds")
             outside = table.filter((average < 0) | (average > LONGEST_SECONDS))
             averages[hour] = [f"{outside.num_rows} rows outside 0 to 1,800 s"] if outside.num_rows else []
