@@ -16,7 +16,7 @@ demo: $(VENV)/.installed ## real clicks through Kafka, HBase, Spark and Elastics
 	@$(BIN)/dataco demo --dir $(STACK)
 
 test: $(VENV)/.installed ## the whole test suite, on real servers it starts and stops itself
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 test-fast: $(VENV)/.installed ## only the tests that need no server
 	$(BIN)/pytest dataco_assets_tests/unit

@@ -5,31 +5,37 @@ tests need.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from local_stack.stack import Stack
 
 REUSED_STACK = "DATACO_TEST_STACK_DIR"
 pytest_plugins = ["dataco_assets_tests.faults.table"]
-_ROOM = Path(__file__).parent
-_BREAKS_SERVERS = (_ROOM / "faults", _ROOM / "integration" / "test_local_servers.py")
+_ROOM = Path(__file__).parent.name
+_BREAK_SERVERS = (f"{_ROOM}/faults/", f"{_ROOM}/integration/test_local_servers.py")
+_SHARE_SERVERS = f"{_ROOM}/integration/"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Gives `pytest -n 2 --dist loadgroup` two lanes: tests that break servers, and those that share whole ones.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Gives `pytest -n 2` two lanes: tests that break servers, and those that share whole ones.
 
-    Much of either is waiting, so side by side they take little longer than one of them; and each needs one process, in
-    which its servers and its Spark session live. Unit tests go to whoever has time.
+    Much of either is waiting, so side by side they take little longer than one of them; and each stays in one process,
+    in which its servers and its Spark session live. Unit tests go to whoever has time.
     """
-    for item in items:
-        if any(item.path.is_relative_to(place) for place in _BREAKS_SERVERS):
-            item.add_marker(pytest.mark.xdist_group("breaking"))
-        elif item.path.is_relative_to(_ROOM / "integration"):
-            item.add_marker(pytest.mark.xdist_group("sharing"))
+    return _Lanes(config, log)
+
+
+class _Lanes(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(_BREAK_SERVERS):
+            return "breaking"
+        return "sharing" if nodeid.startswith(_SHARE_SERVERS) else nodeid
 
 
 @pytest.fixture(scope="session")

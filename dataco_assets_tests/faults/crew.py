@@ -18,8 +18,8 @@ from dataco_assets.settings import variable
 from dataco_assets_tests.faults import worker as worker_module
 from dataco_assets_tests.faults.judge import read_ends, read_ledger
 from dataco_assets_tests.faults.servers import ANSWERLESS
-from dataco_assets_tests.faults.waiting import wait_until
 from dataco_assets_tests.platforms import Platform
+from dataco_assets_tests.waiting import wait_until
 
 _WATCH_SECONDS = 0.05
 _LOG_SHOWN = 3_000

@@ -14,7 +14,7 @@ import yaml
 
 from dataco_assets.ingest.drain import Step
 from dataco_assets.settings import variable
-from dataco_assets_tests.faults.waiting import wait_until
+from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import DAGSTER_CONFIG
 
 if TYPE_CHECKING:

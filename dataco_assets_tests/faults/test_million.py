@@ -9,7 +9,7 @@ import pytest
 from dataco_assets_tests.faults.conftest import World
 from dataco_assets_tests.faults.judge import read_ledger
 from dataco_assets_tests.faults.servers import ANSWERLESS
-from dataco_assets_tests.faults.waiting import wait_until
+from dataco_assets_tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.stack,

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from dataco_assets_tests.faults.conftest import SEED, World
-from dataco_assets_tests.faults.waiting import wait_until
+from dataco_assets_tests.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 

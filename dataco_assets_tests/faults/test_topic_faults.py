@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 
 from dataco_assets_tests.faults.conftest import World
 from dataco_assets_tests.faults.judge import look, read_ends, read_log
-from dataco_assets_tests.faults.waiting import wait_until
 from dataco_assets_tests.faults.worker import GAVE_UP
+from dataco_assets_tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

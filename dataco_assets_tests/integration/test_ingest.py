@@ -13,6 +13,7 @@ from dataco_assets.ingest.log import has_waited_since, measure_lag
 from dataco_assets.ingest.offsets import OffsetGap
 from dataco_assets.ingest.plan import DataLost
 from dataco_assets_tests.platforms import NOON, Platform, click, headers_of, make_platform
+from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
 
 pytestmark = pytest.mark.stack
@@ -182,6 +183,7 @@ def test_reads_committed_transactions_only(platform: Platform) -> None:
         producer.produce(platform.settings.clicks_topic, click(event_id, at=NOON + number), partition=0)
         producer.flush(30)
         producer.commit_transaction(30) if commit else producer.abort_transaction(30)
+    _wait_for_stable_end(platform, 6)
 
     result = platform.drain()
 
@@ -203,6 +205,7 @@ def test_open_transaction_is_neither_lag_nor_drained(platform: Platform) -> None
     assert platform.event_ids() == ["before"]
 
     producer.commit_transaction(30)
+    _wait_for_stable_end(platform, 3)
     platform.drain()
     assert sorted(platform.event_ids()) == ["before", "open"]
 
@@ -318,19 +321,29 @@ def _transactional(platform: Platform, name: str) -> Producer:
 
 def _recreate(platform: Platform, topic: str) -> None:
     """Creates a topic anew; deletion goes on in the background, so until then it is still "there"."""
-    from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
-
-    retrying = Retrying(
-        retry=retry_if_result(lambda created: not created), stop=stop_after_delay(30), wait=wait_fixed(0.2)
+    wait_until(
+        lambda: platform.admin.create_topic(topic, partitions=2, replication=1, config={}),
+        seconds=30,
+        what=f"topic {topic} can be created again",
     )
-    retrying(platform.admin.create_topic, topic, partitions=2, replication=1, config={})
 
 
 def _wait_for_partitions(platform: Platform, count: int) -> None:
-    from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
+    wait_until(
+        lambda: len(platform.admin.topic(platform.settings.clicks_topic).partitions) == count,
+        seconds=30,
+        what=f"{count} partitions are there",
+    )
 
-    retrying = Retrying(retry=retry_if_result(lambda n: n != count), stop=stop_after_delay(30), wait=wait_fixed(0.1))
-    retrying(lambda: len(platform.admin.topic(platform.settings.clicks_topic).partitions))
+
+def _wait_for_stable_end(platform: Platform, end: int) -> None:
+    """A transaction ends for its producer a moment before its marker is in the partition."""
+    topic = platform.admin.topic(platform.settings.clicks_topic)
+    wait_until(
+        lambda: platform.admin.stable_end(topic)[0] == end,
+        seconds=30,
+        what=f"offset {end} is the last stable one of partition 0",
+    )
 
 
 def _delete_records(platform: Platform, partition: int, before: int) -> None:

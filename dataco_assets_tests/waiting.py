@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline: the only way tests of this room let time pass."""
+"""Waiting for a condition with a deadline: the only way these tests let time pass."""
 
 from collections.abc import Callable
 
