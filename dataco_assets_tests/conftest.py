@@ -1,6 +1,6 @@
 """Fixtures that several test rooms share, and which tests run side by side.
 
-Belongs here: the one stack of real servers of a test run, and its two lanes. Does not belong here: what a single room's
+Belongs here: the one stack of real servers of a test run, and its lanes. Does not belong here: what a single room's
 tests need.
 """
 
@@ -17,25 +17,26 @@ from local_stack.stack import Stack
 REUSED_STACK = "DATACO_TEST_STACK_DIR"
 pytest_plugins = ["dataco_assets_tests.faults.table"]
 _ROOM = Path(__file__).parent.name
-_BREAK_SERVERS = (f"{_ROOM}/faults/", f"{_ROOM}/integration/test_local_servers.py")
-_SHARE_SERVERS = f"{_ROOM}/integration/"
+_LANES = {
+    f"{_ROOM}/faults/": "breaking",
+    f"{_ROOM}/integration/test_local_servers.py": "restarting",
+    f"{_ROOM}/integration/": "sharing",
+}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Gives `pytest -n 2` two lanes: tests that break servers, and those that share whole ones.
+    """Gives `pytest -n 2` its lanes: tests that break servers, those that share whole ones, those that restart them.
 
-    Much of either is waiting, so side by side they take little longer than one of them; and each stays in one process,
-    in which its servers and its Spark session live. Unit tests go to whoever has time.
+    Much of each is waiting, so two side by side take little longer than one; and each stays in one process, in which
+    its servers and its Spark session live. Unit tests go to whoever has time.
     """
     return _Lanes(config, log)
 
 
 class _Lanes(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(_BREAK_SERVERS):
-            return "breaking"
-        return "sharing" if nodeid.startswith(_SHARE_SERVERS) else nodeid
+        return next((lane for place, lane in _LANES.items() if nodeid.startswith(place)), nodeid)
 
 
 @pytest.fixture(scope="session")
