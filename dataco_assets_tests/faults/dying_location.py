@@ -1,7 +1,7 @@
-"""A code location whose ingest is killed once at each of its steps, in turn; and then no more.
+"""A code location whose ingest is killed once at each step that a test names.
 
 Belongs here: what Dagster's processes load. The platform's own asset, job and sensor; only the drain is told where to
-die. Each death leaves a file named after its step in the folder that `DYING_FOLDER` names.
+die: at a step for which there is a file of its name in the folder that `DYING_FOLDER` names. Each death takes the file.
 """
 
 import os
@@ -22,8 +22,8 @@ from dataco_assets.settings import settings
 
 def _die_once(step: Step) -> None:
     death = Path(os.environ["DYING_FOLDER"]) / step.value
-    if not death.exists():
-        death.touch()
+    if death.exists():
+        death.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
