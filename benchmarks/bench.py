@@ -23,6 +23,7 @@ from benchmarks.sizes import Sizes
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.hbase import connect as connect_hbase
 from dataco_assets.clients.kafka import KafkaAdmin
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import Settings
@@ -60,7 +61,7 @@ class Platform:
     @contextmanager
     def hbase(self) -> Iterator[HBase]:
         """A client of its gateway."""
-        with HBase(self.settings.hbase_thrift_host, self.settings.hbase_thrift_port) as client:
+        with connect_hbase(self.settings) as client:
             yield client
 
 

@@ -19,7 +19,7 @@ from dataco_assets.hours import HourLedger, HourState
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
 from dataco_assets.ingest.offsets import OffsetLedger
 from dataco_assets.ingest.suppression import SuppressionList
-from dataco_assets.settings import Settings
+from dataco_assets.settings import Settings, variable
 
 START = "2020-01-01-00:00"
 NOON = 1_591_012_800_000
@@ -48,6 +48,10 @@ class Platform:
     @property
     def suppression(self) -> SuppressionList:
         return SuppressionList(self.hbase, self.settings.suppressed_table)
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which another process has these settings."""
+        return {variable(name): str(value) for name, value in self.settings.model_dump(exclude_unset=True).items()}
 
     def create(self, partitions: int = 2, *, clicks_table: bool = True) -> "Platform":
         """Creates topics and tables (the clicks table in one region: no JVM needed)."""

@@ -10,7 +10,7 @@ import happybase
 from confluent_kafka import Consumer, TopicPartition
 
 from dataco_assets.clicks.row import row_key
-from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.hbase import connect
 from dataco_assets.ingest.drain import Drain, policy_from
 from dataco_assets.settings import settings
 
@@ -23,7 +23,7 @@ def drain(connections: int | None = None) -> dict[str, Any]:
     policy = policy_from(chosen)
     if connections is not None:
         policy = replace(policy, connections=connections)
-    with HBase(chosen.hbase_thrift_host, chosen.hbase_thrift_port) as hbase:
+    with connect(chosen) as hbase:
         began = time.process_time()
         with Drain(chosen, hbase, policy, bootstrap_servers=chosen.kafka_bootstrap_servers) as drained:
             result = drained.run()

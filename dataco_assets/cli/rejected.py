@@ -176,7 +176,7 @@ def _contents() -> "Contents":
     from dataco_assets.clients.hbase import connect
     from dataco_assets.ingest.replay import read_rejected
 
-    with connect(settings(), retry_seconds=min(settings().hbase_retry_seconds, _PATIENCE_SECONDS)) as hbase:
+    with connect(settings(), retry_seconds=_PATIENCE_SECONDS) as hbase:
         return read_rejected(settings(), hbase)
 
 

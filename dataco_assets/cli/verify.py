@@ -68,7 +68,7 @@ def verify(
         chosen = settings()
         with (
             closing(elasticsearch.connect(chosen)) as search,
-            hbase.connect(chosen, retry_seconds=min(chosen.hbase_retry_seconds, 30.0)) as clicks,
+            hbase.connect(chosen, retry_seconds=30.0) as clicks,
         ):
             verifier = Verifier(chosen, clicks, search, settle_seconds=settle, sleep=_wait)
             hours = verifier.hours(start, end)

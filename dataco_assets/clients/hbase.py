@@ -9,6 +9,7 @@ Three kinds of failure are kept apart, because each asks for something else:
     * HBase refuses this very row (`RowRefused`: a cell larger than its limit): the row's own fault.
 """
 
+import math
 import re
 import threading
 import time
@@ -78,13 +79,13 @@ def connect(
     Args:
         settings: Address, and the patience of a run.
         timeout_seconds: Instead of the settings' own.
-        retry_seconds: Instead of the settings' own: a person at a terminal waits less long than a run.
+        retry_seconds: At most so long, whatever the settings say: a person at a terminal waits less long than a run.
     """
     return HBase(
         settings.hbase_thrift_host,
         settings.hbase_thrift_port,
         timeout_seconds=settings.hbase_thrift_timeout_seconds if timeout_seconds is None else timeout_seconds,
-        retry_seconds=settings.hbase_retry_seconds if retry_seconds is None else retry_seconds,
+        retry_seconds=min(settings.hbase_retry_seconds, math.inf if retry_seconds is None else retry_seconds),
     )
 
 

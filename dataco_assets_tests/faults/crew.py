@@ -14,9 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dataco_assets.settings import variable
 from dataco_assets_tests.faults import worker as worker_module
-from dataco_assets_tests.faults.judge import read_ends, read_ledger
+from dataco_assets_tests.faults.judge import is_drained, read_ledger
 from dataco_assets_tests.faults.servers import ANSWERLESS
 from dataco_assets_tests.platforms import Platform
 from dataco_assets_tests.waiting import wait_until
@@ -36,12 +35,10 @@ class Worker:
 
     def __init__(self, platform: Platform, log: Path, *arguments: str) -> None:
         self._log = log
-        chosen = platform.settings.model_dump(exclude_unset=True)
-        environment = {variable(name): str(value) for name, value in chosen.items()}
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", worker_module.__name__, *arguments],
-                env={**os.environ, **environment, "PYTHONFAULTHANDLER": "1"},
+                env={**os.environ, **platform.environment(), "PYTHONFAULTHANDLER": "1"},
                 stdout=subprocess.PIPE,
                 stderr=file,
             )
@@ -141,7 +138,7 @@ class Crew:
     def _is_drained(self) -> bool:
         self._require_going()
         try:
-            return read_ledger(self._platform) == {p: end for p, end in read_ends(self._platform).items() if end}
+            return is_drained(self._platform)
         except ANSWERLESS:
             return False
 

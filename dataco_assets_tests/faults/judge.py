@@ -69,6 +69,11 @@ def read_ends(platform: Platform) -> dict[int, int]:
         consumer.close()
 
 
+def is_drained(platform: Platform) -> bool:
+    """Whether the ledger stands at the last stable offset of every partition."""
+    return read_ledger(platform) == {p: end for p, end in read_ends(platform).items() if end}
+
+
 def read_log(platform: Platform) -> list[Logged]:
     """Everything committed that the clicks topic holds."""
     messages = read_topic(platform.settings.kafka_bootstrap_servers, platform.settings.clicks_topic)

@@ -13,8 +13,7 @@ import dagster as dg
 import pytest
 
 from dataco_assets.ingest.drain import Step
-from dataco_assets.settings import variable
-from dataco_assets_tests.faults.judge import read_ends, read_ledger
+from dataco_assets_tests.faults.judge import is_drained
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import DAGSTER_CONFIG
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dataco_assets_tests.faults.conftest import World
-    from dataco_assets_tests.platforms import Platform
 
 LOCATION = "dataco_assets_tests.faults.dying_location"  # not imported: it would make this process die
 
@@ -35,12 +33,11 @@ def test_killed_at_every_step_and_retried_by_dagster(
     world = make_world(ingest_checkpoint_clicks=2_000, lag_min_clicks=1, sensor_interval_seconds=1)
     deaths, home = tmp_path / "deaths", _instance(tmp_path)
     deaths.mkdir()
-    chosen = world.platform.settings.model_dump(exclude_unset=True)
-    environment = {variable(name): str(value) for name, value in chosen.items()}
+    environment = {**os.environ, **world.platform.environment()}
     environment |= {"DAGSTER_HOME": str(home), "DYING_FOLDER": str(deaths)}
 
     in_flight = 0
-    with _daemon({**os.environ, **environment}, tmp_path / "daemon.log"):
+    with _daemon(environment, tmp_path / "daemon.log"):
         for step in Step:
             death = deaths / step.value
             death.touch()
@@ -48,7 +45,7 @@ def test_killed_at_every_step_and_retried_by_dagster(
             in_flight = max(in_flight, world.in_flight())
             # Killed, and what was left to do is done: by Dagster's retry or, if that is late, by the sensor's next run.
             wait_until(
-                lambda death=death: not death.exists() and _is_drained(world.platform),
+                lambda death=death: not death.exists() and is_drained(world.platform),
                 seconds=180,
                 what=f"a run was killed at {step.value} and another did its work (see {tmp_path}/daemon.log)",
             )
@@ -61,10 +58,6 @@ def test_killed_at_every_step_and_retried_by_dagster(
     assert retries, "Dagster itself started some of them again"
     world.judge(at_least=3_000 * len(Step))
     world.note("run killed -9 at each step, retried by Dagster", times=len(Step), in_flight=in_flight)
-
-
-def _is_drained(platform: "Platform") -> bool:
-    return read_ledger(platform) == {p: end for p, end in read_ends(platform).items() if end}
 
 
 def _instance(folder: Path) -> Path:
