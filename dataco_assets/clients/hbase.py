@@ -22,10 +22,11 @@ import Hbase_thrift as gateway  # pyright: ignore[reportMissingImports]  # made 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 from thriftpy2.protocol.cybin.cybin import ProtocolError
 from thriftpy2.protocol.exc import TProtocolException
-from thriftpy2.thrift import TApplicationException
+from thriftpy2.thrift import TApplicationException, TMessageType
 from thriftpy2.transport import TTransportException
 
 from dataco_assets.clients.mutations import mutate_rows_request
+from dataco_assets.clients.row_times import NotRows, read_row_times
 from dataco_assets.errors import DatacoError
 
 if TYPE_CHECKING:
@@ -198,7 +199,14 @@ class HBase:
             columns: Columns to read, None for all.
             page_rows: Rows per page; bounds the memory held.
         """
-        yield from self._pages(table, start, stop, page_rows, columns=columns)
+
+        def page(connection: happybase.Connection, start: bytes | None) -> list[tuple[bytes, Cells]]:
+            rows = connection.table(table).scan(
+                row_start=start, row_stop=stop, batch_size=page_rows, limit=page_rows, columns=columns
+            )
+            return cast("list[tuple[bytes, Cells]]", list(rows))
+
+        yield from self._pages(page, start, page_rows)
 
     def scan_times(
         self,
@@ -206,35 +214,40 @@ class HBase:
         start: bytes | None = None,
         stop: bytes | None = None,
         *,
-        family: bytes,
+        column: bytes,
         page_rows: int = 10_000,
     ) -> Iterator[tuple[bytes, int]]:
-        """Streams the keys of [start, stop) and when each row was stored (its first cell's time, epoch ms).
+        """Streams the keys of [start, stop) and when each row was stored (the time of one of its cells, epoch ms).
 
         Args:
             table: The table.
             start: First row key, None for the table's first.
             stop: Row key before which to stop, None for the table's end.
-            family: A family that every row has cells in; HBase does not look at the files of the others.
+            column: A column that every row has; HBase does not look at the files of the other families.
             page_rows: Rows per page; bounds the memory held.
         """
-        keys_only = b"FirstKeyOnlyFilter() AND KeyOnlyFilter()"
-        options = {"columns": [family], "filter": keys_only, "include_timestamp": True}
-        for key, cells in self._pages(table, start, stop, page_rows, **options):
-            ((_, stored_at),) = cells.values()
-            yield key, stored_at
+
+        def page(connection: happybase.Connection, start: bytes | None) -> list[tuple[bytes, int]]:
+            client: Any = connection.client
+            scan = gateway.TScan(
+                startRow=start, stopRow=stop, columns=[column], caching=page_rows, filterString=b"KeyOnlyFilter()"
+            )
+            scanner = client.scannerOpenWithScan(table.encode(), scan, {})
+            client._send("scannerGetList", id=scanner, nbRows=page_rows)
+            rows = _receive_row_times(client, column)
+            client.scannerClose(scanner)
+            return rows
+
+        yield from self._pages(page, start, page_rows)
 
     def _pages(
-        self, table: str, start: bytes | None, stop: bytes | None, page_rows: int, **options: Any
-    ) -> Iterator[tuple[bytes, Any]]:
-        def page(connection: happybase.Connection) -> list[tuple[bytes, Any]]:
-            rows = connection.table(table).scan(
-                row_start=start, row_stop=stop, batch_size=page_rows, limit=page_rows, **options
-            )
-            return cast("list[tuple[bytes, Any]]", list(rows))
-
+        self,
+        page: Callable[[happybase.Connection, bytes | None], list[tuple[bytes, T]]],
+        start: bytes | None,
+        page_rows: int,
+    ) -> Iterator[tuple[bytes, T]]:
         while True:
-            rows = self._call(page)
+            rows = self._call(lambda connection, start=start: page(connection, start))
             yield from rows
             if len(rows) < page_rows:
                 return
@@ -381,6 +394,24 @@ class HBase:
             with self._lock:
                 self._open.discard(connection)
             connection.close()
+
+
+def _receive_row_times(client: Any, column: bytes) -> list[tuple[bytes, int]]:
+    protocol = client._iprot
+    _, kind, _ = protocol.read_message_begin()
+    if kind == TMessageType.EXCEPTION:
+        fault = TApplicationException()
+        fault.read(protocol)
+        raise fault
+    try:
+        return read_row_times(protocol.trans.read, column)
+    except NotRows as error:
+        fault = {b"\x0c\x00\x01": gateway.IOError, b"\x0c\x00\x02": gateway.IllegalArgument}.get(error.field)
+        if fault is None:
+            raise
+        said = fault()
+        said.read(protocol)
+        raise said from None
 
 
 def _text(message: str | bytes | None) -> str:
