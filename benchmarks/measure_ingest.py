@@ -15,9 +15,18 @@ def fill(bench: Bench, platform: Platform, count: int, hours: float) -> None:
     bench.worker(platform, "fill", {"count": count, "hours": hours, "until_ms": bench.until_ms})
 
 
+def warm_up(bench: Bench, large: Platform) -> None:
+    """Has the servers work for a while, so that their compilers are done before the first of those compared begins."""
+    warm = bench.platform("warm", of=large)
+    bench.provision(warm)
+    bench.worker(_limited(warm, bench.sizes.warm_clicks), "drain")
+    bench.drop_tables(warm)
+
+
 def measure(bench: Bench, large: Platform, small: Platform) -> None:
     """Drains the two filled platforms and holds that against the peers; the rows stay for those who follow."""
     sizes = bench.sizes
+    warm_up(bench, large)
     few = drained(bench, small, sizes.few_clicks)
     many = drained(bench, large, sizes.clicks)
     rates = {sizes.few_clicks: _rate(few), sizes.clicks: _rate(many)}
@@ -101,8 +110,7 @@ def _curves(bench: Bench, large: Platform, rates: dict[int, float]) -> None:
     bench.provision(*platforms.values())
     by_connections: list[tuple[float, float]] = []
     for name, count, connections in runs:
-        env = {**platforms[name].env, "DATACO_INGEST_MAX_CLICKS": str(count)}
-        platform = Platform(platforms[name].name, env)
+        platform = _limited(platforms[name], count)
         rate = _rate(drained(bench, platform, count, connections))
         if connections is None:
             rates[count] = rate
@@ -111,6 +119,11 @@ def _curves(bench: Bench, large: Platform, rates: dict[int, float]) -> None:
         bench.drop_tables(platform)
     bench.findings.curves["ingest, clicks/s by clicks waiting"] = [(n, rates[n]) for n in sorted(rates)]
     bench.findings.curves["ingest, clicks/s by connections"] = by_connections
+
+
+def _limited(platform: Platform, count: int) -> Platform:
+    """The platform with a run that ends after so many messages."""
+    return Platform(platform.name, {**platform.env, "DATACO_INGEST_MAX_CLICKS": str(count)})
 
 
 def _rate(found: dict[str, Any]) -> float:

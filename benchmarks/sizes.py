@@ -10,6 +10,7 @@ class Sizes:
     Attributes:
         clicks: Messages waiting for the large ingest, spread over `hours`.
         few_clicks: Messages waiting for the ingest whose memory the large one's is held against; all in one hour.
+        warm_clicks: Messages drained before anything is measured.
         curve_clicks: Messages of the further points of the curve over clicks.
         connection_clicks: Messages drained with each number of connections.
         hours: Hours of the backfill.
@@ -21,6 +22,7 @@ class Sizes:
 
     clicks: int
     few_clicks: int
+    warm_clicks: int
     curve_clicks: tuple[int, ...]
     connection_clicks: int
     hours: int
@@ -33,6 +35,7 @@ class Sizes:
 FULL = Sizes(
     clicks=1_000_000,
     few_clicks=100_000,
+    warm_clicks=300_000,
     curve_clicks=(10_000,),
     connection_clicks=100_000,
     hours=720,
@@ -44,6 +47,7 @@ FULL = Sizes(
 QUICK = Sizes(
     clicks=60_000,
     few_clicks=20_000,
+    warm_clicks=10_000,
     curve_clicks=(10_000,),
     connection_clicks=20_000,
     hours=48,
