@@ -24,7 +24,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.hbase import connect as connect_hbase
-from dataco_assets.clients.kafka import KafkaAdmin
+from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import Settings
 from local_stack.stack import Stack

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import TABLE_FAMILIES, split_keys
 from dataco_assets.clients.hbase import connect
-from dataco_assets.clients.kafka import REJECTED_MESSAGE_BYTES, KafkaAdmin
+from dataco_assets.clients.kafka.producer import REJECTED_MESSAGE_BYTES
+from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.errors import DatacoError
 from dataco_assets.hours import LEDGER_FAMILIES as HOUR_FAMILIES
 from dataco_assets.hours import HourLedger

@@ -247,7 +247,7 @@ def dirty_hours_sensor(
 
 def _measure(settings: Settings, kafka: KafkaResource, hbase: HBaseResource) -> tuple[int, bool]:
     """Waiting clicks, and whether one of them has waited too long."""
-    from dataco_assets.clients.kafka import KafkaAdmin
+    from dataco_assets.clients.kafka.topics import KafkaAdmin
     from dataco_assets.ingest.log import has_waited_since, measure_lag
     from dataco_assets.ingest.offsets import OffsetLedger
 

@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from dataco_assets.clicks.row import TABLE_FAMILIES
 from dataco_assets.clients.hbase import HBase, connect
-from dataco_assets.clients.kafka import REJECTED_MESSAGE_BYTES, KafkaAdmin
+from dataco_assets.clients.kafka.producer import REJECTED_MESSAGE_BYTES
+from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.hours import HourLedger, HourState
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
 from dataco_assets.ingest.offsets import OffsetLedger

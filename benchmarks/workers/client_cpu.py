@@ -6,7 +6,8 @@ from typing import Any
 
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.row import cells, row_key
-from dataco_assets.clients.kafka import KafkaAdmin, OffsetRange, RangeConsumer
+from dataco_assets.clients.kafka.consumer import RangeConsumer
+from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.clients.mutations import encode_row, mutate_rows_request
 from dataco_assets.ingest.click_bytes import encode_click
 from dataco_assets.settings import settings

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dataco_assets.clients.kafka import click_producer
+from dataco_assets.clients.kafka.producer import click_producer
 from dataco_assets.settings import settings
 from dataco_assets.sources.generator import GeneratorSpec, generate
 

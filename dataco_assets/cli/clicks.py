@@ -216,7 +216,7 @@ def _key(decoder: "msgspec.json.Decoder[_Keyed]", payload: bytes) -> bytes | Non
 
 @contextmanager
 def _topic() -> Iterator[Sink]:
-    from dataco_assets.clients.kafka import click_producer  # loading it would cost every --help
+    from dataco_assets.clients.kafka.producer import click_producer  # loading it would cost every --help
 
     with click_producer(settings()) as producer:
         yield producer.send

@@ -24,16 +24,10 @@ from typing import TYPE_CHECKING, Self
 from dataco_assets.clicks.event import Click, Reason, Rejection, parse
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
 from dataco_assets.clients.hbase import HBase
-from dataco_assets.clients.kafka import (
-    AckedProducer,
-    KafkaAdmin,
-    KafkaFailure,
-    Message,
-    OffsetRange,
-    RangeConsumer,
-    TopicState,
-    record_time_ms,
-)
+from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, record_time_ms
+from dataco_assets.clients.kafka.failures import KafkaFailure
+from dataco_assets.clients.kafka.producer import AckedProducer
+from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicState
 from dataco_assets.errors import DatacoError
 from dataco_assets.hours import HourLedger
 from dataco_assets.ingest.click_bytes import encode_click

@@ -6,7 +6,7 @@ Metadata calls only, each with the deadline of the client given. Does not belong
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dataco_assets.clients.kafka import KafkaAdmin, TopicState
+from dataco_assets.clients.kafka.topics import KafkaAdmin, TopicState
 from dataco_assets.ingest.offsets import OffsetLedger
 from dataco_assets.ingest.plan import LogOffsets, Loss, make_plan
 

@@ -9,7 +9,7 @@ whole. The consumer group's committed offset is a copy for other tools; it expir
 from collections.abc import Mapping
 
 from dataco_assets.clients.hbase import HBase
-from dataco_assets.clients.kafka import OffsetRange, TopicState
+from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.errors import DatacoError
 from dataco_assets.ingest.plan import Position
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dataco_assets.clients.kafka import OffsetRange, TopicState
+from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.errors import DatacoError
 
 OnDataLoss = Literal["fail", "skip"]

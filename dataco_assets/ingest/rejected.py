@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dataco_assets.clicks.event import Rejection
-from dataco_assets.clients.kafka import AckedProducer, Header, Message
+from dataco_assets.clients.kafka.consumer import Message
+from dataco_assets.clients.kafka.producer import AckedProducer, Header
 
 HEADERS = {
     "dataco.reason": "why it was rejected, one of the names in clicks/event.py",

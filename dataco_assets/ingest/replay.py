@@ -22,17 +22,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dataco_assets.clicks.event import Rejection, parse
-from dataco_assets.clients.kafka import (
-    AckedProducer,
-    Header,
-    KafkaAdmin,
-    KafkaFailure,
-    Message,
-    OffsetRange,
-    RangeConsumer,
-    click_producer,
-    read_all,
-)
+from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, read_all
+from dataco_assets.clients.kafka.failures import KafkaFailure
+from dataco_assets.clients.kafka.producer import AckedProducer, Header, click_producer
+from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.errors import DatacoError
 from dataco_assets.ingest.rejected import REPLAY_HEADERS, Fate, Mark, RejectedRecord, read_record, send_mark
 from dataco_assets.ingest.suppression import ErasedUsers, SuppressionList, is_suppressed_message

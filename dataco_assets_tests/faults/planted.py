@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from dataco_assets.clients.kafka import AckedProducer, RangeConsumer
+from dataco_assets.clients.kafka.consumer import RangeConsumer
+from dataco_assets.clients.kafka.producer import AckedProducer
 from dataco_assets.hours import HourLedger
 from dataco_assets.ingest.drain import Drain, Step
 from dataco_assets.ingest.writer import RowWriter

@@ -7,7 +7,8 @@ import pytest
 from confluent_kafka import Producer
 
 from dataco_assets.clients.hbase import HBaseRefused
-from dataco_assets.clients.kafka import OffsetRange, TopicMissing, Undeliverable
+from dataco_assets.clients.kafka.failures import TopicMissing, Undeliverable
+from dataco_assets.clients.kafka.topics import OffsetRange
 from dataco_assets.ingest.drain import TooManyRejected
 from dataco_assets.ingest.log import has_waited_since, measure_lag
 from dataco_assets.ingest.offsets import OffsetGap

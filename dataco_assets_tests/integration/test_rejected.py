@@ -11,7 +11,8 @@ from confluent_kafka import Message, Producer
 from typer.testing import CliRunner, Result
 
 from dataco_assets.cli import app
-from dataco_assets.clients.kafka import AckedProducer, TopicMissing
+from dataco_assets.clients.kafka.failures import TopicMissing
+from dataco_assets.clients.kafka.producer import AckedProducer
 from dataco_assets.ingest.rejected import Fate, Mark, send_mark
 from dataco_assets.ingest.replay import (
     RecordGone,

@@ -43,7 +43,7 @@ class RememberingProducer:
 @pytest.fixture
 def producer(monkeypatch: pytest.MonkeyPatch) -> Iterator[RememberingProducer]:
     fake = RememberingProducer()
-    monkeypatch.setattr("dataco_assets.clients.kafka.click_producer", lambda _: fake)
+    monkeypatch.setattr("dataco_assets.clients.kafka.producer.click_producer", lambda _: fake)
     monkeypatch.setenv("DATACO_CLICKS_TOPIC", "clicks-of-a-test")
     monkeypatch.setenv("DATACO_PARTITIONS_START", "2015-01-01-00:00")
     settings.cache_clear()

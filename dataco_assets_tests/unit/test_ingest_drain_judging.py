@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from dataco_assets.clicks.event import Reason
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_of, touched_hours
 from dataco_assets.clients.hbase import HBase, RowRefused
-from dataco_assets.clients.kafka import OffsetRange, TopicState, Undeliverable
+from dataco_assets.clients.kafka.failures import Undeliverable
+from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.ingest import drain as drain_module
 from dataco_assets.ingest.drain import JUDGED_FROM, Drain, DrainPolicy, DrainResult, Step, TooManyRejected
 from dataco_assets.ingest.offsets import OffsetGap

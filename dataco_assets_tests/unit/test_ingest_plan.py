@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataco_assets.clients.kafka import OffsetRange, TopicState
+from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.ingest.plan import DataLost, LogOffsets, OnDataLoss, Plan, Position, make_plan
 
 TOPIC = TopicState("clicks", "id-now", (0, 1))

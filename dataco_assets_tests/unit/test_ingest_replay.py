@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataco_assets.clicks.event import Reason, Rejection
-from dataco_assets.clients.kafka import AckedProducer, Header
+from dataco_assets.clients.kafka.producer import AckedProducer, Header
 from dataco_assets.ingest.rejected import (
     HEADERS,
     MARK_HEADERS,

@@ -1,0 +1,201 @@
+"""Reading: exact offset ranges of one topic, and whole topics.
+
+Does not belong here: which offsets to read, and what the messages mean.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from dataco_assets.clients.kafka.failures import (
+    KafkaUnavailable,
+    OffsetsLost,
+    TopicMissing,
+    missing,
+    translate,
+    unreachable,
+)
+from dataco_assets.clients.kafka.logs import quiet_logger
+from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
+
+_AHEAD_KILOBYTES = 8 * 1024  # what librdkafka may fetch ahead of us
+_FETCH_BYTES = 1024 * 1024
+_BATCH_BYTES = 8 * 1024 * 1024
+_BATCH_MESSAGES = 5_000
+_POLL_SECONDS = 0.2
+
+
+class RangeConsumer:
+    """Reads exactly the given offset ranges of one topic, committed transactions only, and stops at their ends.
+
+    A partition is finished when its *position* reaches the end of its range: the last offsets may belong to
+    transaction markers or aborted records, which are never delivered.
+
+    Args:
+        bootstrap_servers: Brokers.
+        group: Consumer group, only used to publish progress for other tools.
+        topic: The topic's name.
+        ranges: What to read.
+        stall_seconds: No message and no progress for so long is an error.
+    """
+
+    def __init__(
+        self, bootstrap_servers: str, group: str, topic: str, ranges: Sequence[OffsetRange], *, stall_seconds: float
+    ) -> None:
+        self._servers = bootstrap_servers
+        self._topic = topic
+        self._stall_seconds = stall_seconds
+        self._ends = {r.partition: r.end for r in ranges}
+        self.positions = {r.partition: r.start for r in ranges}
+        self._unfinished = {r.partition for r in ranges if r.count}
+        self._batch_messages = 100
+        self._last_trouble = "no message arrived"
+        self._consumer = Consumer(_consumer_config(bootstrap_servers, group))
+        self._consumer.assign([TopicPartition(topic, r.partition, r.start) for r in ranges if r.count])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def batches(self) -> Iterator[list[Message]]:
+        """Yields the messages of the ranges in batches bounded by number and bytes.
+
+        `positions` is moved past a batch only when the next one is asked for, so that it never runs ahead of what
+        the caller has taken over.
+
+        Raises:
+            OffsetsLost: an offset of the ranges is no longer there.
+            TopicMissing, KafkaUnavailable: see the module.
+        """
+        progress_at = time.monotonic()
+        while self._unfinished:
+            batch, reached = self._take()
+            if batch:
+                yield batch
+            if reached:
+                progress_at = time.monotonic()
+                self._advance(reached)
+            elif time.monotonic() - progress_at > self._stall_seconds:
+                raise KafkaUnavailable(
+                    unreachable(
+                        self._servers,
+                        f"{self._last_trouble}; nothing came from topic {self._topic} for {self._stall_seconds:.0f} s",
+                    )
+                )
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Commits offsets to the group, for other tools to see; never moves one backwards.
+
+        Raises:
+            KafkaUnavailable
+        """
+        wanted = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            known = {t.partition: t.offset for t in self._consumer.committed(wanted, timeout=self._stall_seconds)}
+            ahead = [t for t in wanted if t.offset > known.get(t.partition, -1)]
+            if ahead:
+                self._consumer.commit(offsets=ahead, asynchronous=False)
+        except KafkaException as error:
+            raise translate(error, self._servers, self._topic) from error
+
+    def _take(self) -> tuple[list[Message], dict[int, int]]:
+        try:
+            taken = self._consumer.consume(self._batch_messages, timeout=_POLL_SECONDS)
+        except KafkaException as error:
+            raise translate(error, self._servers, self._topic) from error
+        batch: list[Message] = []
+        reached: dict[int, int] = {}
+        size = 0
+        for message in taken:
+            if (problem := message.error()) is not None:
+                self._note_event(message, problem, reached)
+                continue
+            partition, offset = cast("int", message.partition()), cast("int", message.offset())
+            reached[partition] = offset + 1
+            size += len(message)
+            if offset < self._ends[partition]:
+                batch.append(message)
+        if batch:
+            self._batch_messages = max(1, min(_BATCH_MESSAGES, _BATCH_BYTES * len(batch) // max(size, 1)))
+        return batch, reached
+
+    def _note_event(self, message: Message, problem: KafkaError, reached: dict[int, int]) -> None:
+        code = problem.code()
+        if code == KafkaError._PARTITION_EOF:
+            reached[cast("int", message.partition())] = cast("int", message.offset())
+        elif code in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
+            partition = cast("int", message.partition())
+            raise OffsetsLost(
+                f"Topic {self._topic}, partition {partition}: offsets [{self.positions[partition]}, "
+                f"{self._ends[partition]}) can no longer be read ({problem.str()})."
+            )
+        elif code in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}:
+            raise TopicMissing(missing(self._topic))
+        elif problem.fatal():
+            raise KafkaUnavailable(unreachable(self._servers, problem.str()))
+        else:
+            # Brokers down, time-outs: librdkafka goes on trying by itself; the stall deadline judges.
+            self._last_trouble = problem.str()
+
+    def _advance(self, reached: Mapping[int, int]) -> None:
+        finished: list[int] = []
+        for partition, position in reached.items():
+            end = self._ends[partition]
+            self.positions[partition] = max(self.positions[partition], min(position, end))
+            if position >= end and partition in self._unfinished:
+                self._unfinished.discard(partition)
+                finished.append(partition)
+        if finished:
+            self._consumer.incremental_unassign([TopicPartition(self._topic, partition) for partition in finished])
+
+
+def read_all(
+    bootstrap_servers: str,
+    admin: KafkaAdmin,
+    topic: str,
+    each: Callable[[Message], None],
+    *,
+    partitions: Iterable[int] | None = None,
+    stall_seconds: float = 30.0,
+) -> None:
+    """Hands over every committed message a topic holds now, oldest first within a partition."""
+    state = admin.topic(topic)
+    earliest, end = admin.earliest(state), admin.stable_end(state)
+    chosen = state.partitions if partitions is None else tuple(partitions)
+    ranges = [OffsetRange(p, earliest[p], end[p]) for p in chosen]
+    with RangeConsumer(bootstrap_servers, "dataco-reader", topic, ranges, stall_seconds=stall_seconds) as consumer:
+        for batch in consumer.batches():
+            for message in batch:
+                each(message)
+
+
+def record_time_ms(message: Message) -> int:
+    """When Kafka took a message, epoch ms; now, for a record of a producer so old that it has no time."""
+    kind, time_ms = message.timestamp()
+    return time_ms if kind != TIMESTAMP_NOT_AVAILABLE else time.time_ns() // 1_000_000
+
+
+def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": bootstrap_servers,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",  # every other value hides a loss or re-reads outside the range
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "queued.max.messages.kbytes": _AHEAD_KILOBYTES,
+        # Of compressed bytes, which become several times as many here. No limit to a message: the first one of a fetch
+        # comes whole whatever its size.
+        "max.partition.fetch.bytes": _FETCH_BYTES,
+        "fetch.max.bytes": 4 * _FETCH_BYTES,
+        "fetch.wait.max.ms": 100,
+        "logger": quiet_logger(),
+    }

@@ -1,0 +1,181 @@
+"""Topics and groups as brokers know them: metadata calls, each with a deadline.
+
+Does not belong here: messages.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage]  # documented as part of confluent_kafka.admin
+    OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
+)
+from confluent_kafka.cimpl import NewTopic
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from dataco_assets.clients.kafka.failures import (
+    KafkaFailure,
+    KafkaUnavailable,
+    TopicMissing,
+    error_code,
+    translate,
+    unreachable,
+)
+from dataco_assets.clients.kafka.logs import quiet_logger
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """A topic as it is now: its id (a re-created topic has another one) and its partitions."""
+
+    name: str
+    topic_id: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class OffsetRange:
+    """Offsets [start, end) of one partition."""
+
+    partition: int
+    start: int
+    end: int
+
+    @property
+    def count(self) -> int:
+        """Offsets in the range; messages may be fewer, since transaction markers take offsets too."""
+        return max(0, self.end - self.start)
+
+
+class KafkaAdmin:
+    """Metadata calls, each with a deadline.
+
+    Args:
+        bootstrap_servers: Brokers, `host:port`, comma-separated.
+        timeout_seconds: Most one call may take.
+    """
+
+    def __init__(self, bootstrap_servers: str, *, timeout_seconds: float = 10.0) -> None:
+        self._servers = bootstrap_servers
+        self._timeout = timeout_seconds
+        config: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "logger": quiet_logger()}
+        self._client = AdminClient(config)
+
+    def topic(self, name: str) -> TopicState:
+        """The topic's id and partitions.
+
+        Raises:
+            TopicMissing, KafkaUnavailable
+        """
+        futures = self._client.describe_topics(TopicCollection([name]), request_timeout=self._timeout)
+        described = self._result(futures[name], name)
+        return TopicState(name, str(described.topic_id), tuple(sorted(p.id for p in described.partitions)))
+
+    def topics(self) -> set[str]:
+        """Names of all topics."""
+        try:
+            return set(self._client.list_topics(timeout=self._timeout).topics)
+        except KafkaException as error:
+            raise translate(error, self._servers, "its topics") from error
+
+    def earliest(self, topic: TopicState) -> dict[int, int]:
+        """First offset still kept, by partition."""
+        return self._offsets(topic, cast("OffsetSpec", OffsetSpec.earliest()))
+
+    def stable_end(self, topic: TopicState) -> dict[int, int]:
+        """Last stable offset by partition: the end of what a read_committed consumer can see now."""
+        return self._offsets(topic, cast("OffsetSpec", OffsetSpec.latest()))
+
+    def high_watermark(self, topic: TopicState) -> dict[int, int]:
+        """End of the replicated log by partition, open transactions included."""
+        return self._offsets(topic, cast("OffsetSpec", OffsetSpec.latest()), IsolationLevel.READ_UNCOMMITTED)
+
+    def first_at_or_after(self, topic: TopicState, timestamp_ms: int) -> dict[int, int | None]:
+        """First offset with a record time at or after a time, by partition; None when there is none."""
+        found = self._offsets(topic, OffsetSpec.for_timestamp(timestamp_ms))
+        return {partition: offset if offset >= 0 else None for partition, offset in found.items()}
+
+    def committed(self, group: str, topic: TopicState) -> dict[int, int]:
+        """Offsets the group has committed; partitions without one are left out.
+
+        Asked through a consumer: the admin client's own call crashes the process (confluent-kafka 2.16) while the
+        group's coordinator is getting ready, as it is on a fresh broker. Asked again until the deadline for the same
+        reason.
+        """
+        ready = Retrying(
+            retry=retry_if_exception_type(KafkaUnavailable),
+            stop=stop_after_delay(self._timeout),
+            wait=wait_fixed(0.2),
+            reraise=True,
+        )
+        return ready(self._committed, group, topic)
+
+    def _committed(self, group: str, topic: TopicState) -> dict[int, int]:
+        consumer = Consumer({"bootstrap.servers": self._servers, "group.id": group, "logger": quiet_logger()})
+        try:
+            wanted = [TopicPartition(topic.name, partition) for partition in topic.partitions]
+            found = consumer.committed(wanted, timeout=self._timeout)
+        except KafkaException as error:
+            raise translate(error, self._servers, topic.name) from error
+        finally:
+            consumer.close()
+        return {entry.partition: entry.offset for entry in found if entry.offset >= 0}
+
+    def create_topic(self, name: str, *, partitions: int, replication: int, config: Mapping[str, str]) -> bool:
+        """Creates a topic and waits until brokers know it; False when it was there already."""
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=replication, config=dict(config))
+        future = self._client.create_topics([topic], request_timeout=self._timeout)[name]
+        try:
+            self._result(future, name)
+        except KafkaFailure as error:
+            if error_code(error.__cause__) == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            raise
+        known = Retrying(
+            retry=retry_if_exception_type(TopicMissing),
+            stop=stop_after_delay(self._timeout),
+            wait=wait_fixed(0.1),
+            reraise=True,
+        )
+        known(self.topic_config, name)
+        known(self.topic, name)
+        return True
+
+    def delete_topic(self, name: str) -> None:
+        """Deletes a topic."""
+        self._result(self._client.delete_topics([name], request_timeout=self._timeout)[name], name)
+
+    def topic_config(self, name: str) -> dict[str, str]:
+        """The topic's configuration in force."""
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        future = self._client.describe_configs([resource], request_timeout=self._timeout)[resource]
+        return {key: entry.value for key, entry in self._result(future, name).items()}
+
+    def _offsets(
+        self,
+        topic: TopicState,
+        spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> dict[int, int]:
+        if not topic.partitions:
+            return {}
+        wanted = {TopicPartition(topic.name, partition): spec for partition in topic.partitions}
+        futures = self._client.list_offsets(wanted, isolation_level=isolation, request_timeout=self._timeout)
+        return {entry.partition: self._result(future, topic.name).offset for entry, future in futures.items()}
+
+    def _result(self, future: "Future[T]", what: str) -> T:
+        try:
+            return future.result(timeout=self._timeout + 1)
+        except KafkaException as error:
+            raise translate(error, self._servers, what) from error
+        except TimeoutError as error:
+            raise KafkaUnavailable(unreachable(self._servers, "no answer in time")) from error
