@@ -36,6 +36,8 @@ class Undeliverable(KafkaFailure):
 _MISSING: frozenset[int | None] = frozenset(
     {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_ID}
 )
+# Those errors the protocol calls retriable (https://kafka.apache.org/protocol#protocol_error_codes) that a client
+# of ours can meet, and librdkafka's own for "no broker". _NOENT: no partition has a leader, as while a broker starts.
 _UNREACHABLE: frozenset[int | None] = frozenset(
     {
         KafkaError._TRANSPORT,
@@ -43,12 +45,24 @@ _UNREACHABLE: frozenset[int | None] = frozenset(
         KafkaError._TIMED_OUT,
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._RESOLVE,
+        KafkaError._NOENT,
+        KafkaError._WAIT_COORD,
+        KafkaError._WAIT_CACHE,
         KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.BROKER_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_CONTROLLER,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNSTABLE_OFFSET_COMMIT,
+        KafkaError.KAFKA_STORAGE_ERROR,
     }
 )
 
