@@ -1,4 +1,4 @@
-"""Writing hours of aggregates: staged by Spark, then each hour's one file replaced by an atomic rename.
+"""Writing hours of aggregates: staged by Spark, split by hour, then each hour's one file replaced by an atomic rename.
 
 Belongs here: staging, replacing, cleaning up, on the local file system and on any that Hadoop knows. Does not belong
 here: where an hour's file lies and how it is read (`dataco_assets/aggregates/files.py`).
@@ -25,14 +25,13 @@ from urllib.parse import unquote, urlsplit
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates.columns import COLUMNS
-from dataco_assets.aggregates.files import empty_hour, hour_path, row_count, stored_generation
+from dataco_assets.aggregates.files import empty_hour, hour_path, row_count, split_by_hour, stored_generation
 from dataco_assets.errors import DatacoError
 
 logger = logging.getLogger(__name__)
 
 STAGING = "_staging"
 STALE_SECONDS = 24 * 3600
-_STAGED_HOUR = "_hour_ms"
 _RUN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
 
@@ -86,16 +85,16 @@ def write_hours(
     staging = f"{STAGING}/{run_id}"
     store.remove(staging)  # left by an attempt of the same run that was killed
     try:
-        _stage(aggregates, len(wanted), store.spark_path(staging))
-        staged = _staged_files(store, staging, wanted)
-        rows = {hour: row_count(store.uri(path)) for hour, path in staged.items()}
+        _stage(aggregates, len(wanted), store.spark_path(f"{staging}/rows"))
+        rows = _split(store, staging, wanted)
         for hour in wanted:
-            if hour not in staged:
-                staged[hour] = f"{staging}/empty-{hour}.parquet"
-                store.write(staged[hour], empty_hour(generations[hour], computed_at_ms))
+            if hour not in rows:
+                store.write(_staged(staging, hour), empty_hour(generations[hour], computed_at_ms))
         return {
             hour: _replace(
-                store, staged[hour], HourFile(hour, hour_path(uri, hour), rows.get(hour, 0), generations[hour])
+                store,
+                _staged(staging, hour),
+                HourFile(hour, hour_path(uri, hour), rows.get(hour, 0), generations[hour]),
             )
             for hour in wanted
         }
@@ -134,14 +133,11 @@ def _place(hour_ms: int) -> str:
 
 
 def _stage(aggregates: DataFrame, hours: int, path: str) -> None:
-    """One file per hour: all rows of an hour meet in one task, which sorts them and writes hour after hour."""
-    columns = [column.name for column in COLUMNS]
+    """Some files, each with all rows of its hours, sorted by hour."""
     (
-        aggregates.selectExpr(*columns, f"unix_millis(hour) AS {_STAGED_HOUR}")
-        .repartition(min(hours, _tasks(aggregates.sparkSession)), _STAGED_HOUR)
-        .sortWithinPartitions(_STAGED_HOUR, "page", "country")
-        .write.partitionBy(_STAGED_HOUR)
-        .option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
+        aggregates.repartition(min(hours, _tasks(aggregates.sparkSession)), "hour")
+        .sortWithinPartitions("hour", "page", "country")
+        .write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false")
         .option("maxRecordsPerFile", 0)
         .parquet(path)
     )
@@ -151,21 +147,26 @@ def _tasks(spark: SparkSession) -> int:
     return int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
 
 
-def _staged_files(store: "_Store", staging: str, wanted: Sequence[int]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for folder in store.children(staging):
-        name, _, hour = folder.partition("=")
-        if name != _STAGED_HOUR:
+def _split(store: "_Store", staging: str, wanted: Sequence[int]) -> dict[int, int]:
+    """Writes a file for each staged hour beside what Spark wrote; their rows, by hour."""
+    rows: dict[int, int] = {}
+    for name in store.children(f"{staging}/rows"):
+        if not name.endswith(".parquet"):
             continue
-        files = [file for file in store.children(f"{staging}/{folder}") if file.endswith(".parquet")]
-        if not hour.isdecimal() or int(hour) not in wanted or len(files) != 1:
-            raise AggregatesNotWritten(
-                f"The aggregation gave {len(files)} files for the hour {hour[:40]!r} (epoch ms), of {len(wanted)} "
-                f"hours asked for from {wanted[0]} to {wanted[-1]}. Nothing was replaced; this is a fault of "
-                "the program."
-            )
-        found[int(hour)] = f"{staging}/{folder}/{files[0]}"
-    return found
+        for hour, count, content in split_by_hour(store.uri(f"{staging}/rows/{name}")):
+            if hour not in wanted or hour in rows:
+                raise AggregatesNotWritten(
+                    f"The aggregation gave the hour {hour} (epoch ms) {'twice' if hour in rows else 'unasked'}; "
+                    f"{len(wanted)} hours were asked for from {wanted[0]} to {wanted[-1]}. Nothing was replaced; this "
+                    "is a fault of the program."
+                )
+            store.write(_staged(staging, hour), content)
+            rows[hour] = count
+    return rows
+
+
+def _staged(staging: str, hour_ms: int) -> str:
+    return f"{staging}/hours/{hour_ms}.parquet"
 
 
 class _Store(ABC):

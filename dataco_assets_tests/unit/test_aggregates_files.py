@@ -144,6 +144,19 @@ def test_many_hours_have_one_file_each(spark: SparkSession, uri: str, root: Path
     assert [counts(uri, hour) for hour in hours] == [[n + 1] * 3 for n in range(50)]
 
 
+def test_hours_larger_than_what_is_read_at_once_stay_whole(
+    spark: SparkSession, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_SPLIT_ROWS", 3)
+    monkeypatch.setattr(aggregates_files, "_tasks", lambda _: 1)  # all of them in one staged file
+    given = {NOON: [1, 2, 3, 4, 5, 6, 7], NOON + HOUR: [8], NOON + 2 * HOUR: [9, 10], NOON + 3 * HOUR: [11, 12, 13, 14]}
+
+    written = write_hours(aggregates(spark, given), list(given), dict.fromkeys(given, 1), uri, "run-1", COMPUTED_AT)
+
+    assert {hour: file.rows for hour, file in written.items()} == {hour: len(of) for hour, of in given.items()}
+    assert {hour: counts(uri, hour) for hour in given} == given
+
+
 def test_a_failing_aggregation_replaces_nothing(spark: SparkSession, uri: str, root: Path) -> None:
     write_hours(aggregates(spark, {NOON: [1]}), [NOON], {NOON: 1}, uri, "run-1", computed_at_ms=COMPUTED_AT)
     hours = [NOON, NOON + HOUR]
