@@ -195,12 +195,15 @@ def run_request(hours: Sequence[int]) -> dg.RunRequest:
 def kafka_lag_sensor(
     context: dg.SensorEvaluationContext, kafka: KafkaResource, hbase: HBaseResource
 ) -> dg.RunRequest | dg.SkipReason:
-    """Asks for an ingest when clicks wait."""
+    """Asks for an ingest when clicks wait; the cursor remembers since when."""
     in_flight = _drains_in_flight(context.instance)
-    try:
-        waiting, waited_long = (0, False) if in_flight else _measure(settings(), kafka, hbase)
-    except DatacoError as error:
-        return dg.SkipReason(f"Cannot tell the lag: {error}")
+    waiting, waited_long = 0, False
+    if not in_flight:
+        try:
+            waiting, waited_long, cursor = _measure(settings(), kafka, hbase, context.cursor)
+        except DatacoError as error:
+            return dg.SkipReason(f"Cannot tell the lag: {error}")
+        context.update_cursor(cursor)
     view = IngestView(waiting, waited_long, in_flight, _past(context.instance, INGEST_JOB), time.time())
     if (reason := reason_to_wait(view, settings().lag_min_clicks)) is not None:
         return dg.SkipReason(reason)
@@ -245,10 +248,12 @@ def dirty_hours_sensor(
     return [run_request(hours) for hours in runs]
 
 
-def _measure(settings: Settings, kafka: KafkaResource, hbase: HBaseResource) -> tuple[int, bool]:
-    """Waiting clicks, and whether one of them has waited too long."""
+def _measure(
+    settings: Settings, kafka: KafkaResource, hbase: HBaseResource, cursor: str | None
+) -> tuple[int, bool, str]:
+    """Waiting clicks, whether one of them has waited too long, and the cursor for the next evaluation."""
     from dataco_assets.clients.kafka.topics import KafkaAdmin
-    from dataco_assets.ingest.log import has_waited_since, measure_lag
+    from dataco_assets.ingest.log import Watch, has_waited_since, measure_lag
     from dataco_assets.ingest.offsets import OffsetLedger
 
     admin = KafkaAdmin(kafka.bootstrap_servers, timeout_seconds=CALL_SECONDS)
@@ -257,8 +262,12 @@ def _measure(settings: Settings, kafka: KafkaResource, hbase: HBaseResource) -> 
         lag = measure_lag(admin, ledger, settings.clicks_topic, settings.kafka_group)
     # What is lost is as good as waiting: the run it starts fails and says so.
     waiting = lag.total + len(lag.losses)
-    cutoff_ms = int((time.time() - settings.lag_max_age_seconds) * 1000)
-    return waiting, bool(lag.losses) or has_waited_since(admin, lag, cutoff_ms)
+    now, longest = time.time(), settings.lag_max_age_seconds
+    watch = Watch.from_json(cursor).updated(lag, now)
+    waited_long = (
+        bool(lag.losses) or watch.longest(now) > longest or has_waited_since(admin, lag, int((now - longest) * 1000))
+    )
+    return waiting, waited_long, watch.to_json()
 
 
 def _stuck(hours: Sequence[str]) -> str:

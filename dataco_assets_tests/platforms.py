@@ -97,7 +97,14 @@ class Platform:
         with Drain(self.settings, self.hbase, policy, bootstrap_servers=servers, **hooks) as drain:
             return drain.run()
 
-    def produce(self, values: Iterable[bytes | None], *, partition: int | None = None, **config: Any) -> None:
+    def produce(
+        self,
+        values: Iterable[bytes | None],
+        *,
+        partition: int | None = None,
+        record_time_ms: int | None = None,
+        **config: Any,
+    ) -> None:
         """Sends messages with the plain client, and waits until they are acknowledged."""
         producer = Producer(
             {
@@ -109,12 +116,12 @@ class Platform:
         )
         refused: list[object] = []
         for value in values:
-            arguments: dict[str, Any] = {} if partition is None else {"partition": partition}
+            arguments: dict[str, Any] = {"partition": partition, "timestamp": record_time_ms}
             producer.produce(
                 self.settings.clicks_topic,
                 value,
                 on_delivery=lambda error, _: refused.append(error) if error else None,
-                **arguments,
+                **{name: given for name, given in arguments.items() if given is not None},
             )
             producer.poll(0)
         assert producer.flush(60) == 0

@@ -5,6 +5,9 @@ Metadata calls only, each with the deadline of the client given. Does not belong
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
+
+import msgspec
 
 from dataco_assets.clients.kafka.topics import KafkaAdmin, TopicState
 from dataco_assets.ingest.offsets import OffsetLedger
@@ -65,7 +68,8 @@ def measure_lag(admin: KafkaAdmin, ledger: OffsetLedger, topic_name: str, group:
 def has_waited_since(admin: KafkaAdmin, lag: Lag, cutoff_ms: int) -> bool:
     """Whether a waiting click's record time is before a time.
 
-    Asked by looking for the first offset at or after that time, so no message is read.
+    Asked by looking for the first offset at or after that time, so no message is read. Producers may set the record
+    time: one record from the future hides the age of all behind it, which is what `Watch` is for.
 
     Raises:
         KafkaUnavailable: and what else the client raises.
@@ -77,3 +81,42 @@ def has_waited_since(admin: KafkaAdmin, lag: Lag, cutoff_ms: int) -> bool:
         waiting and ((first := newer.get(partition)) is None or first > lag.start[partition])
         for partition, waiting in lag.waiting.items()
     )
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """The oldest waiting offset of each partition, and since when it has been seen to wait; whatever its record time.
+
+    Attributes:
+        topic_id: The topic they are of.
+        oldest: Offset and epoch seconds by partition, of partitions where something waits.
+    """
+
+    topic_id: str = ""
+    oldest: dict[int, tuple[int, float]] = {}
+
+    def updated(self, lag: Lag, now: float) -> Self:
+        """The watch after a look at the lag."""
+        known = self.oldest if lag.topic.topic_id == self.topic_id else {}
+        oldest: dict[int, tuple[int, float]] = {}
+        for partition, waiting in lag.waiting.items():
+            if waiting:
+                offset, since = known.get(partition, (-1, now))
+                start = lag.start[partition]
+                oldest[partition] = (start, since if offset == start else now)
+        return type(self)(lag.topic.topic_id, oldest)
+
+    def longest(self, now: float) -> float:
+        """Seconds that some offset has been seen to wait; 0 when none waits."""
+        return max((now - since for _, since in self.oldest.values()), default=0.0)
+
+    def to_json(self) -> str:
+        """As text, to be kept between two looks."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str | None) -> Self:
+        """What `to_json` gave; an empty watch when it is something else."""
+        try:
+            return msgspec.json.decode(text or "{}", type=cls)
+        except msgspec.DecodeError:
+            return cls()

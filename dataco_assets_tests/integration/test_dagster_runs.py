@@ -3,8 +3,9 @@
 Belongs here: what Dagster adds to the rooms below. The numbers themselves are `test_pipeline.py`'s matter.
 """
 
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow.compute as pc
@@ -23,9 +24,13 @@ from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
 from dataco_assets_tests.platforms import Platform, click, make_platform
+from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
 from spark_resources.clicks_table import create_clicks_table
 from spark_resources.session import create_session
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 pytestmark = pytest.mark.stack
 MORNING = 1_770_624_000_000  # 2026-02-09 08:00 UTC
@@ -266,11 +271,39 @@ def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
     ]
 
 
-def asked(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dict[str, str]] | str:
-    """What a sensor asks for now: the tags of each run, or its reason for none."""
+def test_a_record_from_the_future_does_not_hide_how_long_those_behind_it_wait(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATACO_LAG_MIN_CLICKS", "1000")
+    monkeypatch.setenv("DATACO_LAG_MAX_AGE_SECONDS", "1")
+    settings.cache_clear()
+    instance = dg.DagsterInstance.ephemeral()
+    ahead = time.time_ns() // 1_000_000 + HOUR_MS // 2  # brokers take up to an hour unless told otherwise
+    platform.produce([click("ahead", at=MORNING)], partition=0, record_time_ms=ahead)
+    assert run_job(platform, "ingest_clicks", instance=instance).success
+    platform.produce([click("behind", at=MORNING)], partition=0)
+
+    first = tick(kafka_lag_sensor, instance)
+    assert "none has waited long" in str(first.skip_message)
+    wait_until(
+        lambda: bool(tick(kafka_lag_sensor, instance, first.cursor).run_requests),
+        seconds=30,
+        what="a run is asked for",
+    )
+
+
+def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str | None = None) -> "SensorExecutionData":
+    """One evaluation of a sensor."""
     resources = {"kafka": KafkaResource.of(settings()), "hbase": HBaseResource.of(settings())}
     names = {name: resources[name] for name in sensor.required_resource_keys}
-    result = sensor.evaluate_tick(dg.build_sensor_context(instance=instance, resources=names, sensor_name=sensor.name))
+    return sensor.evaluate_tick(
+        dg.build_sensor_context(instance=instance, resources=names, sensor_name=sensor.name, cursor=cursor)
+    )
+
+
+def asked(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dict[str, str]] | str:
+    """What a sensor asks for now: the tags of each run, or its reason for none."""
+    result = tick(sensor, instance)
     if not result.run_requests:
         return str(result.skip_message)
     return [

@@ -374,7 +374,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets what the lag sensor measures."""
 
     def set_lag(waiting: int) -> None:
-        monkeypatch.setattr(sensors, "_measure", lambda *_: (waiting, False))
+        monkeypatch.setattr(sensors, "_measure", lambda *_: (waiting, False, "{}"))
 
     return set_lag
 
