@@ -70,12 +70,6 @@ def refresh(client: SearchClient, alias: str, hours: Collection[int]) -> None:
     refresh_indices(client, _indices(client, alias, hours))
 
 
-def newest_generations(client: SearchClient, alias: str, hours: Collection[int]) -> dict[int, int]:
-    """The newest generation among each hour's documents; hours without documents are left out."""
-    contents = read_contents(client, _indices(client, alias, hours), hours)
-    return {hour: max(run.newest_generation for run in runs) for hour, runs in contents.items()}
-
-
 def delete_stale(client: SearchClient, alias: str, published: Sequence[PublishedHour]) -> int:
     """Deletes the hours' stale documents; call `refresh` before.
 

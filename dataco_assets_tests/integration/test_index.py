@@ -35,7 +35,6 @@ from dataco_assets.index import publication, template
 from dataco_assets.index.publication import (
     PublishedHour,
     delete_stale,
-    newest_generations,
     refresh,
     verify_hours,
 )
@@ -387,7 +386,6 @@ def test_verification_of_a_month_in_one_go(index: Index) -> None:
     refresh(index.client, index.alias, hours)
 
     assert verify_hours(index.client, index.alias, everything) == []
-    assert newest_generations(index.client, index.alias, hours) == dict.fromkeys(hours, 1)
 
 
 @pytest.mark.parametrize(
