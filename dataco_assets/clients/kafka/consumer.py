@@ -21,10 +21,10 @@ from dataco_assets.clients.kafka.failures import (
 from dataco_assets.clients.kafka.logs import quiet_logger
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 
-_AHEAD_KILOBYTES = 8 * 1024  # what librdkafka may fetch ahead of us
-_FETCH_BYTES = 1024 * 1024
+_AHEAD_KILOBYTES = 2 * 1024  # what librdkafka may fetch ahead of us
+_FETCH_BYTES = 256 * 1024
 _BATCH_BYTES = 8 * 1024 * 1024
-_BATCH_MESSAGES = 5_000
+_BATCH_MESSAGES = 2_000
 _POLL_SECONDS = 0.2
 
 
@@ -192,6 +192,7 @@ def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
         "queued.max.messages.kbytes": _AHEAD_KILOBYTES,
+        "fetch.queue.backoff.ms": 10,  # with so little fetched ahead, the default of a second would leave us waiting
         # Of compressed bytes, which become several times as many here. No limit to a message: the first one of a fetch
         # comes whole whatever its size.
         "max.partition.fetch.bytes": _FETCH_BYTES,
