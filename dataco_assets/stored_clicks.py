@@ -17,7 +17,7 @@ from dataco_assets.clients.hbase import HBase
 
 _THREADS = 4
 _MERGED_PAGE_ROWS = 1_000
-_EVENT_ID = b"click_data:event_id"  # every row has it, and it is the first in its family
+_COUNTED = b"geo_data:country"  # every row has it, in the smallest of the families that hold something of every row
 _USER_ID, _PAGE, _COUNTRY = b"click_data:user_id", b"click_data:page", b"geo_data:country"
 
 
@@ -55,7 +55,7 @@ def count_rows(hbase: HBase, table: str, stored_before: Mapping[int, int]) -> di
     def count(bounds: tuple[bytes, bytes]) -> tuple[Counter[int], Counter[int]]:
         total: Counter[int] = Counter()
         before: Counter[int] = Counter()
-        for key, stored_at in hbase.scan_times(table, *bounds, column=_EVENT_ID):
+        for key, stored_at in hbase.scan_times(table, *bounds, column=_COUNTED):
             hour = hour_of(timestamp_of(key))
             total[hour] += 1
             if stored_at < stored_before[hour]:
@@ -90,7 +90,7 @@ def stored_times(hbase: HBase, table: str, start_ms: int, end_ms: int) -> Iterat
         HBaseUnavailable, HBaseRefused
     """
     for bounds in key_ranges(start_ms, end_ms):
-        for _, stored_at in hbase.scan_times(table, *bounds, column=_EVENT_ID):
+        for _, stored_at in hbase.scan_times(table, *bounds, column=_COUNTED):
             yield stored_at
 
 
