@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 BACKLOG = 10_000
 STEADY_PER_SECOND = 1_000
-STALL_SECONDS = 8.0
+STALL_SECONDS = 6.0
 """Longer than a Thrift call may take in these tests, so that calls fail and are tried again."""
 
 

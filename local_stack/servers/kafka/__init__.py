@@ -44,6 +44,9 @@ def _settings(context: Context) -> dict[str, object]:
         "listeners": f"PLAINTEXT://{context.address('kafka.broker')},CONTROLLER://{context.address('kafka.controller')}",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@{context.address('kafka.controller')}",
+        # A broker that was killed is let in again when its old session has run out; by default that takes 9 s.
+        "broker.session.timeout.ms": 4_000,
+        "broker.heartbeat.interval.ms": 1_000,
         "log.dirs": context.data("kafka"),
         "auto.create.topics.enable": "false",
         "message.max.bytes": MAX_MESSAGE_BYTES,
