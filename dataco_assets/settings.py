@@ -112,7 +112,9 @@ class Settings(BaseSettings):
 
     # Ingest
     ingest_max_clicks: int = Field(2_000_000, ge=1, description="Most clicks one run drains before it ends.")
-    ingest_checkpoint_clicks: int = Field(50_000, ge=1_000, le=1_000_000, description="Clicks between two checkpoints.")
+    ingest_checkpoint_clicks: int = Field(
+        200_000, ge=1_000, le=1_000_000, description="Clicks between two checkpoints."
+    )
     ingest_connections: int = Field(2, ge=1, le=64, description="Thrift connections one run writes over.")
     ingest_max_rejected_share: float = Field(
         0.5,
