@@ -77,7 +77,9 @@ def _prepare_hbase(context: Context) -> Launch:
 def _prepare_thrift(context: Context) -> Launch:
     settings = {**_settings(context), "hbase.thrift.info.port": -1}
     _configure(context, "thrift", settings)
-    command = hdfs.hadoop_command(context, "thrift", "384m", "org.apache.hadoop.hbase.thrift.ThriftServer")
+    # What the gateway holds is gone after each batch: with a large young generation hardly any of it is ever copied.
+    young = ("-Xms384m", "-Xmn256m")
+    command = hdfs.hadoop_command(context, "thrift", "384m", "org.apache.hadoop.hbase.thrift.ThriftServer", *young)
     return Launch([*command, "start", "-b", LOOPBACK, "-p", str(context.ports["thrift.rpc"])])
 
 

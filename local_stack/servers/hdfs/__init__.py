@@ -63,7 +63,7 @@ def client_settings(context: Context) -> dict[str, object]:
     }
 
 
-def hadoop_command(context: Context, name: str, heap: str, main: str) -> list[str]:
+def hadoop_command(context: Context, name: str, heap: str, main: str, *more: str) -> list[str]:
     """Command line of a JVM on the Hadoop and HBase class path, with its own configuration folder in front."""
     conf = context.conf(name)
     write_if_changed(conf / "log4j2.properties", LOG4J2)
@@ -75,6 +75,7 @@ def hadoop_command(context: Context, name: str, heap: str, main: str) -> list[st
         f"-Dhadoop.log.dir={context.logs()}",
         f"-Dhbase.log.dir={context.logs()}",
         *OPENED,
+        *more,
     ]
     return java_command(context, name, [conf, *jars.resolve(POM)], options, main)
 
