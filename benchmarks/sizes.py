@@ -35,7 +35,7 @@ class Sizes:
 FULL = Sizes(
     clicks=1_000_000,
     few_clicks=100_000,
-    warm_clicks=300_000,
+    warm_clicks=1_000_000,
     curve_clicks=(10_000,),
     connection_clicks=100_000,
     hours=720,

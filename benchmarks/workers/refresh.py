@@ -82,7 +82,8 @@ def _stages(logs: Sequence[dg.EventLogEntry]) -> dict[str, float]:
             asset = materialization.asset_key.to_user_string() if materialization.asset_key else ""
             found |= _seconds(asset, materialization.metadata)
             if asset == _INDEX:
-                found[SEARCHABLE_AT] = entry.timestamp
+                # One event per partition. The hours are done, all of them, before the first is recorded.
+                found.setdefault(SEARCHABLE_AT, entry.timestamp)
     return found
 
 
