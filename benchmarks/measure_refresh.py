@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from local_stack.stack import DAGSTER_CONFIG
 
 _DEV_SECONDS = 120
 _POLL_SECONDS = 0.1
-_ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
 def measure_hour(bench: Bench, small: Platform) -> None:
@@ -90,7 +89,6 @@ def measure_dev(bench: Bench, large: Platform) -> None:
     sizes = bench.sizes
     _prepare(bench, large)
     hours = [bench.until_ms - (number + 2) * HOUR_MS for number in range(0, 2 * sizes.refreshes, 2)]
-    home = large.env["DAGSTER_HOME"]
     with large.hbase() as client, _dagster_dev(bench, large):
         ledger = HourLedger(client, large.settings.hours_table)
         _settle_ledger(ledger)
@@ -99,7 +97,7 @@ def measure_dev(bench: Bench, large: Platform) -> None:
             dirty_at[hour] = time.time()
             ledger.mark_dirty([hour], holding_clicks=[hour], stored_since_ms=int(dirty_at[hour] * 1000))
             _wait_until_done(ledger, hour)
-            _wait_until_idle(home)
+            _wait_until_idle(large.env["DAGSTER_HOME"])
             time.sleep(2.3)  # so that the sensor's clock and ours do not keep step
     runs = bench.worker(large, "dev_runs", {"since": since, "hours": hours})["runs"]
     _dev_figure(bench, runs, dirty_at)
@@ -152,22 +150,27 @@ def _settle_ledger(ledger: HourLedger) -> None:
 
 
 def _wait_until_done(ledger: HourLedger, hour: int) -> None:
-    deadline = time.monotonic() + _DEV_SECONDS
-    while ledger.read([hour])[hour].is_dirty:
-        if time.monotonic() > deadline:
-            raise WorkerFailed(f"`dagster dev` did not refresh the hour {hour_key(hour)} within {_DEV_SECONDS} s.")
-        time.sleep(_POLL_SECONDS)
+    _wait(
+        lambda: not ledger.read([hour])[hour].is_dirty,
+        f"`dagster dev` did not refresh the hour {hour_key(hour)} within {_DEV_SECONDS} s.",
+    )
 
 
 def _wait_until_idle(home: str) -> None:
     """A run goes on for a moment after its hour is done, and the sensor never has two in flight."""
-    deadline = time.monotonic() + _DEV_SECONDS
-    unfinished = dg.RunsFilter(statuses=[status for status in dg.DagsterRunStatus if status not in _ENDED])
     with dg.DagsterInstance.from_config(home) as instance:
-        while instance.get_runs_count(unfinished):
-            if time.monotonic() > deadline:
-                raise WorkerFailed(f"A run of `dagster dev` did not end within {_DEV_SECONDS} s.")
-            time.sleep(_POLL_SECONDS)
+        _wait(
+            lambda: all(run.is_finished for run in instance.get_runs()),
+            f"A run of `dagster dev` did not end within {_DEV_SECONDS} s.",
+        )
+
+
+def _wait(reached: Callable[[], bool], failure: str) -> None:
+    deadline = time.monotonic() + _DEV_SECONDS
+    while not reached():
+        if time.monotonic() > deadline:
+            raise WorkerFailed(failure)
+        time.sleep(_POLL_SECONDS)
 
 
 @contextmanager
