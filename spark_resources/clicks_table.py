@@ -18,7 +18,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
-from dataco_assets.clicks.row import TABLE_FAMILIES, key_ranges, split_keys
+from dataco_assets.clicks.row import TABLE_FAMILIES, TIMESTAMP_DIGITS, key_ranges, split_keys
 from dataco_assets.errors import DatacoError
 from spark_resources.session import HBASE_SETTINGS
 
@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 _ROWS_PER_FETCH: Final = 5_000
 _MOST_SPANS: Final = 16
-_TIMESTAMP_AT, _TIMESTAMP_DIGITS = 4, 13  # in the row key, counted from 1
+_TIMESTAMP_AT = 4  # in the row key, counted from 1
 _COMPRESSION = "GZ"  # the one codec every HBase has without native libraries; at major compactions only
 _ENCODING = "FAST_DIFF"
 _BLOOM = "ROW"
@@ -92,7 +92,7 @@ def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int
             .option("hbase.spark.query.cacheblocks", False)
             .load()
         )
-    timestamp = F.substring("row_key", _TIMESTAMP_AT, _TIMESTAMP_DIGITS).cast("long")
+    timestamp = F.substring("row_key", _TIMESTAMP_AT, TIMESTAMP_DIGITS).cast("long")
     return frame.where(_any_of(keys)).select("row_key", "user_id", timestamp.alias("timestamp"), "page", "country")
 
 

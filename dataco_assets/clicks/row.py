@@ -21,9 +21,12 @@ from zlib import crc32
 from dataco_assets.clicks.event import MAX_TIMESTAMP_MS, Click
 
 SALTS = 16
+TIMESTAMP_DIGITS = 13
+"""Digits of the time in a row key; `MAX_TIMESTAMP_MS` is the last that fits."""
 TABLE_FAMILIES = ("click_data", "geo_data", "user_agent_data")
 
 _SALT_DIGITS = [b"%02x" % number for number in range(SALTS)]
+_SALT_PREFIXES = [digits + b"-" for digits in _SALT_DIGITS]
 _EVENT_ID, _USER_ID, _TIMESTAMP = b"click_data:event_id", b"click_data:user_id", b"click_data:timestamp"
 _URL, _PAGE = b"click_data:url", b"click_data:page"
 _IP_ADDRESS, _USER_AGENT = b"click_data:ip_address", b"click_data:user_agent"
@@ -56,19 +59,26 @@ def row_key(user_id: str, timestamp: int, event_id: str) -> bytes:
     Raises:
         ValueError: the timestamp does not fit into 13 digits.
     """
-    return key_of(user_id.encode(), timestamp, event_id.encode())
-
-
-def key_of(user_id: bytes, timestamp: int, event_id: bytes) -> bytes:
-    """The same row key, of ids that are UTF-8 already.
-
-    Raises:
-        ValueError: the timestamp does not fit into 13 digits.
-    """
     if not 0 <= timestamp <= MAX_TIMESTAMP_MS:
         raise ValueError(f"timestamp {timestamp} is not within 0 to {MAX_TIMESTAMP_MS} ms")
+    return key_of(user_id.encode(), b"%013d" % timestamp, event_id.encode())
+
+
+def key_of(user_id: bytes, timestamp: bytes, event_id: bytes) -> bytes:
+    """The same row key, of what is bytes already.
+
+    Args:
+        user_id: UTF-8.
+        timestamp: Its 13 digits.
+        event_id: UTF-8.
+
+    Raises:
+        ValueError: these are not 13 digits.
+    """
+    if len(timestamp) != TIMESTAMP_DIGITS or not timestamp.isdigit():
+        raise ValueError(f"timestamp {timestamp[:60]!r} is not {TIMESTAMP_DIGITS} digits")
     event_hash = hexlify(blake2b(event_id, digest_size=16).digest())
-    return b"%b-%013d-%b" % (_SALT_DIGITS[crc32(user_id) % SALTS], timestamp, event_hash)
+    return b"".join((_SALT_PREFIXES[crc32(user_id) % SALTS], timestamp, b"-", event_hash))
 
 
 def cells(click: Click) -> list[tuple[bytes, bytes]]:

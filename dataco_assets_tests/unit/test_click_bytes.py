@@ -20,7 +20,7 @@ CLICKS = st.builds(
     page=TEXT,
     ip_address=TEXT,
     user_agent=st.just("") | TEXT,
-    country=st.just("ZZ"),
+    country=st.sampled_from(["ZZ", "CL"]),
     city=OPTIONAL,
     browser=OPTIONAL,
     operating_system=OPTIONAL,
@@ -37,7 +37,7 @@ def test_same_bytes_as_the_plain_way(click: Click) -> None:
     assert encode_click(click) == plainly(click)
 
 
-@pytest.mark.parametrize("field", ["url", "device"])
+@pytest.mark.parametrize("field", ["url", "user_agent", "city", "device"])
 @pytest.mark.parametrize("size", [127, 128, 511, 512, 8_192])
 def test_lengths_around_what_is_made_ahead(field: str, size: int) -> None:
     fields = {"event_id": "e", "user_id": "u", "timestamp": 1, "url": "x", "page": "x", "ip_address": "::"}
@@ -54,5 +54,6 @@ def test_lengths_around_what_is_made_ahead(field: str, size: int) -> None:
 
 
 def test_a_time_that_would_break_the_order_is_refused() -> None:
-    with pytest.raises(ValueError, match="timestamp"):
-        encode_click(Click("e", "u", 10**13, "x", "x", "::", "", "ZZ", None, None, None, None))
+    for timestamp in (10**13, -1):
+        with pytest.raises(ValueError, match="timestamp"):
+            encode_click(Click("e", "u", timestamp, "x", "x", "::", "", "ZZ", None, None, None, None))
