@@ -24,7 +24,8 @@ class Figure:
         name: What was measured.
         value: The measurement.
         unit: Its unit.
-        target: What to reach: of the ratio when there is a peer, of the value otherwise.
+        target: What to reach: of the ratio when there is a peer, of the value otherwise; None: nothing, it explains
+            another figure.
         bound: Which side of the target is good.
         against: What it is held against; empty: nothing, the target is absolute.
         against_value: The peer's measurement, in the same unit.
@@ -35,7 +36,7 @@ class Figure:
     name: str
     value: float
     unit: str
-    target: float
+    target: float | None
     bound: Bound
     against: str = ""
     against_value: float = 0.0
@@ -48,8 +49,10 @@ class Figure:
         return self.value / (self.against_value * self.factor) if self.against else self.value
 
     @property
-    def reached(self) -> bool:
-        """Whether the target is met."""
+    def reached(self) -> bool | None:
+        """Whether the target is met; None when there is none."""
+        if self.target is None:
+            return None
         return self.compared >= self.target if self.bound is Bound.AT_LEAST else self.compared <= self.target
 
 

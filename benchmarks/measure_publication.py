@@ -4,8 +4,12 @@ from benchmarks.bench import Bench, Platform
 from benchmarks.figures import Bound, Figure
 
 
-def measure(bench: Bench, large: Platform) -> None:
-    """Publishes what the backfill stored; call after it."""
+def measure(bench: Bench, large: Platform) -> float:
+    """Publishes what the backfill stored; call after it.
+
+    Returns:
+        Documents a second of the helper.
+    """
     bench.settle()
     arguments = {"documents_wanted": bench.sizes.documents, "repetitions": 1}
     found = bench.worker(large, "publish", arguments)
@@ -18,3 +22,4 @@ def measure(bench: Bench, large: Platform) -> None:
             against_value=rates["peer"],
         )
     )
+    return rates["peer"]

@@ -10,8 +10,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,26 @@ _DEV_SECONDS = 120
 _POLL_SECONDS = 0.1
 
 
-def measure_hour(bench: Bench, small: Platform) -> None:
+@dataclass(frozen=True)
+class Refreshed:
+    """A refresh, and what it could not do without.
+
+    Attributes:
+        name: Its name as a figure.
+        seconds: From the run's start until its hours were searchable.
+        scan: Seconds of a bare scan of its rows.
+        documents: How many it wrote.
+        dagster: Seconds of the same job when its steps do nothing.
+    """
+
+    name: str
+    seconds: float
+    scan: float
+    documents: int
+    dagster: float
+
+
+def measure_hour(bench: Bench, small: Platform) -> Refreshed:
     """One large hour, warm, against the connector's bare count of the same key ranges."""
     hour = bench.until_ms - HOUR_MS
     key = hour_key(hour)
@@ -36,21 +56,23 @@ def measure_hour(bench: Bench, small: Platform) -> None:
     found = bench.worker(
         small,
         "refresh",
-        {"warm_up": key, "spans": [(key, key)], "repetitions": bench.sizes.repetitions, "scan": False},
+        {"warm_up": key, "spans": [(key, key)], "repetitions": bench.sizes.repetitions},
     )
     span = found["spans"][0]
+    name = f"one hour of {bench.sizes.few_clicks:,} clicks, dirty → searchable, warm"
     bench.findings.figures.append(
         Figure(
-            f"one hour of {bench.sizes.few_clicks:,} clicks, dirty → searchable, warm",
+            name,
             *(span["searchable"], "s", 2.0, Bound.AT_MOST),
             against="the connector's bare count of the same key ranges",
             against_value=span["bare count"],
         )
     )
     _profile(bench, f"refresh of an hour of {bench.sizes.few_clicks:,} clicks", span)
+    return Refreshed(name, span["searchable"], span["bare scan"], found["documents"], found["dagster"])
 
 
-def measure_backfill(bench: Bench, large: Platform) -> None:
+def measure_backfill(bench: Bench, large: Platform) -> Refreshed:
     """All hours in one backfill, against as many single hours and against a bare scan of the same rows."""
     sizes = bench.sizes
     first = bench.until_ms - sizes.hours * HOUR_MS
@@ -59,7 +81,7 @@ def measure_backfill(bench: Bench, large: Platform) -> None:
     spans = [(single, single)]
     spans += [(hour_key(first), hour_key(first + (length - 1) * HOUR_MS)) for length in lengths[1:]]
     _prepare(bench, large)
-    found = bench.worker(large, "refresh", {"warm_up": single, "spans": spans, "repetitions": 1, "scan": True})
+    found = bench.worker(large, "refresh", {"warm_up": single, "spans": spans, "repetitions": 1})
     by_length = dict(zip(lengths, found["spans"], strict=True))
     one, all_hours = by_length[1], by_length[sizes.hours]
     name = f"{sizes.hours} hours, {sizes.clicks:,} clicks, one backfill"
@@ -82,6 +104,32 @@ def measure_backfill(bench: Bench, large: Platform) -> None:
     bench.findings.curves["bare scan, seconds by hours"] = [(n, by_length[n]["bare scan"]) for n in lengths]
     _profile(bench, f"backfill of {sizes.hours} hours", all_hours)
     bench.findings.stages.append(Stage("warm session", "start of Spark", found["spark_start"], "s"))
+    return Refreshed(name, all_hours["searchable"], all_hours["bare scan"], found["documents"], found["dagster"])
+
+
+def measure_floors(bench: Bench, refreshed: Sequence[Refreshed], documents_per_second: float) -> None:
+    """Each refresh against what no code of this platform could spare it: reading, writing, and Dagster's own records.
+
+    Args:
+        bench: The bench.
+        refreshed: The refreshes.
+        documents_per_second: At which Elasticsearch's own helper writes such documents.
+    """
+    for each in refreshed:
+        parts = {
+            "bare scan": each.scan,
+            f"parallel_bulk of {each.documents:,} documents": each.documents / documents_per_second,
+            "the same Dagster job with steps that do nothing": each.dagster,
+        }
+        bench.findings.figures.append(
+            Figure(
+                each.name,
+                *(each.seconds, "s", None, Bound.AT_MOST),
+                against="its floor: bare scan, parallel_bulk of its documents, Dagster's own work",
+                against_value=sum(parts.values()),
+            )
+        )
+        bench.findings.stages += [Stage(f"floor: {each.name}", part, seconds, "s") for part, seconds in parts.items()]
 
 
 def measure_dev(bench: Bench, large: Platform) -> None:

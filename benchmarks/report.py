@@ -81,8 +81,10 @@ def _row(figure: Figure) -> tuple[str, str, str, str, str, str, str]:
         figure.against,
         f"{_number(figure.against_value)} {figure.unit}" if figure.against else "",
         f"{figure.compared:.3g}" if figure.against else "",
-        f"{figure.bound} {figure.target:g}{'' if figure.against else ' ' + figure.unit}",
-        "yes" if figure.reached else "no",
+        ""
+        if figure.target is None
+        else f"{figure.bound} {figure.target:g}{'' if figure.against else ' ' + figure.unit}",
+        {True: "yes", False: "no", None: ""}[figure.reached],
     )
 
 
