@@ -133,7 +133,12 @@ class Settings(BaseSettings):
         ge=0,
         description="Age in seconds of the oldest waiting click at which it asks for a run whatever the lag.",
     )
-    sensor_interval_seconds: int = Field(5, ge=1, description="Seconds between two evaluations of each sensor.")
+    sensor_interval_seconds: int = Field(
+        4,
+        ge=1,
+        description="Seconds between two evaluations of each sensor, at least. Dagster's daemon looks every 5 s: with "
+        "5, a sensor is often not due by a hair, and is evaluated after 10.",
+    )
     hours_per_run: int = Field(168, ge=1, le=8_760, description="Most hours `dirty_hours_sensor` puts into one run.")
     running_hour_refresh_seconds: int = Field(
         60, ge=0, description="The running hour is refreshed at most once in so many seconds."
