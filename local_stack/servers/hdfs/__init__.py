@@ -60,6 +60,10 @@ def client_settings(context: Context) -> dict[str, object]:
         # With a single DataNode there is never another one to replace it in a write pipeline.
         "dfs.client.block.write.replace-datanode-on-failure.enable": "false",
         "ipc.client.connect.max.retries": 20,
+        # A file can be closed once the NameNode has heard of its last block, some ms later. By default the next look is
+        # 400 ms away, and a flush closes three files: HBase's memstores run full meanwhile. Patience stays what it was.
+        "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 20,
+        "dfs.client.block.write.locateFollowingBlock.retries": 10,
     }
 
 
