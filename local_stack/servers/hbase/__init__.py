@@ -57,7 +57,7 @@ def _settings(context: Context) -> dict[str, object]:
         "hbase.hregion.memstore.mslab.max.allocation": 64 * 1024,
         # Where forced flushes begin, as a share of what memstores may hold. HBase's own 0.95 leaves 40 MB to fill until
         # they end: too little with this heap, and every write is then blocked, a fifth of the time under load.
-        "hbase.regionserver.global.memstore.size.lower.limit": 0.65,
+        "hbase.regionserver.global.memstore.size.lower.limit": 0.85,
         # How long a log that a crash left open is waited for: HDFS has one node here, it answers at once or not at all.
         "hbase.lease.recovery.first.pause": 1_000,
         "hbase.lease.recovery.dfs.timeout": 5_000,
