@@ -59,8 +59,6 @@ def row_key(user_id: str, timestamp: int, event_id: str) -> bytes:
     Raises:
         ValueError: the timestamp does not fit into 13 digits.
     """
-    if not 0 <= timestamp <= MAX_TIMESTAMP_MS:
-        raise ValueError(f"timestamp {timestamp} is not within 0 to {MAX_TIMESTAMP_MS} ms")
     return key_of(user_id.encode(), b"%013d" % timestamp, event_id.encode())
 
 
@@ -76,7 +74,7 @@ def key_of(user_id: bytes, timestamp: bytes, event_id: bytes) -> bytes:
         ValueError: these are not 13 digits.
     """
     if len(timestamp) != TIMESTAMP_DIGITS or not timestamp.isdigit():
-        raise ValueError(f"timestamp {timestamp[:60]!r} is not {TIMESTAMP_DIGITS} digits")
+        raise ValueError(f"timestamp {timestamp[:60]!r} is not within 0 to {MAX_TIMESTAMP_MS} ms, in 13 digits")
     event_hash = hexlify(blake2b(event_id, digest_size=16).digest())
     return b"".join((_SALT_PREFIXES[crc32(user_id) % SALTS], timestamp, b"-", event_hash))
 
