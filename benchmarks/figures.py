@@ -36,8 +36,8 @@ class Figure:
     name: str
     value: float
     unit: str
-    target: float | None
-    bound: Bound
+    target: float | None = None
+    bound: Bound = Bound.AT_MOST
     against: str = ""
     against_value: float = 0.0
     factor: float = 1.0

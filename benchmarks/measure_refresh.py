@@ -125,7 +125,7 @@ def measure_floors(bench: Bench, refreshed: Sequence[Refreshed], documents_per_s
         bench.findings.figures.append(
             Figure(
                 each.name,
-                *(each.seconds, "s", None, Bound.AT_MOST),
+                *(each.seconds, "s"),
                 against="its floor: bare scan, parallel_bulk of its documents, Dagster's own work",
                 against_value=sum(parts.values()),
             )

@@ -81,11 +81,15 @@ def _row(figure: Figure) -> tuple[str, str, str, str, str, str, str]:
         figure.against,
         f"{_number(figure.against_value)} {figure.unit}" if figure.against else "",
         f"{figure.compared:.3g}" if figure.against else "",
-        ""
-        if figure.target is None
-        else f"{figure.bound} {figure.target:g}{'' if figure.against else ' ' + figure.unit}",
-        {True: "yes", False: "no", None: ""}[figure.reached],
+        *_verdict(figure),
     )
+
+
+def _verdict(figure: Figure) -> tuple[str, str]:
+    if figure.target is None:
+        return "", ""
+    unit = "" if figure.against else f" {figure.unit}"
+    return f"{figure.bound} {figure.target:g}{unit}", "yes" if figure.reached else "no"
 
 
 def _number(value: float) -> str:

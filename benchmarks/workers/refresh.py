@@ -15,14 +15,14 @@ from dataco_assets.checks import CHECKS
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key
 from dataco_assets.definitions import build_defs
 from dataco_assets.jobs import REFRESH_JOB, refresh_hours
-from dataco_assets.partitions import range_tags
+from dataco_assets.partitions import range_tags, run_hours
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_INDEX = "es_click_index"
+_INDEX = es_click_index.key.to_user_string()
 SEARCHABLE_AT = "searchable at"
 
 
@@ -96,8 +96,8 @@ def _hollow_checks(checks: dg.AssetChecksDefinition) -> dg.AssetChecksDefinition
 
 
 def _documents(first: str, last: str) -> int:
-    hours = range(hour_from_key(first), hour_from_key(last) + HOUR_MS, HOUR_MS)
-    return sum(row_count(hour_path(settings().aggregates_uri, hour)) for hour in hours)
+    hours = run_hours(range_tags(first, last))
+    return sum(row_count(hour_path(settings().aggregates_uri, hour_from_key(hour))) for hour in hours)
 
 
 def _refresh(job: dg.JobDefinition, instance: dg.DagsterInstance, first: str, last: str) -> dict[str, float]:
