@@ -17,7 +17,8 @@ from dataco_assets.clients.mutations import CELL_END, ROW_END, cell_heads, encod
 _LONGEST = 511
 _KEY_BYTES = 49
 _OWN_CELLS = 7  # those of `click_data`, which every click has
-# Cells remembered of each kind; a few MB at most, for longer values are not (an error is never remembered).
+# Cells remembered of each kind: 1 or 2 MB in all, and 25 MB if every value were as long as the heads reach. A longer
+# one is an error here, which is never remembered.
 _REMEMBERED = 4_096
 
 _EVENT, *_OTHERS = (cell_heads(column, _LONGEST) for column in COLUMNS)

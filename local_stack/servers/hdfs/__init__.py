@@ -61,7 +61,7 @@ def client_settings(context: Context) -> dict[str, object]:
         "dfs.client.block.write.replace-datanode-on-failure.enable": "false",
         "ipc.client.connect.max.retries": 20,
         # A file can be closed once the NameNode has heard of its last block, some ms later. By default the next look is
-        # 400 ms away, and a flush closes three files: HBase's memstores run full meanwhile. Patience stays what it was.
+        # 400 ms away, and a flush closes three files: HBase's memstores run full meanwhile. Ten looks take 20 s.
         "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 20,
         "dfs.client.block.write.locateFollowingBlock.retries": 10,
     }
