@@ -3,9 +3,13 @@
 Does not belong here: what listens on a port; a server names its ports in `local_stack.servers`.
 """
 
+import os
 import random
 import socket
+import tempfile
+import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import psutil
 
@@ -15,6 +19,10 @@ LOOPBACK = "127.0.0.1"
 # Below the kernel's ephemeral range (32768 and up on Linux), so that no outgoing connection takes one meanwhile.
 AUTO_RANGE = range(20_000, 30_000)
 _ATTEMPTS = 2_000
+# A server listens only seconds after its port was chosen, and another stack may choose meanwhile. So each choice is
+# left here as an empty file, and counts for longer than any server takes to start.
+_CLAIMS = Path(tempfile.gettempdir(), f"dataco-ports-{os.getuid()}")
+_CLAIM_SECONDS = 600
 
 
 def is_free(port: int) -> bool:
@@ -29,7 +37,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(names: Iterable[str], avoid: Iterable[int] = ()) -> dict[str, int]:
-    """A different free port for each name.
+    """A different free port for each name, and none that was chosen lately, by whatever stack.
 
     Raises:
         StackError: no free port was found in the range.
@@ -39,13 +47,26 @@ def choose(names: Iterable[str], avoid: Iterable[int] = ()) -> dict[str, int]:
     for name in names:
         for _ in range(_ATTEMPTS):
             port = random.choice(AUTO_RANGE)  # noqa: S311 -- not a secret
-            if port not in used and is_free(port):
+            if port not in used and is_free(port) and _claim(port):
                 break
         else:
             raise StackError(f"No free port between {AUTO_RANGE.start} and {AUTO_RANGE.stop - 1} for {name}.")
         used.add(port)
         chosen[name] = port
     return chosen
+
+
+def _claim(port: int) -> bool:
+    """Takes a port for oneself, unless somebody did lately."""
+    claim = _CLAIMS / str(port)
+    _CLAIMS.mkdir(mode=0o700, exist_ok=True)
+    try:
+        claim.touch(exist_ok=False)
+    except FileExistsError:
+        if time.time() - claim.stat().st_mtime < _CLAIM_SECONDS:
+            return False
+        claim.touch()
+    return True
 
 
 def taken(ports: Mapping[str, int]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The stack's own rules, without the real servers: ports, folders, order of need, and what a failure says."""
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -80,6 +81,19 @@ def test_chosen_ports_differ_and_keep_clear_of_ephemeral_ones() -> None:
     assert len(set(chosen.values())) == 50
     assert all(port in ports.AUTO_RANGE for port in chosen.values())
     assert not set(ports.choose(names, avoid=chosen.values()).values()) & set(chosen.values())
+
+
+def test_a_port_chosen_lately_is_not_chosen_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ports, "_CLAIMS", tmp_path / "claims")
+    monkeypatch.setattr(ports, "AUTO_RANGE", range(29_000, 29_012))  # nobody listens on any of them yet
+    names = ["a", "b", "c", "d"]
+    first, second = ports.choose(names), ports.choose(names)
+    assert not set(first.values()) & set(second.values())
+    for port in first.values():
+        os.utime(tmp_path / "claims" / str(port), (0, 0))
+    third = ports.choose([*names, "e"])
+    assert not set(second.values()) & set(third.values())
+    assert set(first.values()) & set(third.values()), "who chose them long ago has begun to listen or never will"
 
 
 def test_a_taken_port_is_said_before_anything_starts(tmp_path: Path) -> None:
