@@ -63,7 +63,11 @@ class Platform:
         # Each table costs HBase a second of waiting for its own procedures, so all at once.
         with ThreadPoolExecutor() as pool:
             made = [pool.submit(step) for step in steps]
-            self.admin.create_topic(self.settings.clicks_topic, partitions=partitions, replication=1, config={})
+            # Some tests give their messages the time of their clicks, years ago: by default, Kafka removes those when
+            # it looks for old ones, which it does every five minutes.
+            self.admin.create_topic(
+                self.settings.clicks_topic, partitions=partitions, replication=1, config={"retention.ms": "-1"}
+            )
             self.create_rejected_topic()
             for future in made:
                 future.result()
