@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import pyspark
 from pyspark.sql import SparkSession
 
 HBASE_SETTINGS: Final[Mapping[str, str]] = {
@@ -47,6 +48,7 @@ def spark_conf(
     hbase_zookeeper_quorum: str,
     driver_memory: str = "2g",
     shuffle_partitions: int = 8,
+    class_archive: Path | None = None,
     ui: bool = False,
 ) -> dict[str, str]:
     """The complete configuration of a session, for `SparkSession` or `LazyPySparkResource(spark_config=...)`.
@@ -60,6 +62,7 @@ def spark_conf(
         hbase_zookeeper_quorum: `host:port`, comma-separated.
         driver_memory: Driver heap, like `2g`; of effect only when this starts the JVM.
         shuffle_partitions: Tasks of a shuffle before adaptive execution merges small ones.
+        class_archive: Archive of the driver's classes (`spark_resources.class_archive`); a `local` master's only.
         ui: Whether to serve Spark's web UI.
     """
     conf = {
@@ -88,14 +91,33 @@ def spark_conf(
         "spark.hadoop.hbase.zookeeper.quorum": hbase_zookeeper_quorum,
     }
     conf |= {f"spark.hadoop.{key}": value for key, value in HBASE_SETTINGS.items()}
-    if master.startswith("local"):
+    if runs_own_tasks(master):
         # Nothing outside this machine has business with a local driver, and a host name may not resolve.
         conf |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
         # The driver is the only executor: on its class path the jars need not be copied first, which takes seconds.
-        conf["spark.driver.extraClassPath"] = os.pathsep.join(str(jar) for jar in jars)
+        # Spark's own are named too: Spark adds them as a folder, in whatever order the file system lists it, and an
+        # archive of classes is good for one order only.
+        conf["spark.driver.extraClassPath"] = os.pathsep.join(map(str, [*jars, *spark_jars()]))
+        if class_archive:
+            conf["spark.driver.extraJavaOptions"] += f' "-XX:SharedArchiveFile={class_archive}"'
     else:
         conf["spark.jars"] = ",".join(str(jar) for jar in jars)
     return conf
+
+
+def runs_own_tasks(master: str) -> bool:
+    """Whether a driver with this master is its own and only executor."""
+    return master.startswith("local")
+
+
+def spark_home() -> Path:
+    """The Spark that pyspark starts."""
+    return Path(os.environ.get("SPARK_HOME") or Path(pyspark.__file__).parent)
+
+
+def spark_jars() -> list[Path]:
+    """Spark's own jars, sorted by name."""
+    return sorted((spark_home() / "jars").glob("*.jar"))
 
 
 def create_session(conf: Mapping[str, str], app_name: str) -> SparkSession:

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F  # noqa: N812  # the name every Spark rea
 from dataco_assets.clicks.row import COLUMNS
 from dataco_assets.provisioning import provision
 from dataco_assets.settings import settings
+from spark_resources.class_archive import class_archive, make_class_archive
 from spark_resources.connectors import connector_jars
 from spark_resources.session import create_session, spark_conf
 
@@ -23,9 +24,11 @@ _FIELDS = (
 def session(master: str = "local[*]") -> SparkSession:
     """A session as the platform makes it."""
     chosen = settings()
+    jars = connector_jars(chosen.connector_jars or None)
     conf = spark_conf(
         master=master,
-        jars=connector_jars(chosen.connector_jars or None),
+        jars=jars,
+        class_archive=class_archive(jars),
         hbase_zookeeper_quorum=chosen.hbase_zookeeper_quorum,
         driver_memory=chosen.spark_driver_memory,
         shuffle_partitions=chosen.spark_shuffle_partitions,
@@ -34,7 +37,8 @@ def session(master: str = "local[*]") -> SparkSession:
 
 
 def provision_all(named: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Creates what platforms need, each named by the settings in which it differs."""
+    """Does what `dataco setup` does, for platforms that are each named by the settings in which they differ."""
+    make_class_archive(connector_jars(settings().connector_jars or None))
     spark = session("local[1]")
     for names in named:
         deque(provision(settings().model_copy(update=dict(names)), lambda: spark), maxlen=0)

@@ -54,12 +54,15 @@ class SparkResource(dg.ConfigurableResource):
 
     def configuration(self) -> dict[str, str]:
         """The session's whole configuration."""
+        from spark_resources.class_archive import class_archive
         from spark_resources.connectors import connector_jars
         from spark_resources.session import spark_conf
 
+        jars = connector_jars(self.connector_jars or None)
         return spark_conf(
             master=self.master,
-            jars=connector_jars(self.connector_jars or None),
+            jars=jars,
+            class_archive=class_archive(jars),
             hbase_zookeeper_quorum=self.zookeeper_quorum,
             driver_memory=self.driver_memory,
             shuffle_partitions=self.shuffle_partitions,

@@ -1,0 +1,160 @@
+"""The class archive of Spark's driver: a JVM takes it, and where there can be none, nothing else fails."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dataco_assets.cli import app
+from dataco_assets.provisioning import Finding
+from spark_resources import class_archive as archives
+from spark_resources.class_archive import ClassArchiveFailed, class_archive, make_class_archive
+from spark_resources.session import spark_conf, spark_home
+
+_JOB = """
+import json, sys
+from spark_resources.session import create_session
+conf = json.loads(sys.argv[1])
+create_session(conf, "test").range(3).collect()
+"""
+_FROM_ARCHIVE = "org.apache.spark.sql.SparkSession source: shared objects file (top)"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own, whose name no command line likes."""
+    folder = tmp_path / "its cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "dataco" / "class-archives"
+
+
+@pytest.fixture
+def jars(tmp_path: Path) -> Sequence[Path]:
+    jar = tmp_path / "connector.jar"
+    jar.write_bytes(b"PK\x05\x06" + bytes(18))  # a jar without entries
+    return [jar]
+
+
+def _replace_java(folder: Path, instead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a driver that is to write an archive run a line of shell in place of Java: `$java "$@"` would be Java."""
+    script = folder / "some-java" / "bin" / "java"
+    script.parent.mkdir(parents=True)
+    writes_archive = 'for a in "$@"; do case "$a" in -XX:ArchiveClassesAtExit=*) ' + instead + "; esac; done"
+    script.write_text(f'#!/bin/sh\njava={shutil.which("java")}\n{writes_archive}\nexec "$java" "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("JAVA_HOME", str(folder / "some-java"))
+
+
+def test_a_driver_takes_spark_from_the_archive(cache: Path, jars: Sequence[Path], tmp_path: Path) -> None:
+    assert class_archive(jars) is None
+
+    assert make_class_archive(jars)
+
+    archive = class_archive(jars)
+    assert archive is not None
+    assert archive.is_relative_to(cache)
+    assert not make_class_archive(jars), "it is there"
+    assert _FROM_ARCHIVE in _loaded(jars, archive, tmp_path)
+    other = tmp_path / "other.jar"
+    other.write_bytes(jars[0].read_bytes())
+    assert _FROM_ARCHIVE not in _loaded([other], archive, tmp_path), "a driver with other jars goes on without"
+    archive.unlink()
+    archive.write_bytes(b"junk")
+    assert _FROM_ARCHIVE not in _loaded(jars, archive, tmp_path), "and one with a broken archive"
+
+
+def test_an_archive_is_for_the_jars_as_they_are(
+    cache: Path, jars: Sequence[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "_run_training", lambda archive, _: archive.write_text("classes"))
+    java = Path(shutil.which("java") or "").resolve()
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    made_for = {
+        "earlier": (java, spark_home(), jars[0].parent),
+        "gone": (java, "/no/such/spark", jars[0].parent),
+        "elsewhere": (java, cache, jars[0].parent),
+        ".making-lately": (),
+        ".making-long-ago": (),
+    }
+    for name, places in made_for.items():
+        (cache / name).mkdir(parents=True)
+        (cache / name / "made-for.txt").write_text("\n".join(map(str, places)))
+    os.utime(cache / ".making-long-ago", (1, 1))
+
+    assert make_class_archive(jars)
+
+    archive = class_archive(jars)
+    assert archive is not None
+    left = {folder.name for folder in cache.iterdir()} - {archive.parent.name}
+    assert left == {"elsewhere", ".making-lately"}
+    archive.unlink()
+    assert class_archive(jars) is None, "a cleaner of caches has been there"
+    assert make_class_archive(jars)
+    assert class_archive(jars) == archive
+    os.utime(jars[0], (1, 1))
+    assert class_archive(jars) is None, "the JVM would refuse it"
+
+
+def test_only_a_driver_that_runs_its_own_tasks_gets_it(tmp_path: Path) -> None:
+    archive = tmp_path / "classes.jsa"
+    for master, has in (("local[*]", True), ("spark://host:7077", False)):
+        conf = spark_conf(master=master, jars=[], hbase_zookeeper_quorum="", class_archive=archive)
+        assert (f'"-XX:SharedArchiveFile={archive}"' in conf["spark.driver.extraJavaOptions"]) == has
+
+
+def _loaded(jars: Sequence[Path], archive: Path, folder: Path) -> str:
+    """From where a driver took its classes, as the JVM logs it."""
+    conf = spark_conf(master="local[1]", jars=jars, hbase_zookeeper_quorum="", class_archive=archive)
+    log = folder / "classes.log"
+    conf["spark.driver.extraJavaOptions"] += f" -Xlog:class+load:file={log}"
+    subprocess.run([sys.executable, "-c", _JOB, json.dumps(conf)], check=True, timeout=120, capture_output=True)
+    return log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("instead", "said"),
+    [
+        (
+            "echo \"Unrecognized VM option 'ArchiveClassesAtExit'\" >&2; exit 1",
+            r"takes Java 13 or later\. It said: .*Unrecognized VM option",
+        ),
+        ('"$java" "$@"; exit 137', "ended with 137 while it wrote"),
+    ],
+)
+def test_a_java_that_does_not_make_one_is_said(
+    cache: Path, jars: Sequence[Path], tmp_path: Path, instead: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _replace_java(tmp_path, instead, monkeypatch)
+    with pytest.raises(ClassArchiveFailed, match=said):
+        make_class_archive(jars)
+    assert list(cache.iterdir()) == [], "nothing half-made is left"
+
+
+def test_a_machine_too_slow_is_said(cache: Path, jars: Sequence[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "_MAKING_SECONDS", 0.01)
+    with pytest.raises(ClassArchiveFailed, match="Run `dataco setup` again"):
+        make_class_archive(jars)
+    assert list(cache.iterdir()) == []
+
+
+def test_setup_of_a_machine_fails_without_and_setup_of_all_goes_on(
+    cache: Path, jars: Sequence[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_text("a file where the folder should be")
+    monkeypatch.setenv("DATACO_CONNECTOR_JARS", str(jars[0].parent))
+    machine = CliRunner().invoke(app, ["setup", "--this-machine"])
+    assert isinstance(machine.exception, ClassArchiveFailed)
+    assert "File exists" in str(machine.exception)
+
+    monkeypatch.setattr("dataco_assets.cli.setup.provision", lambda *_: [Finding("all servers", created=False)])
+    everything = CliRunner().invoke(app, ["setup"])
+    assert everything.exit_code == 0, everything.output
+    assert "without" in everything.output
+    assert "File exists" in everything.output

@@ -1,0 +1,186 @@
+"""The driver's class archive: classes that its JVM would load from 300 jars and verify, ready to be mapped into memory.
+
+Belongs here: where it lies, what it fits, and making it by a run that needs no server. Does not belong here: what else
+makes a session (`spark_resources/session.py`).
+
+Java calls it application class-data sharing (JEP 350, Java 13 and later). Nothing depends on it: a JVM that finds an
+archive made for other jars, or by another Java, goes on without. It is of use to a driver that runs its own tasks (a
+`local` master), for only that one has the connectors on its class path.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from dataco_assets.errors import DatacoError
+from spark_resources.session import create_session, spark_conf, spark_home, spark_jars
+
+_FILE, _MADE_FOR = "classes.jsa", "made-for.txt"
+_MAKING, _MAKING_SECONDS = ".making-", 300
+_SHOWN_OUTPUT = 600
+_TRAINING_CLICKS = 1_000
+
+
+class ClassArchiveFailed(DatacoError):
+    """The archive could not be made; everything works without it, only slower."""
+
+
+def class_archive(jars: Sequence[Path]) -> Path | None:
+    """The archive for this Java, this Spark and these jars; None when there is none that this user may read.
+
+    Args:
+        jars: The connector jars, as the session gets them.
+    """
+    file = _folder(jars) / _FILE
+    return file if os.access(file, os.R_OK) else None
+
+
+def make_class_archive(jars: Sequence[Path]) -> bool:
+    """Makes the archive unless it is there, in a process of its own: some 15 s of CPU, and 150 MB of disk.
+
+    Those made for what is no longer so are removed.
+
+    Args:
+        jars: The connector jars, as the session gets them.
+
+    Returns:
+        Whether it was made.
+
+    Raises:
+        ClassArchiveFailed: it cannot be made here.
+    """
+    if class_archive(jars):
+        return False
+    target = _folder(jars)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=_MAKING) as scratch:
+            made = Path(scratch) / "archive"
+            made.mkdir()
+            _run_training(made / _FILE, jars)
+            (made / _MADE_FOR).write_text(_made_for(jars))
+            _put(made, target)
+    except OSError as error:
+        raise ClassArchiveFailed(f"No class archive for Spark's driver in {target.parent}: {error}.") from error
+    _remove_superseded(target, _made_for(jars))
+    return True
+
+
+def _put(made: Path, target: Path) -> None:
+    try:
+        made.rename(target)
+    except OSError:
+        if (target / _FILE).is_file():  # another process was quicker: the same classes
+            return
+        shutil.rmtree(target)  # left by something that deletes old files and leaves their folders
+        made.rename(target)
+
+
+def _folder(jars: Sequence[Path]) -> Path:
+    """Named after what the JVM compares before it takes an archive: itself, and each jar's path, size and time."""
+    release = _java().parent.parent / "release"
+    identity = [str(_java()), release.read_text() if os.access(release, os.R_OK) else ""]
+    for jar in [*jars, *spark_jars()]:
+        state = jar.stat()
+        identity.append(f"{jar} {state.st_size} {int(state.st_mtime)}")
+    digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
+    return Path(platformdirs.user_cache_dir("dataco")) / "class-archives" / digest
+
+
+def _java() -> Path:
+    """The Java that pyspark starts."""
+    home = os.environ.get("JAVA_HOME")
+    found = f"{home}/bin/java" if home else shutil.which("java")
+    return Path(found or "java").resolve()
+
+
+def _made_for(jars: Sequence[Path]) -> str:
+    """Where Java, Spark and the connectors are, a line each."""
+    return "\n".join(map(str, [_java(), spark_home(), *sorted({jar.parent for jar in jars})]))
+
+
+def _remove_superseded(ours: Path, made_for: str) -> None:
+    """Removes what was made for an earlier state of these places or for places that are gone, or never finished."""
+    for other in ours.parent.iterdir():
+        with suppress(FileNotFoundError):  # another process removes the same
+            if other.name.startswith(_MAKING):
+                superseded = other.stat().st_mtime < time.time() - 2 * _MAKING_SECONDS
+            else:
+                places = (other / _MADE_FOR).read_text()
+                superseded = places == made_for or not all(Path(place).exists() for place in places.splitlines())
+            if other != ours and superseded:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def _run_training(archive: Path, jars: Sequence[Path]) -> None:
+    command = [sys.executable, "-m", __name__, str(archive), *map(str, jars)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_MAKING_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ClassArchiveFailed(
+            f"Spark's driver did not write its class archive within {_MAKING_SECONDS} s. Run `dataco setup` again when "
+            "the machine is less busy."
+        ) from None
+    if done.returncode or not archive.is_file():
+        by_java, _, by_python = done.stderr.partition("Traceback ")
+        said = (by_java.strip() or by_python.strip())[-_SHOWN_OUTPUT:]
+        hint = " It takes Java 13 or later." if "Unrecognized VM option" in said else ""
+        raise ClassArchiveFailed(
+            f"Spark's driver did not write its class archive (exit code {done.returncode}).{hint} It said: {said!r}."
+        )
+
+
+def _train(archive: Path, jars: Sequence[Path]) -> None:
+    """Does what a refresh does, with clicks from a file; the JVM writes the archive when it ends."""
+    from dataco_assets.clicks.hour import HOUR_MS
+    from spark_resources.aggregates_files import stored_aggregates, write_hours
+    from spark_resources.aggregation import aggregate
+    from spark_resources.clicks_table import counted
+    from spark_resources.publication import documents
+
+    conf = spark_conf(master="local[1]", jars=jars, hbase_zookeeper_quorum="")
+    # Java tells of every class that it leaves out, which is thousands of lines.
+    conf["spark.driver.extraJavaOptions"] += (
+        f' "-XX:ArchiveClassesAtExit={archive}" -Xlog:disable -Xlog:all=error:stderr'
+    )
+    spark = create_session(conf, "class archive")
+    with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+        clicks = (Path(scratch) / "clicks").as_uri()
+        spark.range(_TRAINING_CLICKS).selectExpr(*_click_columns(HOUR_MS)).write.parquet(clicks)
+        hours, generations = [HOUR_MS], {HOUR_MS: 1}
+        read, rows = counted(spark.read.parquet(clicks))
+        uri = (Path(scratch) / "aggregates").as_uri()
+        write_hours(aggregate(read, hours, generations, 1), hours, generations, uri, "training", 1)
+        if rows() != _TRAINING_CLICKS:
+            raise ClassArchiveFailed(f"{rows()} of {_TRAINING_CLICKS} clicks were read in training.")
+        documents(stored_aggregates(spark, uri, hours)).write.format("noop").mode("append").save()
+    context: Any = spark.sparkContext
+    driver: subprocess.Popen[bytes] = context._gateway.proc
+    spark.stop()
+    if driver.stdin is not None:
+        driver.stdin.close()  # at which it ends
+    if status := driver.wait():
+        raise ClassArchiveFailed(f"Spark's driver ended with {status} while it wrote its class archive.")
+
+
+def _click_columns(hour_ms: int) -> Iterator[str]:
+    """Clicks as `spark_resources.clicks_table.read_clicks` gives them, as SQL over `id`."""
+    yield "cast(id AS string) AS row_key"
+    yield "cast(id % 7 AS string) AS user_id"
+    yield f"{hour_ms}L + id AS timestamp"
+    yield "concat('https://shop.example/', id % 13) AS page"
+    yield "if(id % 3 = 0, 'DE', NULL) AS country"
+
+
+if __name__ == "__main__":
+    _train(Path(sys.argv[1]), [Path(jar) for jar in sys.argv[2:]])
