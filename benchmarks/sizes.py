@@ -17,6 +17,7 @@ class Sizes:
         curve_hours: Hours of the further points of the curve over hours.
         documents: Documents published.
         refreshes: Refreshes of a small hour by a running `dagster dev`.
+        warm_refreshes: Of an hour in a session before one is measured warm: until then, compilers work.
         repetitions: Of short measurements, of which the median counts.
     """
 
@@ -29,6 +30,7 @@ class Sizes:
     curve_hours: tuple[int, ...]
     documents: int
     refreshes: int
+    warm_refreshes: int
     repetitions: int
 
 
@@ -42,6 +44,7 @@ FULL = Sizes(
     curve_hours=(24, 168),
     documents=200_000,
     refreshes=5,
+    warm_refreshes=5,
     repetitions=3,
 )
 QUICK = Sizes(
@@ -54,5 +57,6 @@ QUICK = Sizes(
     curve_hours=(12,),
     documents=20_000,
     refreshes=1,
+    warm_refreshes=1,
     repetitions=1,
 )

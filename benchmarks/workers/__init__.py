@@ -17,6 +17,7 @@ _MODULES = {
     "provision_all": "spark",
     "spark_write": "spark",
     "refresh": "refresh",
+    "first_refresh": "refresh",
     "dev_runs": "refresh",
     "publish": "publication",
 }
