@@ -27,6 +27,8 @@ FORMAT_SECONDS = 120
 # The DataNode stumbles over its own percent-encoding of a blank; a comma, and a colon on the class path, separate.
 _ODD = re.compile(r"[^\w/.+=@~-]")
 
+# HDFS's two servers do little in the life of a local stack: the JVM's second compiler takes more CPU than their work.
+_ONE_COMPILER = "-XX:TieredStopAtLevel=1"
 # Hadoop and HBase reach into the JDK; Java 17 has to be told to let them.
 OPENED = [
     *(
@@ -138,7 +140,8 @@ def fetch(folder: Path) -> None:
 
 def _prepare_namenode(context: Context) -> Launch:
     _configure(context, "namenode")
-    command = hadoop_command(context, "namenode", "256m", "org.apache.hadoop.hdfs.server.namenode.NameNode")
+    main = "org.apache.hadoop.hdfs.server.namenode.NameNode"
+    command = hadoop_command(context, "namenode", "256m", main, _ONE_COMPILER)
     if not (context.data("namenode") / "current" / "VERSION").is_file():
         _format(command)
     return Launch(command)
@@ -163,7 +166,8 @@ def _format(command: list[str]) -> None:
 
 def _prepare_datanode(context: Context) -> Launch:
     _configure(context, "datanode")
-    return Launch(hadoop_command(context, "datanode", "256m", "org.apache.hadoop.hdfs.server.datanode.DataNode"))
+    main = "org.apache.hadoop.hdfs.server.datanode.DataNode"
+    return Launch(hadoop_command(context, "datanode", "256m", main, _ONE_COMPILER))
 
 
 def _attribute(context: Context, port: str, bean: str, name: str) -> str:
