@@ -58,6 +58,9 @@ def _settings(context: Context) -> dict[str, object]:
         # Where forced flushes begin, as a share of what memstores may hold. HBase's own 0.95 leaves 40 MB to fill until
         # they end: too little with this heap, and every write is then blocked, a fifth of the time under load.
         "hbase.regionserver.global.memstore.size.lower.limit": 0.85,
+        # A store is rewritten, and compressed, when it has five files, not three: while clicks are stored, that costs
+        # HBase as much as storing them does.
+        "hbase.hstore.compaction.min": 5,
         # How long a log that a crash left open is waited for: HDFS has one node here, it answers at once or not at all.
         "hbase.lease.recovery.first.pause": 1_000,
         "hbase.lease.recovery.dfs.timeout": 5_000,
