@@ -1,5 +1,6 @@
 """Ingest: clicks per second, memory, and what each process spends on a click."""
 
+import statistics
 from typing import Any
 
 from benchmarks import performance_evaluation
@@ -24,22 +25,29 @@ def warm_up(bench: Bench, large: Platform) -> None:
 
 
 def measure(bench: Bench, large: Platform, small: Platform) -> None:
-    """Drains the two filled platforms and holds that against the peers; the rows stay for those who follow."""
+    """Drains the two filled platforms and holds that against the peers; the rows stay for those who follow.
+
+    The large one is drained and each peer run in turn, several times, and medians are compared: HBase has good and bad
+    minutes.
+    """
     sizes = bench.sizes
     warm_up(bench, large)
     few = drained(bench, small, sizes.few_clicks)
     many = drained(bench, large, sizes.clicks)
-    rates = {sizes.few_clicks: _rate(few), sizes.clicks: _rate(many)}
-    peers = _peers(bench, large)
+    _profile(bench, many, sizes.clicks)
+    rounds = [{"ours": _rate(many), **_peers(bench, large, 0)}]
+    rounds += [{"ours": _again(bench, large, n), **_peers(bench, large, n)} for n in range(1, sizes.repetitions)]
+    medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    rates = {sizes.few_clicks: _rate(few), sizes.clicks: medians["ours"]}
     for what, target, rate in (
-        ("HBase PerformanceEvaluation, multiPut, one Java client", 0.8, peers["performance evaluation"]),
-        ("happybase loop, 1,000-row batches", 1.5, peers["happybase"]),
-        ("hbase-spark writing the same clicks from Kafka", 1.5, peers["hbase-spark"]),
+        ("HBase PerformanceEvaluation, multiPut, one Java client", 0.8, medians["performance evaluation"]),
+        ("happybase loop, 1,000-row batches", 1.5, medians["happybase"]),
+        ("hbase-spark writing the same clicks from Kafka", 1.5, medians["hbase-spark"]),
     ):
         bench.findings.figures.append(
             Figure(
                 f"ingest, {sizes.clicks:,} clicks waiting",
-                *(_rate(many), "clicks/s", target, Bound.AT_LEAST),
+                *(medians["ours"], "clicks/s", target, Bound.AT_LEAST),
                 against=what,
                 against_value=rate,
             )
@@ -66,22 +74,33 @@ def drained(bench: Bench, platform: Platform, count: int, connections: int | Non
     if found["seen"] != count:
         raise ValueError(f"{found['seen']} of {count} messages were drained")
     found["server_cpu"] = {name: after[name] - before[name] for name in after}
-    if connections is None and count >= bench.sizes.clicks:
-        work = "ingest, CPU per click"
-        bench.findings.stages.append(Stage(work, "ingest process", found["cpu_seconds"] / count * 1e6, "µs"))
-        for name, seconds in found["server_cpu"].items():
-            bench.findings.stages.append(Stage(work, name, seconds / count * 1e6, "µs"))
-        bench.findings.stages.append(Stage("ingest, wall clock per click", "all", found["seconds"] / count * 1e6, "µs"))
     return found
 
 
-def _peers(bench: Bench, large: Platform) -> dict[str, float]:
+def _profile(bench: Bench, drain: dict[str, Any], count: int) -> None:
+    work = "ingest, CPU per click"
+    bench.findings.stages.append(Stage(work, "ingest process", drain["cpu_seconds"] / count * 1e6, "µs"))
+    for name, seconds in drain["server_cpu"].items():
+        bench.findings.stages.append(Stage(work, name, seconds / count * 1e6, "µs"))
+    bench.findings.stages.append(Stage("ingest, wall clock per click", "all", drain["seconds"] / count * 1e6, "µs"))
+
+
+def _again(bench: Bench, large: Platform, number: int) -> float:
+    """Rate of a drain of the same clicks into tables that go when it is done."""
+    again = bench.platform(f"again{number}", of=large)
+    bench.provision(again)
+    rate = _rate(drained(bench, again, bench.sizes.clicks))
+    bench.drop_tables(again)
+    return rate
+
+
+def _peers(bench: Bench, large: Platform, number: int) -> dict[str, float]:
     """Rates of the peers over the same clicks, each into a table of its own that goes when it is done."""
     count = bench.sizes.clicks
-    loop, spark = bench.platform("loop", of=large), bench.platform("sparkwrite", of=large)
+    loop, spark = bench.platform(f"loop{number}", of=large), bench.platform(f"sparkwrite{number}", of=large)
     bench.provision(loop, spark)
     rates: dict[str, float] = {}
-    table = f"{large.name}_evaluation"
+    table = f"{large.name}_evaluation{number}"
     bench.settle()
     rates["performance evaluation"] = performance_evaluation.rows_per_second(bench.stack, count, table)
     _drop(large, table)
