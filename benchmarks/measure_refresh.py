@@ -21,7 +21,7 @@ import dagster as dg
 from benchmarks.bench import Bench, Platform, WorkerFailed
 from benchmarks.figures import Bound, Figure, Stage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
-from dataco_assets.hours import HourLedger
+from dataco_assets.ledgers.hours import HourLedger
 from local_stack.ports import LOOPBACK, choose
 from local_stack.stack import DAGSTER_CONFIG
 

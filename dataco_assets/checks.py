@@ -120,7 +120,7 @@ def clicks_conserved(context: dg.AssetCheckExecutionContext, hbase: HBaseResourc
     """Counts the rows of the hours independently."""
     from dataco_assets.aggregates.files import read_hours
     from dataco_assets.aggregates.totals import totals
-    from dataco_assets.stored_clicks import count_rows
+    from dataco_assets.verification.stored_clicks import count_rows
 
     hours = _hours(context)
     wrong: dict[int, list[str]] = {}

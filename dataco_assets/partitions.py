@@ -1,6 +1,7 @@
 """The hours as Dagster partitions, and the way between a run's tags and its hours.
 
-Belongs here: the one partitions definition of the platform. Does not belong here: which hours need work (`hours.py`).
+Belongs here: the one partitions definition of the platform. Does not belong here: which hours need work
+(`ledgers/hours.py`).
 """
 
 from collections.abc import Mapping, Sequence

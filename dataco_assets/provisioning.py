@@ -14,15 +14,15 @@ from dataco_assets.clients.hbase import connect
 from dataco_assets.clients.kafka.producer import REJECTED_MESSAGE_BYTES
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.errors import DatacoError
-from dataco_assets.hours import LEDGER_FAMILIES as HOUR_FAMILIES
-from dataco_assets.hours import HourLedger
-from dataco_assets.ingest.offsets import LEDGER_FAMILIES as OFFSET_FAMILIES
-from dataco_assets.ingest.offsets import OffsetLedger
-from dataco_assets.ingest.suppression import SUPPRESSION_FAMILIES, SuppressionList
+from dataco_assets.ledgers.hours import HourLedger
+from dataco_assets.ledgers.offsets import OffsetLedger
+from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from dataco_assets.ledgers.table import LedgerTable
 
 _DAY_SECONDS = 86_400
 
@@ -94,18 +94,15 @@ def _compare_rejected_topic(settings: Settings, admin: KafkaAdmin) -> None:
 
 def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> Iterator[Finding]:
     with connect(settings) as hbase:
-        for name, families, create in (
-            (settings.offsets_table, OFFSET_FAMILIES, OffsetLedger(hbase, settings.offsets_table).create),
-            (settings.hours_table, HOUR_FAMILIES, HourLedger(hbase, settings.hours_table).create),
-            (
-                settings.suppressed_table,
-                SUPPRESSION_FAMILIES,
-                SuppressionList(hbase, settings.suppressed_table).create,
-            ),
-        ):
-            created = create()
-            _compare(f"HBase table {name}: families", set(families), hbase.families(name))
-            yield Finding(f"HBase table {name}", created)
+        ledgers: list[LedgerTable] = [
+            OffsetLedger(hbase, settings.offsets_table),
+            HourLedger(hbase, settings.hours_table),
+            SuppressionList(hbase, settings.suppressed_table),
+        ]
+        for ledger in ledgers:
+            created = ledger.create()
+            _compare(f"HBase table {ledger.name}: families", set(ledger.FAMILIES), hbase.families(ledger.name))
+            yield Finding(f"HBase table {ledger.name}", created)
     yield _clicks_table(settings, spark_session())
 
 

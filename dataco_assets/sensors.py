@@ -222,7 +222,7 @@ def dirty_hours_sensor(
     context: dg.SensorEvaluationContext, hbase: HBaseResource
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Asks for a refresh of dirty hours."""
-    from dataco_assets.hours import HourLedger, expired_hours
+    from dataco_assets.ledgers.hours import HourLedger, expired_hours
 
     try:
         with hbase.client(timeout_seconds=4 * CALL_SECONDS, retry_seconds=0) as client:
@@ -254,7 +254,7 @@ def _measure(
     """Waiting clicks, whether one of them has waited too long, and the cursor for the next evaluation."""
     from dataco_assets.clients.kafka.topics import KafkaAdmin
     from dataco_assets.ingest.log import Watch, has_waited_since, measure_lag
-    from dataco_assets.ingest.offsets import OffsetLedger
+    from dataco_assets.ledgers.offsets import OffsetLedger
 
     admin = KafkaAdmin(kafka.bootstrap_servers, timeout_seconds=CALL_SECONDS)
     with hbase.client(timeout_seconds=CALL_SECONDS, retry_seconds=0) as client:

@@ -16,10 +16,10 @@ from dataco_assets.clicks.row import TABLE_FAMILIES
 from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.producer import REJECTED_MESSAGE_BYTES
 from dataco_assets.clients.kafka.topics import KafkaAdmin
-from dataco_assets.hours import HourLedger, HourState
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
-from dataco_assets.ingest.offsets import OffsetLedger
-from dataco_assets.ingest.suppression import SuppressionList
+from dataco_assets.ledgers.hours import HourLedger, HourState
+from dataco_assets.ledgers.offsets import OffsetLedger
+from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.settings import Settings, variable
 
 START = "2020-01-01-00:00"

@@ -25,18 +25,19 @@ from dataco_assets.clicks.hour import contiguous_runs, hour_key
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
-from dataco_assets.verification import HourVerdict, Outcome, Verifier
+from dataco_assets.verification.compare import HourVerdict, Outcome
+from dataco_assets.verification.verifier import Verifier
 from dataco_assets_tests.platforms import Platform
 
 STEPS = {
-    "read the ledger": "dataco_assets.hours.HourLedger.read",
+    "read the ledger": "dataco_assets.ledgers.hours.HourLedger.read",
     "scan": "spark_resources.clicks_table.read_clicks",
     "write the Parquet": "spark_resources.aggregates_files.write_hours",
     "replace the Parquet": "spark_resources.aggregates_files._replace",
     "write the documents": "spark_resources.publication.publish",
     "delete what is stale": "dataco_assets.index.publication.delete_stale",
     "compare": "dataco_assets.index.publication.verify_hours",
-    "note as done": "dataco_assets.hours.HourLedger.set_done",
+    "note as done": "dataco_assets.ledgers.hours.HourLedger.set_done",
 }
 """The steps of a refresh, in their order, and the function behind each."""
 

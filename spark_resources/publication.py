@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
 from dataco_assets.errors import DatacoError
-from dataco_assets.index.template import PAGE_PARTS, PROPERTIES, month_of
+from dataco_assets.index.layout import PAGE_PARTS, PROPERTIES, month_of
 
 _ID = "_document_id"
 _ID_DIGITS = 32
@@ -67,7 +67,7 @@ class ElasticsearchFull(PublicationFailed):
 def documents(aggregates: DataFrame) -> DataFrame:
     """The documents of aggregates: the index's fields with times as epoch ms, and `_document_id`, the `_id`.
 
-    Ids, hosts and paths are those that `dataco_assets.index.template` gives.
+    Ids, hosts and paths are those that `dataco_assets.index.layout` gives.
     """
     hour_ms = F.unix_millis("hour")
     identity = F.concat_ws("|", hour_ms.cast("string"), "page", "country")

@@ -80,7 +80,7 @@ def _bulk(url: str, ready: Sequence[dict[str, Any]], indices: dict[str, str]) ->
 
 
 def _operations(ready: Sequence[dict[str, Any]], indices: dict[str, str]) -> Iterator[dict[str, Any]]:
-    from dataco_assets.index.template import month_of
+    from dataco_assets.index.layout import month_of
 
     for document in ready:
         source = dict(document)

@@ -80,9 +80,9 @@ def es_click_index(
     elasticsearch: ElasticsearchResource,
 ) -> dg.MaterializeResult:
     """Publishes the hours of this run."""
-    from dataco_assets.hours import HourLedger
     from dataco_assets.index.publication import delete_stale, refresh
     from dataco_assets.index.setup import ensure_month_indices, write_indices
+    from dataco_assets.ledgers.hours import HourLedger
     from spark_resources.aggregates_files import stored_aggregates
     from spark_resources.publication import publish
 

@@ -68,7 +68,7 @@ def url_country_aggregates(
     """Computes the hours of this run."""
     from dataco_assets.aggregates.files import read_hour
     from dataco_assets.aggregates.totals import busiest_pages, totals
-    from dataco_assets.hours import HourLedger
+    from dataco_assets.ledgers.hours import HourLedger
     from spark_resources.aggregates_files import write_hours
     from spark_resources.aggregation import aggregate
     from spark_resources.clicks_table import counted, read_clicks

@@ -1,7 +1,7 @@
 """`dataco erase-user`: removes what is stored of a user, and keeps it from coming back.
 
-Belongs here: options, the question, the report. Does not belong here: erasing (`dataco_assets.erasure`, imported when
-the command runs so that `--help` stays quick).
+Belongs here: options, the question, the report. Does not belong here: erasing
+(`dataco_assets.privacy.erasure`, imported when the command runs so that `--help` stays quick).
 """
 
 import sys
@@ -18,7 +18,7 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
-    from dataco_assets.erasure import Erasure
+    from dataco_assets.privacy.erasure import Erasure
 
 STANDARD_STREAM = "-"
 _SHOWN_RANGES = 10
@@ -53,7 +53,7 @@ def erase_user(
     Safe to run again, and to be run again after it broke off.
     """
     from dataco_assets.clients.hbase import connect
-    from dataco_assets.erasure import erase, preview
+    from dataco_assets.privacy.erasure import erase, preview
 
     user_id, chosen = _user_id(user), settings()
     with connect(chosen) as hbase:

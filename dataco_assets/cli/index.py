@@ -70,7 +70,7 @@ def rebuild(
 
 
 def _month(text: str) -> str:
-    from dataco_assets.index.template import parse_name
+    from dataco_assets.index.layout import parse_name
 
     if parse_name("x", f"x-{text}") is None or len(text) != len("2026.01"):
         raise MonthUnclear(f"--month {text[:40]!r} is not a month like 2026.01.")

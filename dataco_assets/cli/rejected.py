@@ -1,7 +1,7 @@
 """`dataco rejected …`: looks at rejected clicks and sends them back.
 
 Belongs here: options, and how records are shown. Does not belong here: reading the rejected topic and deciding what
-goes back (`dataco_assets.ingest.replay`, imported when a command runs so that `--help` stays quick).
+goes back (`dataco_assets.rejected.replay`, imported when a command runs so that `--help` stays quick).
 
 Everything in a record was written by somebody else: it is shown without markup, and what a terminal would obey is
 escaped.
@@ -29,7 +29,7 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
-    from dataco_assets.ingest.replay import Choice, Contents, Entry, ReplayPlan
+    from dataco_assets.rejected.replay import Choice, Contents, Entry, ReplayPlan
 
 app = typer.Typer(help="Look at rejected clicks, and send them back.", no_args_is_help=True)
 
@@ -101,7 +101,7 @@ def show(
 
     To repair one: `dataco rejected show ID --raw > click.json`, edit it, `dataco rejected replay ID --with click.json`.
     """
-    from dataco_assets.ingest.replay import read_value
+    from dataco_assets.rejected.replay import read_value
 
     _require_ids([record_id])
     contents = _contents()
@@ -141,8 +141,8 @@ def replay(  # noqa: PLR0913  # the options of the command
     run stores what passes, and the hours are computed again; what is rejected again becomes a new rejected click.
     Sending a click twice stores it once, unless its bytes were repaired differently and have no event_id.
     """
-    from dataco_assets.ingest.replay import plan_replay
-    from dataco_assets.ingest.replay import replay as send_back
+    from dataco_assets.rejected.replay import plan_replay
+    from dataco_assets.rejected.replay import replay as send_back
 
     ids, choice = _require_ids(record_ids or ()), _choice(reason, since, until)
     _refuse_contradictions(ids, choice, repaired)
@@ -174,14 +174,14 @@ def replay(  # noqa: PLR0913  # the options of the command
 
 def _contents() -> "Contents":
     from dataco_assets.clients.hbase import connect
-    from dataco_assets.ingest.replay import read_rejected
+    from dataco_assets.rejected.replay import read_rejected
 
     with connect(settings(), retry_seconds=_PATIENCE_SECONDS) as hbase:
         return read_rejected(settings(), hbase)
 
 
 def _choice(reasons: Sequence[Reason] | None, since: str, until: str) -> "Choice":
-    from dataco_assets.ingest.replay import Choice
+    from dataco_assets.rejected.replay import Choice
 
     since_ms = moment("--since", since) if since else None
     until_ms = moment("--until", until) if until else None
@@ -191,7 +191,7 @@ def _choice(reasons: Sequence[Reason] | None, since: str, until: str) -> "Choice
 
 
 def _require_ids(texts: Iterable[str]) -> list[str]:
-    from dataco_assets.ingest.rejected import is_record_id
+    from dataco_assets.rejected.records import is_record_id
 
     ids = list(dict.fromkeys(texts))
     for text in ids:
@@ -225,7 +225,7 @@ def _repaired(file: str) -> bytes:
 
 
 def _with_verdict_on(entry: "Entry", payload: bytes) -> "Entry":
-    from dataco_assets.ingest.replay import judge_by
+    from dataco_assets.rejected.replay import judge_by
 
     return dataclasses.replace(entry, verdict=judge_by(settings())(payload))
 

@@ -9,9 +9,9 @@ from rich.table import Table
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.hbase import connect
 from dataco_assets.clients.kafka.topics import KafkaAdmin
-from dataco_assets.hours import HourLedger, HourState
 from dataco_assets.ingest.log import Lag, measure_lag
-from dataco_assets.ingest.offsets import OffsetLedger
+from dataco_assets.ledgers.hours import HourLedger, HourState
+from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.settings import Settings, settings
 
 _SECONDS = 10.0

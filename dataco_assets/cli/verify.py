@@ -1,7 +1,7 @@
 """`dataco verify`: do the Parquet files and the index say what the clicks in HBase amount to?
 
 Belongs here: options, the table of differences, exit codes. Does not belong here: recomputing and comparing
-(`dataco_assets.verification`, imported when the command runs so that `--help` stays quick).
+(`dataco_assets.verification.verifier`, imported when the command runs so that `--help` stays quick).
 """
 
 import time
@@ -25,7 +25,7 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
-    from dataco_assets.verification import Difference, HourVerdict
+    from dataco_assets.verification.compare import Difference, HourVerdict
 
 DIFFERENT, UNABLE = 1, 2
 """Exit codes; 0 when all is equal."""
@@ -61,7 +61,7 @@ def verify(
     Exit code: 0 all equal, 1 differences, 2 wrong usage or a server that does not answer.
     """
     from dataco_assets.clients import elasticsearch, hbase
-    from dataco_assets.verification import Verifier
+    from dataco_assets.verification.verifier import Verifier
 
     try:
         start, end = hour_range(first, last or first) if first else (None, None)

@@ -1,6 +1,6 @@
 """Hours of clicks: how time is cut into them, what they are called, and which of them a click touches.
 
-Pure arithmetic on epoch milliseconds, UTC. Does not belong here: which hours need computing (`dataco_assets/hours.py`).
+Pure arithmetic on epoch milliseconds, UTC. Does not belong here: which hours need computing (`ledgers/hours.py`).
 """
 
 from collections.abc import Iterable

@@ -18,8 +18,8 @@ from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, every_hit
 from dataco_assets.clients.elasticsearch import refresh as refresh_indices
 from dataco_assets.index.contents import RunContent, read_contents
+from dataco_assets.index.layout import month_of
 from dataco_assets.index.setup import write_indices
-from dataco_assets.index.template import month_of
 
 _HOURS_PER_SEARCH = 100
 _SECONDS_TOLERANCE = 1e-6  # sums of doubles depend on the order of adding

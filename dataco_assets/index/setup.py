@@ -13,7 +13,7 @@ from typing import Any
 
 from dataco_assets.clients.elasticsearch import AlreadyThere, IndexBlocked, IndexMissing, SearchClient
 from dataco_assets.errors import DatacoError
-from dataco_assets.index.template import (
+from dataco_assets.index.layout import (
     LAYOUT_VERSION,
     IndexName,
     differences,

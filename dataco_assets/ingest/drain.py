@@ -29,14 +29,14 @@ from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicState
 from dataco_assets.errors import DatacoError
-from dataco_assets.hours import HourLedger
 from dataco_assets.ingest.click_bytes import encode_click
 from dataco_assets.ingest.log import read_log
-from dataco_assets.ingest.offsets import OffsetGap, OffsetLedger
 from dataco_assets.ingest.plan import Loss, OnDataLoss, Plan, make_plan
-from dataco_assets.ingest.rejected import RejectedClick, send_rejected
-from dataco_assets.ingest.suppression import ErasedUsers, SuppressionList, is_suppressed, is_suppressed_message
 from dataco_assets.ingest.writer import RowWriter
+from dataco_assets.ledgers.hours import HourLedger
+from dataco_assets.ledgers.offsets import OffsetGap, OffsetLedger
+from dataco_assets.ledgers.suppression import ErasedUsers, SuppressionList, is_suppressed, is_suppressed_message
+from dataco_assets.rejected.records import RejectedClick, send_rejected
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings

@@ -10,8 +10,8 @@ from typing import Self
 import msgspec
 
 from dataco_assets.clients.kafka.topics import KafkaAdmin, TopicState
-from dataco_assets.ingest.offsets import OffsetLedger
 from dataco_assets.ingest.plan import LogOffsets, Loss, make_plan
+from dataco_assets.ledgers.offsets import OffsetLedger
 
 _NO_LIMIT = 1 << 62
 

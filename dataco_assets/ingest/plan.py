@@ -10,20 +10,13 @@ from typing import Literal
 
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.errors import DatacoError
+from dataco_assets.ledgers.offsets import Position
 
 OnDataLoss = Literal["fail", "skip"]
 
 
 class DataLost(DatacoError):
     """Clicks that were never stored are no longer in the topic."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where the platform stands in a partition: the next offset to read, of the topic with that id."""
-
-    topic_id: str
-    next_offset: int
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 from dataco_assets.clients.kafka.consumer import RangeConsumer
 from dataco_assets.clients.kafka.producer import AckedProducer
-from dataco_assets.hours import HourLedger
 from dataco_assets.ingest.drain import Drain, Step
 from dataco_assets.ingest.writer import RowWriter
+from dataco_assets.ledgers.hours import HourLedger
 
 _KEY_AT = 7  # an encoded row begins with a field header of 3 bytes, the key's length in 4, and the key
 

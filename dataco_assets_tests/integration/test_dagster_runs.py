@@ -206,7 +206,7 @@ def test_unsound_aggregates_are_not_published_by_a_run_of_their_own(platform: Pl
 
 
 def test_an_index_that_loses_a_document_fails_its_check(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataco_assets.hours import HourLedger
+    from dataco_assets.ledgers.hours import HourLedger
 
     fill(platform)
     client = connect(platform.settings)

@@ -7,15 +7,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from dataco_assets import erasure
 from dataco_assets.cli import erase_user as command
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.row import salt
 from dataco_assets.clients.hbase import HBase
-from dataco_assets.erasure import erase, preview
-from dataco_assets.hours import HourLedger
-from dataco_assets.ingest.replay import read_rejected
-from dataco_assets.ingest.suppression import SuppressionList, user_hash
+from dataco_assets.ledgers.hours import HourLedger
+from dataco_assets.ledgers.suppression import SuppressionList, user_hash
+from dataco_assets.privacy import erasure
+from dataco_assets.privacy.erasure import erase, preview
+from dataco_assets.rejected.replay import read_rejected
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.refreshes import Died, Refreshes
 

@@ -31,7 +31,8 @@ from dataco_assets.clients.elasticsearch import (
     open_client,
 )
 from dataco_assets.errors import DatacoError
-from dataco_assets.index import publication, template
+from dataco_assets.index import layout, publication
+from dataco_assets.index.layout import document_id, host_and_path
 from dataco_assets.index.publication import (
     PublishedHour,
     delete_stale,
@@ -41,7 +42,6 @@ from dataco_assets.index.publication import (
 from dataco_assets.index.reading import busiest_pages, span
 from dataco_assets.index.rebuild import Rebuilt, rebuild
 from dataco_assets.index.setup import IndexMismatch, ensure_index, ensure_month_indices, write_index
-from dataco_assets.index.template import document_id, host_and_path
 from dataco_assets.settings import Settings, settings
 from local_stack.stack import Stack
 
@@ -548,9 +548,9 @@ def test_a_rebuild_of_an_older_layout_keeps_documents_as_they_are_until_they_are
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = pages(10)
-    older = {name: rule for name, rule in template.PROPERTIES.items() if name != "entering_users"}
+    older = {name: rule for name, rule in layout.PROPERTIES.items() if name != "entering_users"}
     with monkeypatch.context() as patch:
-        patch.setattr(template, "PROPERTIES", older)
+        patch.setattr(layout, "PROPERTIES", older)
         index.create()
     for (page, country), clicks in rows.items():
         full = document(NOON, page, country, clicks, 1, RUN)

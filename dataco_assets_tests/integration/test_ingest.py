@@ -11,8 +11,8 @@ from dataco_assets.clients.kafka.failures import TopicMissing, Undeliverable
 from dataco_assets.clients.kafka.topics import OffsetRange
 from dataco_assets.ingest.drain import TooManyRejected
 from dataco_assets.ingest.log import has_waited_since, measure_lag
-from dataco_assets.ingest.offsets import OffsetGap
 from dataco_assets.ingest.plan import DataLost
+from dataco_assets.ledgers.offsets import OffsetGap
 from dataco_assets_tests.platforms import NOON, Platform, click, headers_of, make_platform
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack

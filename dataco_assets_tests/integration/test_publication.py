@@ -12,7 +12,7 @@ from elasticsearch import Elasticsearch
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.clicks.hour import HOUR_MS
-from dataco_assets.index.template import document_id, host_and_path, mappings, month_of
+from dataco_assets.index.layout import document_id, host_and_path, mappings, month_of
 from local_stack.stack import Stack
 from spark_resources import publication
 from spark_resources.publication import (

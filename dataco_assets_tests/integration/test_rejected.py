@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from dataco_assets.cli import app
 from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.clients.kafka.producer import AckedProducer
-from dataco_assets.ingest.rejected import Fate, Mark, send_mark
-from dataco_assets.ingest.replay import (
+from dataco_assets.rejected.records import Fate, Mark, send_mark
+from dataco_assets.rejected.replay import (
     RecordGone,
     ReplayStopped,
     erase_from_rejected,

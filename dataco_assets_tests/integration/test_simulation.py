@@ -13,11 +13,11 @@ import pytest
 
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import open_client
-from dataco_assets.erasure import erase
-from dataco_assets.hours import HourLedger
 from dataco_assets.index import publication
 from dataco_assets.ingest.drain import Step, policy_from
-from dataco_assets.verification import Outcome
+from dataco_assets.ledgers.hours import HourLedger
+from dataco_assets.privacy.erasure import erase
+from dataco_assets.verification.compare import Outcome
 from dataco_assets_tests.platforms import Platform, click
 from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, counted, die, failure_of, interpose
 

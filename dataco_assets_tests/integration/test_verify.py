@@ -10,7 +10,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from dataco_assets import verification
 from dataco_assets.aggregates.files import hour_path
 from dataco_assets.cli import verify as command
 from dataco_assets.clicks.event import Click, parse
@@ -19,7 +18,9 @@ from dataco_assets.clicks.row import cells, row_key
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.settings import settings
-from dataco_assets.verification import Outcome, Verifier
+from dataco_assets.verification import verifier
+from dataco_assets.verification.compare import Outcome
+from dataco_assets.verification.verifier import Verifier
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.refreshes import Refreshes
 
@@ -171,7 +172,7 @@ def test_a_click_that_lands_meanwhile_is_no_false_alarm(
 ) -> None:
     fill(platform)
     refreshes.settle()
-    honest, landed = verification.read_hour, [False]
+    honest, landed = verifier.read_hour, [False]
 
     def landing(uri: str, hour: int) -> Any:
         """When the clicks were read already, and the files not yet: one more, and its hour refreshed."""
@@ -182,7 +183,7 @@ def test_a_click_that_lands_meanwhile_is_no_false_alarm(
             refreshes.refresh([NOON - HOUR_MS, NOON])
         return honest(uri, hour)
 
-    monkeypatch.setattr(verification, "read_hour", landing)
+    monkeypatch.setattr(verifier, "read_hour", landing)
     assert set(outcomes(refreshes).values()) == {Outcome.EQUAL}
     assert landed == [True]
 

@@ -12,8 +12,8 @@ from dataco_assets.cli.rejected import ChoiceUnclear, NothingFits, NoValue, Repa
 from dataco_assets.cli.top import TimeUnclear
 from dataco_assets.clicks.event import Reason, Rejection
 from dataco_assets.errors import DatacoError
-from dataco_assets.ingest.rejected import RejectedRecord
-from dataco_assets.ingest.replay import Contents, Entry, RecordGone
+from dataco_assets.rejected.records import RejectedRecord
+from dataco_assets.rejected.replay import Contents, Entry, RecordGone
 from dataco_assets.settings import settings
 
 NOON = 1_591_012_800_000  # 2020-06-01T12:00:00Z
@@ -75,9 +75,9 @@ class FakeTopic:
 @pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTopic]:
     fake = FakeTopic()
-    monkeypatch.setattr("dataco_assets.ingest.replay.read_rejected", fake.contents)
-    monkeypatch.setattr("dataco_assets.ingest.replay.read_value", fake.value)
-    monkeypatch.setattr("dataco_assets.ingest.replay.replay", fake.replay)
+    monkeypatch.setattr("dataco_assets.rejected.replay.read_rejected", fake.contents)
+    monkeypatch.setattr("dataco_assets.rejected.replay.read_value", fake.value)
+    monkeypatch.setattr("dataco_assets.rejected.replay.replay", fake.replay)
     monkeypatch.setenv("DATACO_PARTITIONS_START", "2015-01-01-00:00")
     monkeypatch.setenv("DATACO_REJECTED_TOPIC", "bin")
     settings.cache_clear()

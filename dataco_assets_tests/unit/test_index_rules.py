@@ -14,9 +14,7 @@ from dataco_assets.cli.top import TimeUnclear, moment, time_range
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.page import MAX_PAGE_CHARACTERS, page_of
 from dataco_assets.index.contents import RunContent
-from dataco_assets.index.publication import PublishedHour, compare, deletion
-from dataco_assets.index.reading import Span
-from dataco_assets.index.template import (
+from dataco_assets.index.layout import (
     MAX_TERM_BYTES,
     PROPERTIES,
     IndexName,
@@ -28,6 +26,8 @@ from dataco_assets.index.template import (
     parse_name,
     template_bodies,
 )
+from dataco_assets.index.publication import PublishedHour, compare, deletion
+from dataco_assets.index.reading import Span
 from dataco_assets.settings import Settings
 
 NOON = 1_591_012_800_000

@@ -22,7 +22,7 @@ from dataco_assets.clients.kafka.failures import Undeliverable
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.ingest import drain as drain_module
 from dataco_assets.ingest.drain import JUDGED_FROM, Drain, DrainPolicy, DrainResult, Step, TooManyRejected
-from dataco_assets.ingest.offsets import OffsetGap
+from dataco_assets.ledgers.offsets import OffsetGap
 from dataco_assets.settings import Settings
 
 NOON = 1_767_268_800_000  # 2026-01-01T12:00Z

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
-from dataco_assets.ingest.plan import DataLost, LogOffsets, OnDataLoss, Plan, Position, make_plan
+from dataco_assets.ingest.plan import DataLost, LogOffsets, OnDataLoss, Plan, make_plan
+from dataco_assets.ledgers.offsets import Position
 
 TOPIC = TopicState("clicks", "id-now", (0, 1))
 NO_LIMIT = 10**12

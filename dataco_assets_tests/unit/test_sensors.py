@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from dataco_assets import sensors
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, touched_hours
-from dataco_assets.hours import HourLedger, HourState
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
+from dataco_assets.ledgers.hours import HourLedger, HourState
 from dataco_assets.partitions import HOURS, range_tags, run_hours
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource

@@ -6,25 +6,23 @@ from typing import Any
 
 import pytest
 
-from dataco_assets import verification
 from dataco_assets.aggregates.files import ARROW_SCHEMA, HourAggregates
 from dataco_assets.clicks.hour import HOUR_MS
-from dataco_assets.hours import HourState
-from dataco_assets.index.template import document_id
-from dataco_assets.index.template import host_and_path as host_and_path_of_the_index
-from dataco_assets.stored_clicks import StoredClick
-from dataco_assets.verification import (
+from dataco_assets.index.layout import document_id
+from dataco_assets.index.layout import host_and_path as host_and_path_of_the_index
+from dataco_assets.ledgers.hours import HourState
+from dataco_assets.verification import verifier
+from dataco_assets.verification.compare import (
     DIFFERENCES_KEPT,
-    Figures,
-    Group,
     HourVerdict,
     Outcome,
     Place,
     compare_index,
     compare_parquet,
     host_and_path,
-    recompute,
 )
+from dataco_assets.verification.recompute import Figures, Group, recompute
+from dataco_assets.verification.stored_clicks import StoredClick
 from dataco_assets_tests import oracle
 
 NOON = 1_591_012_800_000
@@ -219,5 +217,5 @@ def test_an_hour_is_judged_only_while_nothing_changes_it(
 ) -> None:
     verdict = HourVerdict(NOON, differing=differing)
     states = HourState(NOON, *before), HourState(NOON, *after)
-    assert verification._outcome(verdict, *states, expired=set()) == expected
-    assert verification._outcome(verdict, *states, expired={NOON}) == Outcome.EXPIRED
+    assert verifier._outcome(verdict, *states, expired=set()) == expected
+    assert verifier._outcome(verdict, *states, expired={NOON}) == Outcome.EXPIRED

@@ -1,7 +1,7 @@
 """Erasing a user: every stored click of theirs goes, and the hours they were in are computed anew.
 
 Belongs here: finding, deleting, and the order of things. Does not belong here: asking a person whether to
-(`cli/erase_user.py`), and who may not come back (`ingest/suppression.py`).
+(`cli/erase_user.py`), and who may not come back (`ledgers/suppression.py`).
 
 The order, each step durable before the next:
 
@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from dataco_assets.clicks.hour import HOUR_MS, touched_hours
 from dataco_assets.clicks.row import timestamp_of, user_range
 from dataco_assets.clients.hbase import HBase
-from dataco_assets.hours import HourLedger, expired_hours
-from dataco_assets.ingest.replay import erase_from_rejected
-from dataco_assets.ingest.suppression import SuppressionList
+from dataco_assets.ledgers.hours import HourLedger, expired_hours
+from dataco_assets.ledgers.suppression import SuppressionList
+from dataco_assets.rejected.replay import erase_from_rejected
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings

@@ -1,6 +1,6 @@
 """Erased users: whose clicks of the past the drain must not store again.
 
-Belongs here: the list of them and the rule. Does not belong here: erasing (`dataco_assets/erasure.py`).
+Belongs here: the list of them and the rule. Does not belong here: erasing (`dataco_assets/privacy/erasure.py`).
 
 HBase table, one row per erased user. The row key is a BLAKE2b hash of the user id, so that the list of those who asked
 to be forgotten does not hold them. (It is a pseudonym, not an anonym: who can guess an id can look it up.)
@@ -14,13 +14,13 @@ click and a file sent again bring nothing back; what the user does afterwards is
 
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import blake2b
+from typing import ClassVar
 
 import msgspec
 
 from dataco_assets.clicks.hour import hour_from_key, hour_key
-from dataco_assets.clients.hbase import HBase
+from dataco_assets.ledgers.table import LedgerTable
 
-SUPPRESSION_FAMILIES: Mapping[str, Mapping[str, object]] = {"s": {"max_versions": 1}, "p": {"max_versions": 1}}
 _ERASED_AT = b"s:erased_at"
 _PENDING = b"p:"
 _PERSON = b"dataco-erased"  # makes these hashes different from those of anybody else
@@ -74,19 +74,13 @@ def _owners(value: bytes | None, key: bytes | None) -> Iterable[str]:
         return
 
 
-class SuppressionList:
+class SuppressionList(LedgerTable):
     """The list in HBase; see the module.
 
     Every method raises what `dataco_assets.clients.hbase` raises.
     """
 
-    def __init__(self, hbase: HBase, table: str) -> None:
-        self._hbase = hbase
-        self._table = table
-
-    def create(self) -> bool:
-        """Creates the table; False when it was there."""
-        return self._hbase.create_table(self._table, SUPPRESSION_FAMILIES)
+    FAMILIES: ClassVar = {"s": {"max_versions": 1}, "p": {"max_versions": 1}}
 
     def read(self) -> dict[bytes, int]:
         """All erased users.

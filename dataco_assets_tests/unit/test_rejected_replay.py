@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataco_assets.clicks.event import Reason, Rejection
 from dataco_assets.clients.kafka.producer import AckedProducer, Header
-from dataco_assets.ingest.rejected import (
+from dataco_assets.rejected.records import (
     HEADERS,
     MARK_HEADERS,
     REPLAY_HEADERS,
@@ -23,7 +23,7 @@ from dataco_assets.ingest.rejected import (
     send_mark,
     send_rejected,
 )
-from dataco_assets.ingest.replay import (
+from dataco_assets.rejected.replay import (
     Choice,
     Contents,
     Entry,

@@ -13,9 +13,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dataco_assets.settings import Settings
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
+
 
 LAYOUT_VERSION = 1
 """Raised when documents of the same mapping come to mean something else; a rebuild is then asked for."""
@@ -111,7 +113,7 @@ def mappings() -> dict[str, Any]:
     }
 
 
-def _index_settings(settings: Settings) -> dict[str, str]:
+def _index_settings(settings: "Settings") -> dict[str, str]:
     """Settings of every new index, written the way Elasticsearch gives them back."""
     return {
         "number_of_shards": str(settings.index_shards),
@@ -120,7 +122,7 @@ def _index_settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def template_bodies(settings: Settings) -> dict[str, dict[str, Any]]:
+def template_bodies(settings: "Settings") -> dict[str, dict[str, Any]]:
     """The composable index templates by name: one for the first index of a month, one for those a rebuild makes.
 
     Two, because an index that a rebuild is filling must not be behind the alias yet. Their patterns match no name that
@@ -136,7 +138,7 @@ def template_bodies(settings: Settings) -> dict[str, dict[str, Any]]:
     }
 
 
-def _template(settings: Settings, patterns: list[str], priority: int, aliases: dict[str, Any]) -> dict[str, Any]:
+def _template(settings: "Settings", patterns: list[str], priority: int, aliases: dict[str, Any]) -> dict[str, Any]:
     return {
         "index_patterns": patterns,
         "priority": priority,

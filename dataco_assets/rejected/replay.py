@@ -27,8 +27,8 @@ from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer, Header, click_producer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.errors import DatacoError
-from dataco_assets.ingest.rejected import REPLAY_HEADERS, Fate, Mark, RejectedRecord, read_record, send_mark
-from dataco_assets.ingest.suppression import ErasedUsers, SuppressionList, is_suppressed_message
+from dataco_assets.ledgers.suppression import ErasedUsers, SuppressionList, is_suppressed_message
+from dataco_assets.rejected.records import REPLAY_HEADERS, Fate, Mark, RejectedRecord, read_record, send_mark
 
 if TYPE_CHECKING:
     from dataco_assets.clients.hbase import HBase

@@ -13,12 +13,13 @@ leaves the hour dirty, whatever the order of things after that.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key
-from dataco_assets.clients.hbase import Cells, HBase
+from dataco_assets.clients.hbase import Cells
 from dataco_assets.errors import DatacoError
+from dataco_assets.ledgers.table import LedgerTable
 
-LEDGER_FAMILIES: Mapping[str, Mapping[str, object]] = {"h": {"max_versions": 1}}
 _CLOCK_ROW, _CLOCK = b"clock", b"h:clock"  # no hour's name, and behind them all
 _DIRTY, _DONE, _FIRST_STORED_AT = b"h:dirty", b"h:done", b"h:first_stored_at"
 _ROWS_PER_CALL = 500
@@ -45,19 +46,13 @@ class HourState:
         return self.dirty > self.done
 
 
-class HourLedger:
+class HourLedger(LedgerTable):
     """The hour ledger in HBase; see the module for its rules.
 
     Every method raises what `dataco_assets.clients.hbase` raises.
     """
 
-    def __init__(self, hbase: HBase, table: str) -> None:
-        self._hbase = hbase
-        self._table = table
-
-    def create(self) -> bool:
-        """Creates the ledger's table; False when it was there."""
-        return self._hbase.create_table(self._table, LEDGER_FAMILIES)
+    FAMILIES: ClassVar = {"h": {"max_versions": 1}}
 
     def mark_dirty(self, hours: Iterable[int], *, holding_clicks: Iterable[int], stored_since_ms: int) -> None:
         """Notes that clicks were stored.

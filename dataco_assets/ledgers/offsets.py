@@ -6,15 +6,22 @@ Table: row = `<topic>/<partition, 5 digits>`; cell `o:next` = `<topic id> <next 
 whole. The consumer group's committed offset is a copy for other tools; it expires, the ledger does not.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.errors import DatacoError
-from dataco_assets.ingest.plan import Position
+from dataco_assets.ledgers.table import LedgerTable
 
-LEDGER_FAMILIES: Mapping[str, Mapping[str, object]] = {"o": {"max_versions": 1}}
 _NEXT = b"o:next"
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the platform stands in a partition: the next offset to read, of the topic with that id."""
+
+    topic_id: str
+    next_offset: int
 
 
 class OffsetGap(DatacoError):
@@ -23,19 +30,13 @@ class OffsetGap(DatacoError):
     transient = True
 
 
-class OffsetLedger:
+class OffsetLedger(LedgerTable):
     """Positions by partition; they move forwards only, and never over a gap.
 
     Every method raises what `dataco_assets.clients.hbase` raises.
     """
 
-    def __init__(self, hbase: HBase, table: str) -> None:
-        self._hbase = hbase
-        self._table = table
-
-    def create(self) -> bool:
-        """Creates the ledger's table; False when it was there."""
-        return self._hbase.create_table(self._table, LEDGER_FAMILIES)
+    FAMILIES: ClassVar = {"o": {"max_versions": 1}}
 
     def read(self, topic: str) -> dict[int, Position]:
         """Positions of a topic's partitions; those never read are left out."""

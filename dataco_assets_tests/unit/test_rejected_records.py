@@ -7,7 +7,7 @@ from confluent_kafka import Message
 
 from dataco_assets.clicks.event import Reason, Rejection
 from dataco_assets.clients.kafka.producer import AckedProducer, Header
-from dataco_assets.ingest.rejected import HEADERS, RejectedClick, record_headers, record_key, send_rejected
+from dataco_assets.rejected.records import HEADERS, RejectedClick, record_headers, record_key, send_rejected
 
 Headers = list[tuple[str, str | bytes | None]]
 

@@ -1,0 +1,1 @@
+"""Erasing a user's clicks from every store. No Dagster here."""

@@ -1,0 +1,1 @@
+"""Rejected clicks: their records in the rejected topic, listing, showing and replaying them. No Dagster here."""

@@ -1,0 +1,1 @@
+"""Verification: recomputes hours from the stored clicks without the pipeline's code and compares. No Dagster here."""

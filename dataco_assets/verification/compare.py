@@ -1,0 +1,198 @@
+"""Compares recomputed hours with the Parquet files, the index and the hour ledger, field by field."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from dataco_assets.aggregates.files import HourAggregates
+from dataco_assets.index.layout import document_id
+from dataco_assets.ledgers.hours import HourState
+from dataco_assets.verification.recompute import Figures, Group
+
+DIFFERENCES_KEPT = 20
+"""Differences of one hour that are kept word for word; all are counted."""
+_TOLERANCE = 1e-9  # relative, of doubles
+
+
+class Place(StrEnum):
+    """Where something differs from the clicks."""
+
+    PARQUET = "Parquet"
+    INDEX = "index"
+    LEDGER = "ledger"
+
+
+class Outcome(StrEnum):
+    """What became of an hour."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    DIRTY = "dirty"
+    CHANGING = "changing"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One value that is not what the clicks amount to. Page and country are event text: escape before showing.
+
+    Attributes:
+        hour: Start, epoch ms.
+        place: Where it differs.
+        page: Page of the group; empty when it is about the whole hour.
+        country: Country of the group.
+        field: Name of the field, or what is amiss.
+        expected: What the clicks amount to.
+        found: What is there.
+    """
+
+    hour: int
+    place: Place
+    page: str
+    country: str
+    field: str
+    expected: object
+    found: object
+
+
+@dataclass
+class HourVerdict:
+    """What was found of one hour.
+
+    Attributes:
+        hour: Start, epoch ms.
+        outcome: Whether it was judged, and how.
+        clicks: Its clicks in HBase.
+        groups: Its groups of page and country.
+        differences: The first of them.
+        differing: How many there are.
+    """
+
+    hour: int
+    outcome: Outcome = Outcome.EQUAL
+    clicks: int = 0
+    groups: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    differing: int = 0
+
+    def add(self, difference: Difference) -> None:
+        """Notes a difference."""
+        self.differing += 1
+        if len(self.differences) < DIFFERENCES_KEPT:
+            self.differences.append(difference)
+
+
+def compare_parquet(verdict: HourVerdict, expected: Mapping[Group, Figures], stored: HourAggregates | None) -> None:
+    """Adds to the verdict what differs in the hour's Parquet file.
+
+    Args:
+        verdict: The hour's verdict.
+        expected: What the clicks amount to.
+        stored: The file; None when there is none.
+    """
+    if stored is None:
+        if expected:
+            verdict.add(of_hour(verdict.hour, Place.PARQUET, "file", f"{len(expected):,} groups", "no file"))
+        return
+    seen: set[Group] = set()
+    own = {"generation": stored.generation}
+    for row in stored.table.to_pylist():
+        group = (row["page"], row["country"])
+        row["hour"] = round(row["hour"].timestamp() * 1000)
+        _compare_group(verdict, Place.PARQUET, group, seen, expected, row, own)
+    _missing(verdict, Place.PARQUET, expected, seen)
+
+
+def compare_index(
+    verdict: HourVerdict,
+    expected: Mapping[Group, Figures],
+    hits: Iterable[Mapping[str, Any]],
+    stored: HourAggregates | None,
+) -> None:
+    """Adds to the verdict what differs in the hour's documents.
+
+    Args:
+        verdict: The hour's verdict.
+        expected: What the clicks amount to.
+        hits: All documents of the hour, with `_id`, `_version` and `_source`.
+        stored: The hour's Parquet file, which the documents were made from.
+    """
+    seen: set[Group] = set()
+    for hit in hits:
+        document = hit["_source"]
+        group = (str(document.get("url")), str(document.get("country")))
+        host, path = host_and_path(group[0])
+        own: dict[str, Any] = {"host": host, "path": path, "_id": document_id(verdict.hour, *group)}
+        if stored is not None:
+            own |= {"generation": stored.generation, "_version": stored.generation}
+        found = {**document, "_id": hit["_id"], "_version": hit["_version"]}
+        _compare_group(verdict, Place.INDEX, group, seen, expected, found, own)
+        if stored is not None and (computed_at := document.get("computed_at", 0)) > stored.computed_at_ms:
+            # Older is fine: the same generation was computed again without being published again.
+            wanted = stored.computed_at_ms
+            verdict.add(Difference(verdict.hour, Place.INDEX, *group, "computed_at", wanted, computed_at))
+    _missing(verdict, Place.INDEX, expected, seen)
+
+
+def host_and_path(page: str) -> tuple[str, str]:
+    """Host without port, and path without query, of a canonical page."""
+    authority, _, tail = page.partition("://")[2].partition("/")
+    host = authority.partition("]")[0] + "]" if authority.startswith("[") else authority.partition(":")[0]
+    return host, "/" + tail.partition("?")[0]
+
+
+def compare_ledger(
+    verdict: HourVerdict, state: HourState, expected: Mapping[Group, Figures], stored: HourAggregates | None
+) -> None:
+    """Adds to the verdict what differs in the hour ledger."""
+    hour = verdict.hour
+    if not state.dirty and expected:
+        verdict.add(of_hour(hour, Place.LEDGER, "dirty", "at least 1: the hour has clicks", 0))
+    if stored is not None and stored.generation != state.done:
+        verdict.add(of_hour(hour, Place.PARQUET, "generation", state.done, stored.generation))
+    if stored is None and state.done and not verdict.differing:
+        verdict.add(of_hour(hour, Place.PARQUET, "file", "a file of an hour that is done", "no file"))
+
+
+def _compare_group(
+    verdict: HourVerdict,
+    place: Place,
+    group: Group,
+    seen: set[Group],
+    expected: Mapping[Group, Figures],
+    found: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> None:
+    def add(name: str, wanted: object, there: object) -> None:
+        verdict.add(Difference(verdict.hour, place, *group, name, wanted, there))
+
+    figures = expected.get(group)
+    if figures is None:
+        add("group", "absent", f"{found.get('click_count')} clicks, generation {found.get('generation')}")
+        return
+    if group in seen:
+        add("group", "once", "again")
+        return
+    seen.add(group)
+    for name, wanted in {"hour": verdict.hour, **figures.fields, **own}.items():
+        if not _same(wanted, found.get(name)):
+            add(name, wanted, found.get(name))
+
+
+def _missing(verdict: HourVerdict, place: Place, expected: Mapping[Group, Figures], seen: set[Group]) -> None:
+    for group, figures in expected.items():
+        if group not in seen:
+            verdict.add(Difference(verdict.hour, place, *group, "group", f"{figures.clicks} clicks", "absent"))
+
+
+def _same(wanted: object, found: object) -> bool:
+    if isinstance(wanted, float) and isinstance(found, int | float):
+        return math.isclose(wanted, found, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+    return wanted == found
+
+
+def of_hour(hour: int, place: Place, name: str, expected: object, found: object) -> Difference:
+    """A difference that is about the whole hour, not about one group."""
+    return Difference(hour, place, "", "", name, expected, found)

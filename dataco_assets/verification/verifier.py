@@ -1,0 +1,199 @@
+"""Decides which hours may be verified, verifies them and reports a verdict on each.
+
+An hour is judged only while nothing changes it:
+    * The ledger is read before and after everything else. An hour that is dirty, or whose state changed in between, is
+      not judged.
+    * A drain stores clicks a moment before it marks their hours. An hour that differs is therefore compared a second
+      time, once its newest click is `settle_seconds` old; only what differs then counts.
+    * An hour of which HBase may have dropped clicks (time to live) cannot be judged any more.
+
+An outage is never a difference: the servers' errors pass through. Memory holds one hour's groups, those of the half
+hour behind it, and a page of rows per salt.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from dataco_assets.aggregates.files import AggregatesUnreadable, HourAggregates, read_hour, stored_hours
+from dataco_assets.clicks.event import MAX_TIMESTAMP_MS
+from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_of
+from dataco_assets.clients.elasticsearch import SearchClient, every_hit, refresh
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.index.contents import hours_held
+from dataco_assets.ledgers.hours import HourLedger, HourState, expired_hours
+from dataco_assets.verification.compare import (
+    HourVerdict,
+    Outcome,
+    Place,
+    compare_index,
+    compare_ledger,
+    compare_parquet,
+    of_hour,
+)
+from dataco_assets.verification.recompute import LONGEST_KNOWN_MS, recompute
+from dataco_assets.verification.stored_clicks import read_clicks_in_order, stored_times
+
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
+
+SETTLE_SECONDS = 120.0
+HOURS_AT_ONCE = 24
+
+
+class Verifier:
+    """Compares hours with the clicks in HBase.
+
+    Every method raises what the clients raise: an outage is never a difference. An error of the aggregates' file system
+    is an OSError.
+
+    Args:
+        settings: Names of tables and alias, address of the aggregates, days that HBase keeps a click.
+        hbase: Client for clicks and ledger.
+        search: Client for the index.
+        settle_seconds: A click is stored at most so long before its hour is marked dirty.
+        sleep: Waits some seconds.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        hbase: HBase,
+        search: SearchClient,
+        *,
+        settle_seconds: float = SETTLE_SECONDS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._settings = settings
+        self._hbase = hbase
+        self._search = search
+        self._ledger = HourLedger(hbase, settings.hours_table)
+        self._settle_seconds = settle_seconds
+        self._sleep = sleep
+
+    def hours(self, first: int | None = None, last: int | None = None) -> list[int]:
+        """The hours there is something to say about: in the ledger, as a file, in the index, or with clicks in HBase.
+
+        Args:
+            first: Start of the first hour, epoch ms; None for no limit.
+            last: Start of the last hour, epoch ms; None for no limit.
+        """
+        refresh(self._search, [self._settings.index_alias])
+        start, end = first or 0, MAX_TIMESTAMP_MS + 1 if last is None else last + HOUR_MS
+        known = {state.hour for state in self._ledger.all()}
+        known |= set(stored_hours(self._settings.aggregates_uri))
+        known |= set(hours_held(self._search, [self._settings.index_alias]))
+        chosen = {hour for hour in known if start <= hour < end}
+        for gap_start, gap_end in _gaps(chosen, start, end):
+            clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, gap_start, gap_end)
+            chosen |= {hour_of(click.timestamp) for click in clicks}
+        return sorted(chosen)
+
+    def verify(self, hours: Sequence[int]) -> Iterator[HourVerdict]:
+        """A verdict on each hour; those on doubtful hours come last."""
+        differing: list[int] = []
+        changing: list[int] = []
+        for verdict in self._look(hours):
+            if verdict.outcome == Outcome.DIFFERENT:
+                differing.append(verdict.hour)
+            elif verdict.outcome == Outcome.CHANGING:
+                changing.append(verdict.hour)
+            else:
+                yield verdict
+        self._settle(differing)
+        yield from self._look([*differing, *changing])
+
+    def _settle(self, hours: Sequence[int]) -> None:
+        """Waits until the newest click of the hours, and of the half hours behind them, has been stored long enough."""
+        newest = 0
+        for run in contiguous_runs(hours):
+            end = run[-1] + HOUR_MS + LONGEST_KNOWN_MS
+            times = stored_times(self._hbase, self._settings.clicks_table, run[0], end)
+            newest = max(newest, max(times, default=0))
+        if not newest:
+            return
+        wait = (newest - self._ledger.server_time_ms()) / 1000 + self._settle_seconds
+        if wait > 0:
+            self._sleep(wait)
+
+    def _look(self, hours: Sequence[int]) -> Iterator[HourVerdict]:
+        for run in contiguous_runs(hours):
+            for start in range(0, len(run), HOURS_AT_ONCE):
+                yield from self._look_at_run(run[start : start + HOURS_AT_ONCE])
+
+    def _look_at_run(self, run: Sequence[int]) -> Iterator[HourVerdict]:
+        before = self._ledger.read([*run, run[-1] + HOUR_MS])
+        if all(before[hour].is_dirty for hour in run):
+            yield from (HourVerdict(hour, Outcome.DIRTY) for hour in run)
+            return
+        verdicts = list(self._compare(run, before))
+        after = self._ledger.read(run)
+        now_ms = time.time_ns() // 1_000_000
+        expired = expired_hours(before.values(), ttl_days=self._settings.clicks_ttl_days, now_ms=now_ms)
+        for verdict in verdicts:
+            verdict.outcome = _outcome(verdict, before[verdict.hour], after[verdict.hour], expired)
+            if verdict.outcome not in (Outcome.EQUAL, Outcome.DIFFERENT):
+                verdict.differences, verdict.differing = [], 0
+        yield from verdicts
+
+    def _compare(self, run: Sequence[int], before: Mapping[int, HourState]) -> Iterator[HourVerdict]:
+        documents = _ByHour(self._documents(run))
+        end = run[-1] + HOUR_MS + LONGEST_KNOWN_MS
+        clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, run[0], end)
+        for hour, expected in recompute(clicks, run):
+            verdict = HourVerdict(hour, clicks=sum(f.clicks for f in expected.values()), groups=len(expected))
+            hits = documents.of(hour)
+            if before[hour].is_dirty:  # not judged, so not read either
+                yield verdict
+                continue
+            stored = self._stored(verdict)
+            if verdict.differing == 0:
+                compare_parquet(verdict, expected, stored)
+            compare_ledger(verdict, before[hour], expected, stored)
+            compare_index(verdict, expected, hits, stored)
+            yield verdict
+
+    def _stored(self, verdict: HourVerdict) -> HourAggregates | None:
+        try:
+            return read_hour(self._settings.aggregates_uri, verdict.hour)
+        except AggregatesUnreadable as error:
+            verdict.add(of_hour(verdict.hour, Place.PARQUET, "file", "readable", str(error)))
+            return None
+
+    def _documents(self, run: Sequence[int]) -> Iterator[Mapping[str, Any]]:
+        within = {"range": {"hour": {"gte": run[0], "lt": run[-1] + HOUR_MS, "format": "epoch_millis"}}}
+        return every_hit(self._search, [self._settings.index_alias], within, source=True, sort=[{"hour": "asc"}])
+
+
+class _ByHour:
+    """Documents that come in the order of their hours, handed out hour by hour; earlier ones are skipped."""
+
+    def __init__(self, hits: Iterator[Mapping[str, Any]]) -> None:
+        self._groups = groupby(hits, key=lambda hit: int(hit["_source"]["hour"]))
+        self._next: tuple[int, Iterator[Mapping[str, Any]]] | None = None
+
+    def of(self, hour: int) -> Iterator[Mapping[str, Any]]:
+        while self._next is None or self._next[0] < hour:
+            self._next = next(self._groups, (MAX_TIMESTAMP_MS, iter(())))
+        return self._next[1] if self._next[0] == hour else iter(())
+
+
+def _outcome(verdict: HourVerdict, before: HourState, after: HourState, expired: set[int]) -> Outcome:
+    if verdict.hour in expired:
+        return Outcome.EXPIRED
+    if before.is_dirty and after.is_dirty:
+        return Outcome.DIRTY
+    if before != after:
+        return Outcome.CHANGING
+    return Outcome.DIFFERENT if verdict.differing else Outcome.EQUAL
+
+
+def _gaps(hours: Iterable[int], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What of [start, end) is in none of the hours."""
+    for run in contiguous_runs(hours):
+        if start < run[0]:
+            yield start, run[0]
+        start = run[-1] + HOUR_MS
+    if start < end:
+        yield start, end
