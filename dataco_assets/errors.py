@@ -1,7 +1,21 @@
-"""The root of the errors a person reads. Each room defines its own beside the code that raises it.
+"""The root of the errors that a person reads, and the three kinds by which code acts on them.
 
-Does not belong here: errors of a single room, and programming errors, which stay what Python raises.
+Each room defines its own errors beside the code that raises them. Programming errors stay what Python raises.
 """
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class ErrorKind(StrEnum):
+    """What has to happen before the same request can succeed."""
+
+    PASSING = "passing"
+    """Time: a server is away, busy or full. Retried with back-off."""
+    PERMANENT = "permanent"
+    """A person: data lost, a contract or layout broken, a wrong setting. Never retried unchanged."""
+    DATA = "data"
+    """Another record: this one is invalid. Rejected, and the run goes on."""
 
 
 class DatacoError(Exception):
@@ -10,7 +24,7 @@ class DatacoError(Exception):
     The command line prints the message alone, without a traceback.
 
     Attributes:
-        transient: Whether the same may succeed later without anybody's doing: a server that is down, not bad data.
+        kind: What has to happen before the same request can succeed.
     """
 
-    transient: bool = False
+    kind: ClassVar[ErrorKind] = ErrorKind.PERMANENT

@@ -17,7 +17,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.index.layout import PAGE_PARTS, PROPERTIES, month_of
 
 _ID = "_document_id"
@@ -51,7 +51,7 @@ class NewerGenerationPublished(PublicationFailed):
 class ElasticsearchUnreachable(PublicationFailed):
     """Elasticsearch does not answer; trying again later may help."""
 
-    transient = True
+    kind = ErrorKind.PASSING
 
 
 class DocumentsRefused(PublicationFailed):
@@ -61,7 +61,7 @@ class DocumentsRefused(PublicationFailed):
 class ElasticsearchFull(PublicationFailed):
     """Elasticsearch blocks writing, as it does when a disk is full."""
 
-    transient = True
+    kind = ErrorKind.PASSING
 
 
 def documents(aggregates: DataFrame) -> DataFrame:

@@ -12,7 +12,7 @@ from dataco_assets.assets.report import hour_metadata, run_metadata
 from dataco_assets.assets.stages import Stages
 from dataco_assets.assets.url_country_aggregates import HOURS_FRESH, url_country_aggregates
 from dataco_assets.clicks.hour import hour_from_key, hour_key
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.partitions import HOURS
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
@@ -55,7 +55,7 @@ class UnsoundAggregates(DatacoError):
 class IndexDiffers(DatacoError):
     """After publication the index is not what the aggregates say."""
 
-    transient = True
+    kind = ErrorKind.PASSING
 
 
 @dg.asset(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, ErrorKind
 
 
 @contextmanager
@@ -24,6 +24,6 @@ def explained() -> Iterator[None]:
     except DatacoError as error:
         raise dg.Failure(
             description=str(error),
-            metadata={"kind": type(error).__name__, "retry can help": error.transient},
-            allow_retries=error.transient,
+            metadata={"error": type(error).__name__, "kind": error.kind.value},
+            allow_retries=error.kind is ErrorKind.PASSING,
         ) from error

@@ -21,7 +21,7 @@ from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 from elasticsearch.helpers import streaming_bulk
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, ErrorKind
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -50,7 +50,7 @@ class ElasticsearchError(DatacoError):
 class ElasticsearchUnavailable(ElasticsearchError):
     """Elasticsearch does not answer, or is too busy; trying again later may help."""
 
-    transient = True
+    kind = ErrorKind.PASSING
 
 
 class ElasticsearchRefused(ElasticsearchError):

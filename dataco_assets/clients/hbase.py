@@ -27,7 +27,7 @@ from thriftpy2.transport import TTransportException
 
 from dataco_assets.clients.mutations import mutate_rows_request
 from dataco_assets.clients.row_times import NotRows, read_row_times
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, ErrorKind
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -61,7 +61,7 @@ class HBaseError(DatacoError):
 class HBaseUnavailable(HBaseError):
     """The gateway, or HBase behind it, does not answer; trying again later may help."""
 
-    transient = True
+    kind = ErrorKind.PASSING
 
 
 class HBaseRefused(HBaseError):

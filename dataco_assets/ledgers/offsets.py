@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.ledgers.table import LedgerTable
 
 _NEXT = b"o:next"
@@ -27,7 +27,7 @@ class Position:
 class OffsetGap(DatacoError):
     """Moving a position would jump over offsets nobody has stored."""
 
-    transient = True
+    kind = ErrorKind.PASSING
 
 
 class OffsetLedger(LedgerTable):

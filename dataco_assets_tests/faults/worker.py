@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataco_assets.clients.hbase import connect
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.ingest.drain import Drain, DrainResult, Step, policy_from
 from dataco_assets.settings import Settings
 from dataco_assets_tests.faults.planted import BUGS
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             result = _drain(settings, options.on_data_loss, on_step)
         except DatacoError as error:
-            if options.once or not error.transient:
+            if options.once or error.kind is not ErrorKind.PASSING:
                 logger.error("%s: %s", type(error).__name__, error)  # a person reads it
                 return GAVE_UP
             logger.warning("%s: %s: %s", TROUBLE, type(error).__name__, error)

@@ -19,6 +19,7 @@ from thriftpy2.transport.socket import TSocket
 
 from dataco_assets.clients.hbase import HBase, HBaseError, HBaseRefused, HBaseUnavailable, RowRefused
 from dataco_assets.clients.mutations import encode_row
+from dataco_assets.errors import ErrorKind
 
 TIMEOUT_SECONDS = 0.2
 SLACK_SECONDS = 1.5  # a busy machine
@@ -71,7 +72,7 @@ def test_nobody_listening_is_unavailable_and_names_address_and_variable() -> Non
     told = fails(HBaseUnavailable, client(port).tables, within=0)
     assert f"127.0.0.1:{port}" in told
     assert "DATACO_HBASE_THRIFT_HOST" in told
-    assert HBaseUnavailable.transient
+    assert HBaseUnavailable.kind is ErrorKind.PASSING
 
 
 def test_a_server_that_never_answers_is_given_up_after_the_timeout() -> None:

@@ -25,6 +25,7 @@ from dataco_assets.clients.elasticsearch import (
     refresh,
     shortened,
 )
+from dataco_assets.errors import ErrorKind
 
 Reply = tuple[int, dict[str, Any]]
 FOUND: Reply = (
@@ -84,7 +85,7 @@ def test_repeating_ends_at_its_deadline() -> None:
     with serving(BUSY) as (url, asked), pytest.raises(ElasticsearchUnavailable, match="queue is full") as caught:
         count(open_client(url, retry_seconds=0.5), ["i"])
     assert len(asked) >= 2
-    assert caught.value.transient
+    assert caught.value.kind is ErrorKind.PASSING
 
 
 def test_what_must_not_be_repeated_is_asked_once() -> None:
@@ -218,7 +219,7 @@ def test_each_failure_has_its_kind(
     assert type(error) is kind
     assert told in str(error)
     assert "http://es:9200" in str(error)
-    assert error.transient is (kind is ElasticsearchUnavailable)
+    assert (error.kind is ErrorKind.PASSING) is (kind is ElasticsearchUnavailable)
 
 
 def test_quoted_text_is_bounded_and_printable() -> None:

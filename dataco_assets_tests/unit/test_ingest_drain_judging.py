@@ -20,6 +20,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_of, touched_h
 from dataco_assets.clients.hbase import HBase, RowRefused
 from dataco_assets.clients.kafka.failures import Undeliverable
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
+from dataco_assets.errors import ErrorKind
 from dataco_assets.ingest import drain as drain_module
 from dataco_assets.ingest.drain import JUDGED_FROM, Drain, DrainPolicy, DrainResult, Step, TooManyRejected
 from dataco_assets.ledgers.offsets import OffsetGap
@@ -382,7 +383,7 @@ def test_a_run_that_refuses_too_much_fails_and_commits_nothing(bad: int, good: i
         return
     with pytest.raises(TooManyRejected, match=rf"{bad:,} of {bad + good:,} messages.*malformed_json"):
         world.drain(checkpoint_clicks=50_000)
-    assert not TooManyRejected.transient
+    assert TooManyRejected.kind is ErrorKind.PERMANENT
     assert (world.broker.rejected, world.store.offsets(), world.broker.committed) == ({}, {}, {})
     # The good ones are stored, so their hours must be computed.
     assert len(world.store.clicks) == good

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
+from dataco_assets.errors import ErrorKind
 from dataco_assets.ingest.plan import DataLost, LogOffsets, OnDataLoss, Plan, make_plan
 from dataco_assets.ledgers.offsets import Position
 
@@ -88,7 +89,7 @@ def test_all_losses_are_told_at_once() -> None:
     with pytest.raises(DataLost) as caught:
         plan(log(earliest={0: 10}, stable={1: 30}, ledger={0: 4, 1: 40, 2: 9}))
     assert all(f"partition {partition}:" in str(caught.value) for partition in (0, 1, 2))
-    assert not caught.value.transient
+    assert caught.value.kind is ErrorKind.PERMANENT
 
 
 @pytest.mark.parametrize(

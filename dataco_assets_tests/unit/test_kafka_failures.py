@@ -4,6 +4,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from dataco_assets.clients.kafka.failures import KafkaFailure, KafkaUnavailable, TopicMissing, translate
+from dataco_assets.errors import ErrorKind
 
 
 def failure(code: int, text: str = "words") -> KafkaFailure:
@@ -25,7 +26,7 @@ def test_brokers_that_are_away_or_not_ready_are_worth_another_try(code: int) -> 
     found = failure(code)
 
     assert type(found) is KafkaUnavailable
-    assert found.transient
+    assert found.kind is ErrorKind.PASSING
     assert "broker:9092 does not answer (words)" in str(found)
 
 
@@ -44,5 +45,5 @@ def test_a_refusal_is_not_tried_again(code: int) -> None:
     found = failure(code)
 
     assert type(found) is KafkaFailure
-    assert not found.transient
+    assert found.kind is ErrorKind.PERMANENT
     assert str(found) == "Kafka at broker:9092 refuses a request about clicks: words."

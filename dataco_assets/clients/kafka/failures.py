@@ -6,7 +6,7 @@ taken for the other. Does not belong here: calls.
 
 from confluent_kafka import KafkaError, KafkaException
 
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, ErrorKind
 
 
 class KafkaFailure(DatacoError):
@@ -16,7 +16,7 @@ class KafkaFailure(DatacoError):
 class KafkaUnavailable(KafkaFailure):
     """No broker answers in time; trying again later may help."""
 
-    transient = True
+    kind = ErrorKind.PASSING
 
 
 class TopicMissing(KafkaFailure):
@@ -30,7 +30,7 @@ class OffsetsLost(KafkaFailure):
 class Undeliverable(KafkaFailure):
     """A broker refuses a message, or did not acknowledge it in time."""
 
-    transient = True
+    kind = ErrorKind.PASSING
 
 
 _MISSING: frozenset[int | None] = frozenset(
