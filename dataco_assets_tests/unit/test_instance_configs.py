@@ -99,7 +99,7 @@ def test_the_local_instance_starts_with_one_run_per_pool(local_instance: dg.Dags
 
 def test_every_variable_of_the_database_is_given_to_every_dagster_service() -> None:
     database = _yaml(DOCKER / "dagster.yaml")["storage"]["postgres"]["postgres_db"]
-    wanted = {source["env"] for source in database.values()}
+    wanted = {source["env"] for source in database.values() if isinstance(source, dict)}
     services = _compose()["services"]
     for name in DAGSTER_SERVICES:
         assert wanted <= set(services[name]["environment"]), name
@@ -195,8 +195,16 @@ def test_what_an_image_copies_is_there_and_not_ignored(dockerfile: str) -> None:
 
 def test_releases_of_dagster_agree() -> None:
     pins = _pins(ROOT / "constraints.txt")
-    assert _pins(DOCKER / "requirements.txt")["dagster-postgres"] == pins["dagster-k8s"]
+    assert pins["dagster-postgres"] == pins["dagster-k8s"]
     assert f"--version {pins['dagster']} " in (DOCKER / "helm-values.yaml").read_text()
+
+
+def test_every_instance_names_the_database_driver_that_the_image_has() -> None:
+    (driver,) = {pin for pin in _pins(ROOT / "constraints.txt") if pin.startswith("psycopg")}
+    scheme = f"postgresql+{driver.removesuffix('-binary')}"
+    assert _yaml(DOCKER / "dagster.yaml")["storage"]["postgres"]["postgres_db"]["scheme"] == scheme
+    assert _yaml(DOCKER / "helm-values.yaml")["postgresql"]["postgresqlScheme"] == scheme
+    assert "postgres]" in (DOCKER / "Dockerfile").read_text()
 
 
 def test_helm_never_repeats_a_pod_and_repeats_only_crashed_runs() -> None:
