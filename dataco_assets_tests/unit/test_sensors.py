@@ -13,26 +13,17 @@ from dagster._core.test_utils import create_run_for_test
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataco_assets import sensors
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, touched_hours
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.hours import HourLedger, HourState
 from dataco_assets.partitions import HOURS, range_tags, run_hours
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
-from dataco_assets.sensors import (
-    RUNS_IN_FLIGHT,
-    HoursView,
-    IngestView,
-    PastRun,
-    back_off_seconds,
-    dirty_hours_sensor,
-    failures_in_a_row,
-    hours_to_refresh,
-    kafka_lag_sensor,
-    reason_to_wait,
-    run_request,
-)
+from dataco_assets.sensors import dirty_hours_sensor, kafka_lag, kafka_lag_sensor
+from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_in_a_row
+from dataco_assets.sensors.ingest import IngestView, reason_to_wait
+from dataco_assets.sensors.refresh import RUNS_IN_FLIGHT, HoursView, hours_to_refresh, run_request
+from dataco_assets.sensors.runs import IN_FLIGHT
 
 FIRST = 1_767_225_600_000  # 2026-01-01T00:00Z
 NOON = FIRST / 1000 + 12 * 3_600  # epoch seconds
@@ -366,7 +357,7 @@ def test_every_unfinished_status_is_in_flight() -> None:
     # Not these two: nothing writes SUSPENDED yet, and MANAGED runs are none of Dagster's.
     elsewhere = {"SUSPENDED", "MANAGED"}
     unfinished = {s for s in dg.DagsterRunStatus if s not in FINISHED_STATUSES and s.value not in elsewhere}
-    assert set(sensors._IN_FLIGHT) == unfinished
+    assert set(IN_FLIGHT) == unfinished
 
 
 @pytest.fixture
@@ -374,7 +365,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets what the lag sensor measures."""
 
     def set_lag(waiting: int) -> None:
-        monkeypatch.setattr(sensors, "_measure", lambda *_: (waiting, False, "{}"))
+        monkeypatch.setattr(kafka_lag, "_measure", lambda *_: (waiting, False, "{}"))
 
     return set_lag
 

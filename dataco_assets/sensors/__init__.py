@@ -1,0 +1,14 @@
+"""The sensors: clicks waiting in Kafka start an ingest, dirty hours start a refresh.
+
+`ingest` and `refresh` decide, as plain functions over what was measured; `runs` looks at Dagster's runs; `kafka_lag`
+and `dirty_hours` are the thin shells that measure and ask. A sensor makes metadata calls only, with deadlines far below
+Dagster's own.
+
+None uses run keys: a key is never launched again after its run failed, and what must not happen twice is guarded better
+by looking at the runs themselves, which every evaluation does.
+"""
+
+from dataco_assets.sensors.dirty_hours import dirty_hours_sensor
+from dataco_assets.sensors.kafka_lag import kafka_lag_sensor
+
+__all__ = ["dirty_hours_sensor", "kafka_lag_sensor"]

@@ -1,0 +1,46 @@
+"""Whether to start an ingest. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_in_a_row
+
+
+@dataclass(frozen=True)
+class IngestView:
+    """What the Kafka lag sensor looked at.
+
+    Attributes:
+        waiting: Offsets waiting, up to the last stable one.
+        waited_long: Whether one of them has waited longer than allowed.
+        in_flight: Whether a run that drains the topic is queued or at work.
+        past: Finished ingest runs, newest first.
+        now: Epoch seconds.
+    """
+
+    waiting: int
+    waited_long: bool
+    in_flight: bool
+    past: Sequence[PastRun]
+    now: float
+
+
+def reason_to_wait(view: IngestView, least_waiting: int) -> str | None:
+    """Why no ingest is started now; None when one is.
+
+    Args:
+        view: What was measured.
+        least_waiting: Waiting clicks from which on a run is worth it whatever their age.
+    """
+    if view.in_flight:
+        return "A run that drains the topic is queued or at work."
+    if not view.waiting:
+        return "No click is waiting."
+    if view.waiting < least_waiting and not view.waited_long:
+        return f"{view.waiting:,} clicks are waiting, fewer than {least_waiting:,}, and none has waited long."
+    failures = failures_in_a_row(view.past)
+    if failures:
+        again_in = view.past[0].ended_at + back_off_seconds(failures) - view.now
+        if again_in > 0:
+            return f"The last {failures} runs failed; trying again in {again_in:.0f} s. {view.waiting:,} clicks wait."
+    return None
