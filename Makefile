@@ -44,10 +44,10 @@ format: $(VENV)/.installed ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml local_stack/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and no python3 was found (Debian: apt-get install python3.11 python3.11-venv)."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed, but $(PYTHON) is another version; set PYTHON=/path/to/python3.11."; exit 1; }
 	@echo "Installing Python packages into $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing (Debian: apt-get install python3.11-venv)."; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[access-log,bench,dev,postgres]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[access-log,bench,dev,postgres]' -e ./local_stack
 	@touch $@

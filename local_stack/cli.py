@@ -24,7 +24,7 @@ from local_stack.errors import StackError
 from local_stack.servers import ALL
 from local_stack.stack import Phase, Report, Stack, Status
 
-NOT_ALL_RUNNING = 3  # exit code of `status`
+NOT_ALL_READY = 3  # exit code of `status`
 
 app = typer.Typer(no_args_is_help=True, help="Real servers on this machine: Kafka, HDFS, HBase, Thrift, Elasticsearch.")
 _out = Console()
@@ -83,12 +83,26 @@ def down(
 
 @app.command()
 def status(folder: Folder = DEFAULT_FOLDER) -> None:
-    """Show every server; exit code 3 unless all run."""
+    """Show every server; exit code 3 unless all answer real requests."""
     with _told():
         told = Stack(folder).status()
     _out.print(_status_table(told, folder))
-    if not all(server.running for server in told):
-        raise typer.Exit(NOT_ALL_RUNNING)
+    for server in told:
+        if server.problem:
+            _out.print(f"{server.name} runs but does not answer: {server.problem}", markup=False, highlight=False)
+    if not all(server.ready for server in told):
+        raise typer.Exit(NOT_ALL_READY)
+
+
+@app.command()
+def stop(
+    name: Annotated[Name, typer.Argument(help="The server.")],
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Stop one server, to try an outage; `up` starts it again with its data."""
+    with _told():
+        Stack(folder).stop(name.value)
+    _out.print(f"{name.value} is stopped. Start it again with: dataco stack up --only {name.value}", highlight=False)
 
 
 @app.command()
@@ -199,7 +213,7 @@ def _status_table(told: list[Status], folder: Path) -> Table:
     for title in ("server", "state", "pid", "port", "memory", "uptime", "log"):
         table.add_column(title, justify="right" if title in ("pid", "port", "memory", "uptime") else "left")
     for server in told:
-        colour = "green" if server.running else "red"
+        colour = "green" if server.ready else "red"
         table.add_row(
             server.name,
             f"[{colour}]{_plain(server.state)}[/]",

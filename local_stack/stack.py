@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,8 @@ DAGSTER_CONFIG = Path(__file__).with_name("dagster.yaml")
 _OURS = ("data", "logs", "conf")  # folders `down --wipe` removes, beside the Dagster instance
 _LOCK = "lock"
 _PROBE_PAUSE_SECONDS = 0.25
+_RECOVERY_SECONDS = 60.0
+"""How long `up` waits for a server that answered before and does not now; then it restarts the server."""
 _SERVERS = {server.name: server for server in ALL}
 
 
@@ -56,20 +58,37 @@ class _NeedFailed(StackError):
 
 @dataclass(frozen=True)
 class Status:
-    """How a server does right now."""
+    """The state of one server right now.
+
+    Attributes:
+        name: The server.
+        state: `running`, `not answering`, `stopped`, or how the process ended.
+        pid: Its process; 0 when it does not run.
+        ports: The ports it listens on.
+        memory_bytes: Resident memory, including its launcher's.
+        uptime_seconds: Seconds since its process started.
+        log: Its log file.
+        problem: What is missing while it runs but does not answer, such as HBase without a region server.
+    """
 
     name: str
-    state: str  # running, stopped, or how it ended
-    pid: int  # 0 when it does not run
+    state: str
+    pid: int
     ports: tuple[int, ...]
-    memory_bytes: int  # resident, with its launcher's
+    memory_bytes: int
     uptime_seconds: float
     log: Path
+    problem: str = ""
 
     @property
     def running(self) -> bool:
         """Whether its process exists."""
         return self.pid != 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers real requests."""
+        return self.running and not self.problem
 
 
 def _quiet(_name: str, _phase: Phase, _detail: str) -> None:
@@ -206,7 +225,7 @@ class Stack:
         ran_before = self._supervisor.process(server.name).running
         report(server.name, Phase.STARTING, "")
         began = time.monotonic()
-        if self._is_stale(server):
+        if self._is_stale(server) or not self._recovers(server, report):
             self.stop(server.name)
         self.start(server.name)
         try:
@@ -218,6 +237,20 @@ class Stack:
             self.start(server.name)
             self.wait_ready(server.name, report=report)
         report(server.name, Phase.READY, f"{time.monotonic() - began:.0f} s")
+
+    def _recovers(self, server: Server, report: Report) -> bool:
+        """Whether a server that ran before answers again by itself, and False when it has to be restarted.
+
+        A process can outlive what makes it useful: HBase runs on after its region server has aborted.
+        """
+        started = self._state.servers.get(server.name)
+        if started is None or not started.answered or not self._supervisor.process(server.name).running:
+            return True  # not started yet, or still on its way up: `wait_ready` has the time for that
+        try:
+            self.wait_ready(server.name, _RECOVERY_SECONDS, report)
+        except StackError:
+            return not self._supervisor.process(server.name).running
+        return True
 
     def _is_stale(self, server: Server) -> bool:
         """Whether it runs, but since before a server whose restart it does not survive."""
@@ -365,11 +398,20 @@ class Stack:
                 report(name, Phase.STARTING, str(reason))
                 time.sleep(_PROBE_PAUSE_SECONDS)
             else:
+                self._note_answer(name, process)
                 return
 
+    def _note_answer(self, name: str, process: Process) -> None:
+        with self._mutex:
+            started = self._state.servers.get(name)
+            if started is not None and started.pid == process.pid and not started.answered:
+                self._state.servers[name] = replace(started, answered=True)
+                self._state.save(self.folder)
+
     def status(self) -> list[Status]:
-        """How every server does."""
-        return [self._status(server) for server in ALL]
+        """The state of every server; each one that runs is sent a real request."""
+        with ThreadPoolExecutor(max_workers=len(ALL)) as pool:
+            return list(pool.map(self._status, ALL))
 
     def _status(self, server: Server) -> Status:
         up = (self.folder / FILE).is_file() and self._supervisor.running()
@@ -383,9 +425,17 @@ class Stack:
                 uptime = time.time() - family[0].create_time()
             except (psutil.NoSuchProcess, StackError):
                 pid = 0
-        state = "running" if pid else process.exit or process.state.lower()
+        problem = self._problem(server, process) if pid else ""
+        state = ("not answering" if problem else "running") if pid else process.exit or process.state.lower()
         listens = tuple(self._state.ports[name] for name in server.ports if name in self._state.ports)
-        return Status(server.name, state, pid, listens, memory, uptime, self.log(server.name))
+        return Status(server.name, state, pid, listens, memory, uptime, self.log(server.name), problem)
+
+    def _problem(self, server: Server, process: Process) -> str:
+        try:
+            server.probe(self._context(), _created(process))
+        except NotReady as reason:
+            return str(reason)
+        return ""
 
     # Its parts
 

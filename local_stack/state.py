@@ -21,7 +21,8 @@ class Started:
     """One process, named so that a recycled pid is not taken for it."""
 
     pid: int
-    created: float  # epoch seconds, as the kernel tells it
+    created: float  # epoch seconds, as the kernel reports it
+    answered: bool = False  # whether it was ready once since it was started
 
     @classmethod
     def of(cls, pid: int) -> Self | None:

@@ -5,6 +5,7 @@ each group has a module beside this one.
 """
 
 import sys
+from importlib.metadata import entry_points
 
 import typer
 from rich.console import Console
@@ -12,8 +13,6 @@ from rich.markup import escape
 
 from dataco_assets.cli import backfill, clicks, demo, erase_user, index, rejected, setup, status, top, verify
 from dataco_assets.errors import DatacoError
-from local_stack import cli as stack
-from local_stack.errors import StackError
 
 app = typer.Typer(
     name="dataco",
@@ -22,7 +21,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-app.add_typer(stack.app, name="stack")
 app.add_typer(clicks.app, name="clicks")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(index.app, name="index")
@@ -33,12 +31,15 @@ app.command()(verify.verify)
 app.command()(backfill.backfill)
 app.command()(erase_user.erase_user)
 app.command()(demo.demo)
+for point in entry_points(group="dataco.commands"):
+    # Command groups of other packages: the local stack adds `stack` where it is installed.
+    app.add_typer(point.load(), name=point.name)
 
 
 def main() -> None:
-    """Runs the command line; a `DatacoError` or `StackError` ends it with its message and exit code 1."""
+    """Runs the command line; a `DatacoError` ends it with its message and exit code 1."""
     try:
         app()
-    except (DatacoError, StackError) as error:
+    except DatacoError as error:
         Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)

@@ -19,7 +19,6 @@ from rich.markup import escape
 
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import PARTITION_FORMAT
-from local_stack.stack import Stack
 
 SAMPLE_LOG = Path("../shared/data/apache_access.log")
 HOURS_BACK = 96
@@ -45,7 +44,7 @@ def demo(
         "Starting Kafka, HDFS, HBase, its Thrift gateway and Elasticsearch",
         *("stack", "up", "--dir", str(folder), "--ports", "auto"),
     )
-    steps.env |= Stack(folder).env()
+    steps.env |= _endpoints(folder)
     steps.show("Creating topics, tables and the index template", "setup")
     steps.show(
         f"Sending {clicks:,} made-up clicks: duplicates, late and malformed ones among them",
@@ -68,6 +67,14 @@ def demo(
     steps.show("The busiest pages per country", "top", "--limit", "15", "--since", first)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.", style="bold green")
     console.print("Open the Dagster UI on this with [bold]make ui[/]; stop all servers with [bold]make down[/].")
+
+
+def _endpoints(folder: Path) -> dict[str, str]:
+    """The endpoints of the local stack as the variables that `dataco stack env` prints."""
+    command = [_program("dataco"), "stack", "env", "--dir", str(folder)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    words = shlex.split(printed, comments=True)
+    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def _hours() -> tuple[str, str]:

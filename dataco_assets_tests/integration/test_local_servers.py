@@ -16,7 +16,9 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from kazoo.client import KazooClient
 
+from local_stack import stack as stack_module
 from local_stack.servers import ALL
 from local_stack.stack import Stack
 
@@ -141,6 +143,29 @@ def test_a_killed_server_comes_back_with_its_data(own_stack: Stack, notebook: No
     assert all(own_stack.pid(name) != pid for name, pid in before.items())
     if victims in (["kafka"], ["elasticsearch"], ["thrift"]):  # nothing needs these, so nothing else may restart
         assert {name: own_stack.pid(name) for name in survivors} == survivors
+
+
+def test_hbase_without_its_region_server_is_reported_and_restarted(
+    own_stack: Stack, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook.write()
+    monkeypatch.setattr(stack_module, "_RECOVERY_SECONDS", 10.0)
+    process = own_stack.pid("hbase")
+    zookeeper = KazooClient(f"127.0.0.1:{own_stack.port('hbase.zookeeper')}")
+    zookeeper.start(timeout=30)
+    try:
+        region_servers = zookeeper.get_children("/hbase/rs")
+        assert region_servers is not None
+        zookeeper.delete(f"/hbase/rs/{region_servers[0]}")  # what ZooKeeper does when its session expires
+    finally:
+        zookeeper.stop()
+        zookeeper.close()
+    hbase = next(server for server in own_stack.status() if server.name == "hbase")
+    assert hbase.running
+    assert "no region server is online" in hbase.problem
+    own_stack.up()
+    assert own_stack.pid("hbase") != process
+    assert notebook.counted() == notebook.written()
 
 
 def test_a_stopped_stack_keeps_its_data_and_ports(own_stack: Stack, notebook: Notebook) -> None:

@@ -190,6 +190,47 @@ def test_up_restarts_only_what_was_killed_and_down_leaves_nothing(toys: Toys, mo
     assert not any(psutil.pid_exists(pid) for pid in mine)
 
 
+def test_a_process_that_outlived_its_use_is_reported_and_restarted(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
+    _use(monkeypatch, toys.server("hollow"), toys.server("sound"))
+    monkeypatch.setattr(stack_module, "_RECOVERY_SECONDS", 0.5)
+    toys.ready = {"hollow", "sound"}
+    own = Stack(toys.folder, "auto")
+    own.up()
+    hollow, sound = own.pid("hollow"), own.pid("sound")
+    toys.ready = {"sound"}
+    broken, fine = own.status()
+    assert (broken.state, broken.problem, broken.running, broken.ready) == ("not answering", "it is a toy", True, False)
+    assert (fine.state, fine.ready) == ("running", True)
+    seen = CliRunner().invoke(app, ["status", "--dir", str(toys.folder)])
+    assert seen.exit_code == 3
+    assert "hollow runs but does not answer: it is a toy" in seen.stdout
+    restarted: list[int] = []
+
+    def when_restarted(name: str, phase: Phase, _detail: str) -> None:
+        if name == "hollow" and phase is Phase.STARTING and own.pid("hollow") not in (hollow, *restarted):
+            restarted.append(own.pid("hollow"))
+            toys.ready.add("hollow")
+
+    Stack(toys.folder).up(report=when_restarted)
+    assert restarted == [own.pid("hollow")]
+    assert own.pid("sound") == sound
+
+
+def test_one_server_can_be_stopped_and_is_up_again_by_the_command_that_the_output_names(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _use(monkeypatch, toys.server("kafka"), toys.server("thrift"))
+    toys.ready = {"kafka", "thrift"}
+    own = Stack(toys.folder, "auto")
+    own.up()
+    seen = CliRunner().invoke(app, ["stop", "kafka", "--dir", str(toys.folder)])
+    assert seen.exit_code == 0
+    assert "dataco stack up --only kafka" in seen.stdout
+    assert [status.running for status in own.status()] == [False, True]
+    assert CliRunner().invoke(app, ["up", "--only", "kafka", "--dir", str(toys.folder)]).exit_code == 0
+    assert all(status.ready for status in own.status())
+
+
 def test_a_server_that_does_not_survive_a_restart_of_another_is_restarted_after_it(
     toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
-#!/bin/sh
+#!/bin/bash
 # Starts one part of HDFS and HBase: namenode, datanode, zookeeper, master, regionserver or thrift.
-# HEAP is its largest heap (default 256m), HBASE_CLASSPATH a file with the jars, HBASE_CONF the configuration folder.
+# HEAP is its largest heap (default 256m), HBASE_CLASSPATH a file with the jars, HBASE_CONF the configuration folder,
+# NAMENODE the address that master and region server wait for.
 set -eu
 
 jars=$(cat "${HBASE_CLASSPATH:-/opt/hbase/classpath}")
@@ -16,7 +17,16 @@ java_on_hbase() {
     $run java "-Xmx${HEAP:-256m}" -XX:+ExitOnOutOfMemoryError -Djava.net.preferIPv4Stack=true -cp "$conf:$jars" "$@"
 }
 
-part=${1:?say which part: namenode, datanode, zookeeper, master, regionserver or thrift}
+# The master ends when HDFS is not there yet. Compose's own order of start holds for `up` only, not after a reboot.
+await_namenode() {
+    address=${NAMENODE:-namenode:8020}
+    until (exec 3<>"/dev/tcp/${address%:*}/${address##*:}") 2>/dev/null; do
+        echo "Waiting for the NameNode at $address"
+        sleep 2
+    done
+}
+
+part=${1:?name a part: namenode, datanode, zookeeper, master, regionserver or thrift}
 run=exec
 case $part in
     namenode)
@@ -27,8 +37,14 @@ case $part in
         ;;
     datanode) java_on_hbase org.apache.hadoop.hdfs.server.datanode.DataNode ;;
     zookeeper) java_on_hbase -Dzookeeper.admin.enableServer=false org.apache.zookeeper.server.ZooKeeperServerMain 2181 /data/zookeeper ;;
-    master) java_on_hbase org.apache.hadoop.hbase.master.HMaster start ;;
-    regionserver) java_on_hbase org.apache.hadoop.hbase.regionserver.HRegionServer start ;;
+    master)
+        await_namenode
+        java_on_hbase org.apache.hadoop.hbase.master.HMaster start
+        ;;
+    regionserver)
+        await_namenode
+        java_on_hbase org.apache.hadoop.hbase.regionserver.HRegionServer start
+        ;;
     thrift) java_on_hbase org.apache.hadoop.hbase.thrift.ThriftServer start -p 9090 ;;
     *)
         echo "There is no part '$part'." >&2

@@ -11,7 +11,7 @@ from pathlib import Path
 from local_stack.errors import NotReady
 from local_stack.ports import LOOPBACK
 
-PROBE_SECONDS = 3.0
+PROBE_SECONDS = 3
 
 LOG4J2 = """\
 status = error

@@ -34,6 +34,7 @@ _JVM_OPTIONS = """\
 -XX:+UseG1GC
 -XX:+ExitOnOutOfMemoryError
 -Djava.io.tmpdir=${ES_TMPDIR}
+-Djna.tmpdir=${ES_TMPDIR}
 """
 
 _LOG4J2 = """\
