@@ -108,9 +108,10 @@ def raw_clicks(
         Drain(chosen, client, policy, bootstrap_servers=kafka.bootstrap_servers) as drain,
     ):
         result = drain.run()
+    waiting = "an unknown number" if result.lag_left is None else f"{result.lag_left:,}"
     context.log.info(
         f"{result.stored:,} clicks stored and {result.rejected.total():,} rejected in {result.seconds:.1f} s; "
-        f"{result.lag_left:,} more have arrived since."
+        f"{waiting} more have arrived since."
     )
     rejected_share = result.rejected.total() / result.seen if result.seen else 0.0
     return dg.MaterializeResult(

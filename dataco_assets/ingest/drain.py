@@ -16,13 +16,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from dataco_assets.clicks.event import Click, Reason, Rejection, parse
-from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
+from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of, touched_hours
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, record_time_ms
 from dataco_assets.clients.kafka.failures import KafkaFailure
@@ -48,6 +49,8 @@ JUDGED_FROM = 1_000
 _REJECTED_BYTES_HELD = 64 * 1024 * 1024
 _STALL_SECONDS = 60.0
 _METADATA_SECONDS = 30.0
+_SPAN_MS = VISIT_GAP_MS
+"""Clicks are counted by half hour: all clicks of one touch the same hours."""
 
 
 class TooManyRejected(DatacoError):
@@ -97,7 +100,7 @@ class DrainResult:
         ranges: Offsets drained, by partition.
         hours: Clicks stored by hour (start, epoch ms).
         skipped: What was lost and skipped on request.
-        lag_left: Offsets waiting when the drain ended.
+        lag_left: Offsets waiting when the drain ended; None when Kafka did not say.
         seconds: Wall-clock time of the whole drain.
         hbase_retries: Calls to HBase that had to be tried again.
     """
@@ -108,7 +111,7 @@ class DrainResult:
     ranges: dict[int, OffsetRange] = field(default_factory=dict)
     hours: Counter[int] = field(default_factory=Counter)
     skipped: tuple[Loss, ...] = ()
-    lag_left: int = 0
+    lag_left: int | None = 0
     seconds: float = 0.0
     hbase_retries: int = 0
 
@@ -125,8 +128,7 @@ class _Window:
     started_at_ms: int
     starts: dict[int, int]
     stored: int = 0
-    hours: Counter[int] = field(default_factory=Counter)
-    spilling_hours: set[int] = field(default_factory=set)
+    spans: Counter[int] = field(default_factory=Counter)  # clicks stored by half hour (start, epoch ms)
     suppressed: int = 0
     rejected: list[RejectedClick] = field(default_factory=list)
     rejected_bytes: int = 0
@@ -135,8 +137,17 @@ class _Window:
     def seen(self) -> int:
         return self.stored + len(self.rejected) + self.suppressed
 
-    def touched(self) -> set[int]:
-        return set(self.hours) | {hour - HOUR_MS for hour in self.spilling_hours}
+    def hours(self) -> Counter[int]:
+        """Clicks stored by hour."""
+        hours: Counter[int] = Counter()
+        for span, clicks in self.spans.items():
+            hours[hour_of(span)] += clicks
+        return +hours
+
+    def touched(self, earliest_ms: int) -> set[int]:
+        """Hours whose aggregates the clicks can change, but for those before the first partition."""
+        touched = {hour for span in +self.spans for hour in touched_hours(span)}
+        return {hour for hour in touched if hour >= earliest_ms}
 
 
 class Drain:
@@ -172,17 +183,19 @@ class Drain:
         self._writer: RowWriter[Message] = RowWriter(hbase, settings.clicks_table, connections=policy.connections)
         self._producer = AckedProducer(bootstrap_servers, settings.rejected_topic)
         self._result = DrainResult()
+        self._opened = ExitStack()
 
     def __enter__(self) -> Self:
-        self._writer.__enter__()
-        self._producer.__enter__()
+        with ExitStack() as opened:
+            opened.enter_context(self._writer)
+            opened.enter_context(self._producer)
+            self._opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.__exit__(kind, error, trace)
-        self._producer.__exit__(kind, error, trace)
+        self._opened.__exit__(kind, error, trace)
 
     def run(self) -> DrainResult:
         """Drains.
@@ -242,12 +255,7 @@ class Drain:
         return window.seen >= self._policy.checkpoint_clicks or window.rejected_bytes >= _REJECTED_BYTES_HELD
 
     def _take(self, message: Message, window: _Window) -> None:
-        value = message.value()
-        click = parse(
-            value.encode() if isinstance(value, str) else value,
-            record_time_ms=record_time_ms(message),
-            earliest_ms=self._policy.earliest_ms,
-        )
+        click = self._parse(message)
         if self._erased and self._is_suppressed(click, message):
             window.suppressed += 1
             return
@@ -255,6 +263,14 @@ class Drain:
             _reject(window, RejectedClick(message, click))
             return
         self._store(click, message, window)
+
+    def _parse(self, message: Message) -> Click | Rejection:
+        value = message.value()
+        return parse(
+            value.encode() if isinstance(value, str) else value,
+            record_time_ms=record_time_ms(message),
+            earliest_ms=self._policy.earliest_ms,
+        )
 
     def _is_suppressed(self, click: Click | Rejection, message: Message) -> bool:
         """Whether it is of a user who was erased since; neither stored nor rejected, which would keep it too."""
@@ -270,19 +286,20 @@ class Drain:
         )
 
     def _store(self, click: Click, message: Message, window: _Window) -> None:
-        timestamp = click.timestamp
         self._writer.add(encode_click(click), message, origin_bytes=len(message))
         window.stored += 1
-        into_hour = timestamp % HOUR_MS
-        hour = timestamp - into_hour
-        window.hours[hour] += 1
-        if into_hour < VISIT_GAP_MS:
-            window.spilling_hours.add(hour)
+        window.spans[click.timestamp - click.timestamp % _SPAN_MS] += 1
+
+    def _take_back(self, message: Message, why: str, window: _Window) -> None:
+        """Rejects a click that HBase refused after it was counted as stored."""
+        click = cast("Click", self._parse(message))  # only clicks are stored
+        window.stored -= 1
+        window.spans[click.timestamp - click.timestamp % _SPAN_MS] -= 1
+        _reject(window, RejectedClick(message, Rejection(Reason.REFUSED_BY_STORE, why)))
 
     def _checkpoint(self, topic: TopicState, consumer: RangeConsumer, window: _Window) -> None:
         for refused in self._writer.flush():
-            window.stored -= 1
-            _reject(window, RejectedClick(refused.origin, Rejection(Reason.REFUSED_BY_STORE, refused.why)))
+            self._take_back(refused.origin, refused.why, window)
         self._on_step(Step.ROWS_STORED)
         self._judge(window)
         for rejected in window.rejected:
@@ -320,8 +337,9 @@ class Drain:
                 )
 
     def _mark_hours(self, window: _Window) -> None:
-        if window.hours:
-            self._hours.mark_dirty(window.touched(), holding_clicks=window.hours, stored_since_ms=window.started_at_ms)
+        touched = window.touched(self._policy.earliest_ms)
+        if touched:
+            self._hours.mark_dirty(touched, holding_clicks=window.hours(), stored_since_ms=window.started_at_ms)
 
     def _move_offsets(self, topic: TopicState, starts: Mapping[int, int], positions: Mapping[int, int]) -> None:
         now = self._admin.topic(topic.name)
@@ -346,7 +364,7 @@ class Drain:
         result.stored += window.stored
         result.suppressed += window.suppressed
         result.rejected.update(r.rejection.reason for r in window.rejected)
-        result.hours.update(window.hours)
+        result.hours.update(window.hours())
         for partition, position in positions.items():
             result.ranges[partition] = OffsetRange(partition, result.ranges[partition].start, position)
         logger.info(
@@ -356,8 +374,13 @@ class Drain:
             dict(sorted(positions.items())),
         )
 
-    def _lag_left(self, plan: Plan) -> int:
-        end = self._admin.stable_end(plan.topic)
+    def _lag_left(self, plan: Plan) -> int | None:
+        """Offsets that arrived since the plan was made. Everything is committed by now, so a failure costs nothing."""
+        try:
+            end = self._admin.stable_end(plan.topic)
+        except KafkaFailure as error:
+            logger.warning("The lag that is left could not be measured: %s", error)
+            return None
         return sum(max(0, end[p] - r.end) for p, r in self._result.ranges.items())
 
 

@@ -46,11 +46,6 @@ class Plan:
     ranges: tuple[OffsetRange, ...]
     skipped: tuple[Loss, ...] = ()
 
-    @property
-    def offsets(self) -> int:
-        """Offsets to read in all."""
-        return sum(r.count for r in self.ranges)
-
 
 def make_plan(topic: TopicState, log: LogOffsets, *, max_offsets: int, on_data_loss: OnDataLoss) -> Plan:
     """Decides what to read.

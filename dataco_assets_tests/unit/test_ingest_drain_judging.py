@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from dataco_assets.clicks.event import Reason
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_of, touched_hours
 from dataco_assets.clients.hbase import HBase, RowRefused
-from dataco_assets.clients.kafka.failures import Undeliverable
+from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.errors import ErrorKind
 from dataco_assets.ingest import drain as drain_module
@@ -426,6 +426,28 @@ def test_a_row_hbase_refuses_goes_to_the_rejected_topic_and_its_neighbours_are_s
     assert b"KeyValue size too large" in headers["dataco.detail"]
 
 
+def test_a_row_hbase_refuses_counts_in_no_hour_and_makes_none_dirty() -> None:
+    world = World([click("a"), click(POISON), click(POISON + "2", NOON - 5 * HOUR_MS)])
+    result = world.drain()
+    assert result.hours == {NOON: 1}
+    assert world.store.dirty() == {NOON, NOON - HOUR_MS}
+
+
+def test_a_lag_that_cannot_be_measured_does_not_fail_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World([click("a")])
+
+    def stop_answering(now: Step) -> None:
+        if now == Step.GROUP_COMMITTED:
+            monkeypatch.setattr(Admin, "stable_end", unavailable)
+
+    def unavailable(*_: object) -> dict[int, int]:
+        raise KafkaUnavailable("no broker answers")
+
+    result = world.drain(stop_answering)
+    assert (result.stored, result.lag_left) == (1, None)
+    assert world.store.offsets() == {0: 1}
+
+
 # Hours
 
 
@@ -438,3 +460,15 @@ def test_exactly_the_touched_hours_become_dirty(timestamps: list[int]) -> None:
     assert result.hours == Counter(map(hour_of, timestamps))
     holding = {k for k, cells in world.store.cells["click_hours"].items() if b"h:first_stored_at" in cells}
     assert {hour_from_key(key.decode()) for key in holding} == set(result.hours)
+
+
+def test_hours_before_the_first_partition_are_not_marked() -> None:
+    world = World([click("a"), click("b", NOON + HOUR_MS)])
+    world.drain(earliest_ms=NOON)
+    assert world.store.dirty() == {NOON, NOON + HOUR_MS}
+
+
+def test_the_first_partition_itself_is_marked() -> None:
+    world = World([click("a")])
+    world.drain(earliest_ms=NOON - HOUR_MS)
+    assert world.store.dirty() == {NOON, NOON - HOUR_MS}
