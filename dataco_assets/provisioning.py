@@ -22,6 +22,7 @@ from dataco_assets.settings import Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from dataco_assets.clients.elasticsearch import SearchClient
     from dataco_assets.ledgers.table import LedgerTable
 
 _DAY_SECONDS = 86_400
@@ -51,9 +52,12 @@ def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -
         SetupMismatch: something exists and differs.
         KafkaUnavailable, HBaseUnavailable, ElasticsearchUnavailable: a server does not answer.
     """
+    from dataco_assets.clients.elasticsearch import connect_at_once
+
+    search = connect_at_once(settings)  # before the minutes that tables and Spark may take
     yield from _topics(settings)
     yield from _tables(settings, spark_session)
-    yield from _index(settings)
+    yield from _index(settings, search)
 
 
 def _topics(settings: Settings) -> Iterator[Finding]:
@@ -136,9 +140,8 @@ def _listed(values: set[object] | set[str] | set[int]) -> str:
     return ", ".join(sorted(map(str, values))) or "none"
 
 
-def _index(settings: Settings) -> Iterator[Finding]:
-    from dataco_assets.clients.elasticsearch import connect
+def _index(settings: Settings, search: "SearchClient") -> Iterator[Finding]:
     from dataco_assets.index.setup import ensure_index
 
-    for line, created in ensure_index(connect(settings), settings):
+    for line, created in ensure_index(search, settings):
         yield Finding(line, created)

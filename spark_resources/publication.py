@@ -17,6 +17,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
+from dataco_assets.elasticsearch_errors import IndexMissing, VersionConflict, failure, shortened, unavailable
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.index.layout import PAGE_PARTS, PROPERTIES, month_of
 
@@ -41,25 +42,7 @@ _CONNECTOR = {
 
 
 class PublicationFailed(DatacoError):
-    """Elasticsearch did not take all documents; the hour must be published again."""
-
-
-class NewerGenerationPublished(PublicationFailed):
-    """The index holds a newer generation of the hour: this one is out of date."""
-
-
-class ElasticsearchUnreachable(PublicationFailed):
-    """Elasticsearch does not answer; trying again later may help."""
-
-    kind = ErrorKind.PASSING
-
-
-class DocumentsRefused(PublicationFailed):
-    """Elasticsearch refuses the documents as they are: mapping or permission; trying again does not help."""
-
-
-class ElasticsearchFull(PublicationFailed):
-    """Elasticsearch blocks writing, as it does when a disk is full."""
+    """Spark ended the writing of the documents, and not because of Elasticsearch: an executor lost, memory, a disk."""
 
     kind = ErrorKind.PASSING
 
@@ -105,11 +88,9 @@ def publish(
         password: That user's password.
 
     Raises:
-        NewerGenerationPublished: a document of a newer generation is in the index.
-        ElasticsearchUnreachable: it does not answer.
-        ElasticsearchFull: writing is blocked.
-        DocumentsRefused: an index is missing, its mapping does not fit, or the user may not write.
-        PublicationFailed: any other refusal.
+        VersionConflict: the index holds a newer version of a document.
+        ElasticsearchError: it does not answer, or refuses.
+        PublicationFailed: Spark failed for another reason.
     """
     connection = _connection(url, username, password)
     months: dict[str, list[int]] = {}
@@ -117,7 +98,7 @@ def publish(
         months.setdefault(month_of(hour), []).append(hour)
     missing = sorted(months.keys() - indices.keys())
     if missing:
-        raise DocumentsRefused(f"There is no index for {', '.join(missing)}. `dataco setup` says what is amiss.")
+        raise IndexMissing(f"There is no index for {', '.join(missing)}. `dataco setup` creates what is missing.")
     ready = documents(aggregates)
     for month, members in months.items():
         of_month = ready.where(f"hour IN ({', '.join(f'{hour}L' for hour in members)})")
@@ -125,7 +106,7 @@ def publish(
         try:
             writer.options(**_CONNECTOR, **connection).save(indices[month])
         except (Py4JJavaError, PySparkException) as error:
-            raise _explained(indices[month], url, error) from error
+            raise explain(url, error) from error
 
 
 def _connection(url: str, username: str, password: str) -> dict[str, str]:
@@ -141,51 +122,36 @@ def _connection(url: str, username: str, password: str) -> dict[str, str]:
     return options
 
 
-_MEANINGS: tuple[tuple[str, type[PublicationFailed], str], ...] = (
-    (
-        r"version_conflict_engine_exception",
-        NewerGenerationPublished,
-        "a newer generation of an hour is published already. Nothing is lost: this run was out of date.",
-    ),
-    (
-        r"cluster_block_exception|flood.stage|disk usage exceeded|No space left",
-        ElasticsearchFull,
-        "Elasticsearch blocks writing, which it does when a disk is nearly full. Free space and run again.",
-    ),
-    (
-        r"strict_dynamic_mapping_exception|mapper_parsing_exception|document_parsing_exception|illegal_argument_exception",
-        DocumentsRefused,
-        "the index's mapping does not take the documents. `dataco index rebuild` makes it anew from the template.",
-    ),
-    (
-        r"security_exception|unauthorized|Unauthorized|Forbidden|\b40[13]\b",
-        DocumentsRefused,
-        "the user may not write there. See DATACO_ELASTICSEARCH_USERNAME and DATACO_ELASTICSEARCH_PASSWORD.",
-    ),
-    (
-        r"index_not_found_exception|auto.creation|autocreation|index .* missing",
-        DocumentsRefused,
-        "the index is missing. `dataco setup` creates the template and the indices.",
-    ),
-    (
-        r"NoNodesLeftException|Cannot detect ES version|Connection refused|timed out|Connection error|es_rejected",
-        ElasticsearchUnreachable,
-        "Elasticsearch does not answer, or is too busy to. Is it up, and DATACO_ELASTICSEARCH_URL its address?",
-    ),
-)
+_DOCUMENT = "{"  # how a line begins that quotes a document or its bulk action: event text, never to be interpreted
+_REMOTE = re.compile(r"\bEsHadoopRemoteException: (?:\{type=)?(\w+)(?:: |, reason=)(.*)")
+_STATUS = re.compile(r"\bfailed; server\[\S*\] returned \[(\d{3})\|(.*)")
+_NO_ANSWER = re.compile(r"\b(?:EsHadoopNoNodesLeftException|EsHadoopTransportException|java\.net\.\w+Exception): (.*)")
+_NO_INDEX = re.compile(r"\bTarget index \[\S+\] does not exist and auto-creation is disabled")
 
 
-def _explained(index: str, url: str, error: Exception) -> PublicationFailed:
-    said = _said(error)
-    for pattern, kind, meaning in _MEANINGS:
-        if re.search(pattern, said):
-            return kind(f"The hours could not be published to {index} at {url}: {meaning}")
-    reason = ascii(said[:300])
-    return PublicationFailed(f"The hours could not be published to {index} at {url}: {reason}. They stay to be done.")
+def explain(url: str, error: Exception) -> DatacoError:
+    """What Spark's failure to write means: one of `dataco_assets.elasticsearch_errors`, else `PublicationFailed`.
+
+    Args:
+        url: Elasticsearch's URL.
+        error: What Spark raised.
+    """
+    lines = [line for line in _reported(error).splitlines() if not line.lstrip().startswith(_DOCUMENT)]
+    text = "\n".join(lines)
+    remote = [failure(url, 0, {"type": kind, "reason": reason}) for kind, reason in _REMOTE.findall(text)]
+    if remote:  # a conflict can be resolved only when it is all that is wrong
+        return min(remote, key=lambda each: isinstance(each, VersionConflict))
+    if status := _STATUS.search(text):
+        return failure(url, int(status[1]), {"type": status[2].strip(":]")})
+    if _NO_INDEX.search(text):
+        return failure(url, 0, {"type": "index_not_found_exception", "reason": _NO_INDEX.findall(text)[0]})
+    if no_answer := _NO_ANSWER.search(text):
+        return unavailable(url, no_answer[1])
+    return PublicationFailed(f"Spark could not write the hours to Elasticsearch at {url}: {shortened(text)}")
 
 
-def _said(error: Exception) -> str:
-    """What the JVM said, with the reasons behind it; not the trace, which is full of other words."""
+def _reported(error: Exception) -> str:
+    """What the JVM reported, with the causes behind it; not the trace, which is full of other words."""
     if not isinstance(error, Py4JJavaError):
         return str(error)
     messages: list[str] = []

@@ -41,7 +41,7 @@ def rebuild(
     Documents are copied with their versions. Hours published meanwhile are copied again; for moments the index takes no
     writes, and a publication then fails and is asked for again.
     """
-    from dataco_assets.clients.elasticsearch import connect
+    from dataco_assets.clients.elasticsearch import connect_at_once
     from dataco_assets.index.rebuild import GRACE_SECONDS, Rebuilt
     from dataco_assets.index.rebuild import rebuild as replaced
 
@@ -51,6 +51,7 @@ def rebuild(
     tasks: dict[str, TaskID] = {}
     options = {"months": months, "restart": restart, "grace_seconds": GRACE_SECONDS}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    client = connect_at_once(chosen)
     with Progress(*columns, console=Console(stderr=True)) as bars:
 
         def show(old: str, done: int, total: int) -> None:
@@ -59,7 +60,7 @@ def rebuild(
             if done % _STEP == 0 or done == total:
                 bars.update(tasks[old], completed=done, total=total)
 
-        for result in replaced(connect(chosen), chosen, progress=show, **options):
+        for result in replaced(client, chosen, progress=show, **options):
             results.append(result)
             again = f", {result.hours_copied_again:,} hours copied again" if result.hours_copied_again else ""
             bars.console.print(f"  {result.old} → {result.new}: {result.documents:,} documents{again}", highlight=False)

@@ -49,11 +49,12 @@ def top(
 
     Without a time: the last 24 hours that the index holds.
     """
-    from dataco_assets.clients.elasticsearch import IndexMissing, connect
+    from dataco_assets.clients.elasticsearch import connect_at_once
+    from dataco_assets.elasticsearch_errors import IndexMissing
     from dataco_assets.index.reading import busiest_pages, span
 
     chosen, code = settings(), _country(country)
-    client = connect(chosen)
+    client = connect_at_once(chosen)
     try:
         held = span(client, chosen.index_alias, code)
         if held is None:

@@ -67,7 +67,7 @@ def verify(
         start, end = hour_range(first, last or first) if first else (None, None)
         chosen = settings()
         with (
-            closing(elasticsearch.connect(chosen)) as search,
+            closing(elasticsearch.connect_at_once(chosen)) as search,
             hbase.connect(chosen, retry_seconds=30.0) as clicks,
         ):
             verifier = Verifier(chosen, clicks, search, settle_seconds=settle, sleep=_wait)

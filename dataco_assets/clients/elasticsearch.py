@@ -1,14 +1,7 @@
 """Elasticsearch: one client with deadlines, bounded retries of what is safe to repeat, and typed errors.
 
-The only module that imports elasticsearch. Does not belong here: which indices exist and what their documents mean.
-
-Whatever goes wrong is one of these, because each asks for something else:
-    * the server is unwell or overloaded (`ElasticsearchUnavailable`): tried again until a deadline, where repeating is
-      safe, then the run fails;
-    * an index takes no writes (`IndexBlocked`): the disk is full, or somebody closed it for writing;
-    * something named is not there (`IndexMissing`) or is there already (`AlreadyThere`);
-    * anything else is refused for good (`ElasticsearchRefused`): no permission, or a document that breaks the mapping.
-None of them is ever a result: a search that reaches only some of the shards fails.
+The only module that imports elasticsearch. Its errors are those of `dataco_assets.elasticsearch_errors`. None of them
+is ever a result: a search that reaches only some of the shards fails.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +14,15 @@ from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 from elasticsearch.helpers import streaming_bulk
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.elasticsearch_errors import (
+    ElasticsearchError,
+    ElasticsearchRefused,
+    ElasticsearchUnavailable,
+    IndexMissing,
+    failure,
+    shortened,
+    unavailable,
+)
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -31,6 +32,8 @@ Hit = Mapping[str, Any]
 
 REQUEST_SECONDS = 30.0
 RETRY_SECONDS = 20.0
+FIRST_CONTACT_SECONDS, FIRST_REQUEST_SECONDS = 1.5, 10.0
+"""How long a person who typed a command waits for a server whose port refuses, before being told so."""
 PAGE_DOCUMENTS = 2_000
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -38,35 +41,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _SAFE_ENDPOINTS = ("_search", "_bulk", "_refresh", "_pit", "_count")
 _BULK_DOCUMENTS, _BULK_BYTES, _BULK_RETRIES = 1_000, 5 * 1024 * 1024, 5
 _PIT_KEEP_ALIVE = "2m"
-_MESSAGE_LIMIT = 300
-_OVERLOADED = frozenset({429, 502, 503, 504})
 _CONFLICT, _NOT_FOUND = 409, 404
-
-
-class ElasticsearchError(DatacoError):
-    """Elasticsearch could not do what was asked."""
-
-
-class ElasticsearchUnavailable(ElasticsearchError):
-    """Elasticsearch does not answer, or is too busy; trying again later may help."""
-
-    kind = ErrorKind.PASSING
-
-
-class ElasticsearchRefused(ElasticsearchError):
-    """Elasticsearch refuses the request, and would refuse it again."""
-
-
-class IndexBlocked(ElasticsearchError):
-    """An index takes no writes: its disk is full, or it was closed for writing."""
-
-
-class IndexMissing(ElasticsearchError):
-    """What the request names does not exist."""
-
-
-class AlreadyThere(ElasticsearchError):
-    """What was to be created exists."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +113,8 @@ class SearchClient(Elasticsearch):
                 f"{shortened(str(error.message))}). Is its certificate signed by an authority this machine knows?"
             ) from error
         except TransportError as error:
-            why = "no answer in time" if isinstance(error, ConnectionTimeout) else shortened(str(error.message))
-            raise ElasticsearchUnavailable(
-                f"Elasticsearch at {self.address} does not answer ({why}). Is it running? Its address is "
-                "DATACO_ELASTICSEARCH_URL."
-            ) from error
+            why = "no answer in time" if isinstance(error, ConnectionTimeout) else str(error.message)
+            raise unavailable(self.address, why) from error
 
     def _from_reply(self, error: ApiError) -> ElasticsearchError:
         body = error.body if isinstance(error.body, Mapping) else {}
@@ -158,6 +130,26 @@ def connect(settings: "Settings") -> SearchClient:
         username=settings.elasticsearch_username,
         password=settings.elasticsearch_password.get_secret_value(),
     )
+
+
+def connect_at_once(settings: "Settings", *, patience_seconds: float = FIRST_CONTACT_SECONDS) -> SearchClient:
+    """The client that the settings describe, of a server that answers now: for a person who waits at a terminal.
+
+    Once there was an answer, requests are retried as long as those of a run.
+
+    Args:
+        settings: Address and user.
+        patience_seconds: How long a refused connection is tried again.
+
+    Raises:
+        ElasticsearchUnavailable: nothing answers.
+    """
+    client = connect(settings)
+    first = client.options(request_timeout=FIRST_REQUEST_SECONDS)
+    first.retry_seconds = patience_seconds
+    with suppress(ElasticsearchRefused, IndexMissing):  # a refusal is an answer; what it is about comes up again
+        first.perform_request("HEAD", "/", headers={"accept": "application/json"})
+    return client
 
 
 def open_client(
@@ -187,40 +179,6 @@ def open_client(
     )
     client.retry_seconds = retry_seconds
     return client
-
-
-def failure(address: str, status: int, cause: Mapping[str, Any]) -> ElasticsearchError:
-    """The error that a reply of Elasticsearch, or one of its bulk items, stands for.
-
-    Args:
-        address: The server's URL without credentials.
-        status: HTTP status.
-        cause: Elasticsearch's own error: `type`, `reason`, and where present `index`, `caused_by`, `root_cause`.
-    """
-    kind, reason = str(cause.get("type", "")), shortened(_reason(cause))
-    told = f"{shortened(kind)}: {reason}" if reason else shortened(kind)
-    if "cluster_block_exception" in told and status != 503:  # 503: not yet recovered, or no master
-        if "disk usage exceeded" in reason or "read-only-allow-delete" in reason:
-            why = "its disk is full; free space there (the block goes by itself) or add a node"
-        else:
-            why = (
-                "it is closed for writing, as `dataco index rebuild` does for moments. If none is running any more, "
-                "`dataco index rebuild --restart` cleans up"
-            )
-        return IndexBlocked(f"Elasticsearch at {address} takes no writes: {why}. It says: {told}")
-    if status in _OVERLOADED:
-        return ElasticsearchUnavailable(f"Elasticsearch at {address} cannot do it now ({status}): {told}")
-    if status in (401, 403):
-        return ElasticsearchRefused(
-            f"Elasticsearch at {address} does not let us ({status}): {told}. The user is DATACO_ELASTICSEARCH_USERNAME."
-        )
-    if status == _NOT_FOUND:
-        return IndexMissing(
-            f"Elasticsearch at {address} does not have it: {told}. `dataco setup` creates what is missing."
-        )
-    if "resource_already_exists" in kind:
-        return AlreadyThere(f"Elasticsearch at {address} has it already: {told}")
-    return ElasticsearchRefused(f"Elasticsearch at {address} refuses ({status}): {told}")
 
 
 def bulk(client: SearchClient, operations: Iterable[dict[str, Any]]) -> BulkOutcome:
@@ -343,13 +301,6 @@ def count(client: SearchClient, indices: Sequence[str]) -> int:
     return int(search(client, indices, size=0, track_total_hits=True)["hits"]["total"]["value"])
 
 
-def shortened(text: str) -> str:
-    """Text of a server's reply, which may quote event text, on one line: bounded, and printable only."""
-    line = " ".join(text.split())
-    line = "".join(character if character.isprintable() else "�" for character in line)
-    return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"
-
-
 def _complete(client: SearchClient, reply: Mapping[str, Any]) -> Mapping[str, Any]:
     shards = reply["_shards"]
     if reply.get("timed_out") or shards["failed"]:
@@ -357,14 +308,3 @@ def _complete(client: SearchClient, reply: Mapping[str, Any]) -> Mapping[str, An
             f"Elasticsearch at {client.address} searched only {shards['successful']} of {shards['total']} shards."
         )
     return reply
-
-
-def _reason(cause: Mapping[str, Any]) -> str:
-    """The innermost reason there is: the outer one often says no more than `all shards failed`."""
-    inner = cause.get("caused_by")
-    root = cause.get("root_cause")
-    if isinstance(inner, Mapping) and inner.get("reason"):
-        return f"{cause.get('reason', '')} ({inner.get('type', '')}: {_reason(inner)})"
-    if isinstance(root, Sequence) and root and isinstance(root[0], Mapping) and root[0].get("reason"):
-        return str(root[0]["reason"]) if root[0] is not cause else str(cause.get("reason", ""))
-    return str(cause.get("reason", ""))

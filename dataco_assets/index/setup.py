@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from time import time
 from typing import Any
 
-from dataco_assets.clients.elasticsearch import AlreadyThere, IndexBlocked, IndexMissing, SearchClient
+from dataco_assets.clients.elasticsearch import SearchClient
+from dataco_assets.elasticsearch_errors import AlreadyThere, IndexBlocked, IndexMissing
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.layout import (
     LAYOUT_VERSION,

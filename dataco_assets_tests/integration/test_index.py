@@ -21,15 +21,8 @@ from dataco_assets.cli import index as index_command
 from dataco_assets.cli import top as top_command
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.page import MAX_PAGE_CHARACTERS, page_of
-from dataco_assets.clients.elasticsearch import (
-    AlreadyThere,
-    ElasticsearchRefused,
-    IndexBlocked,
-    IndexMissing,
-    SearchClient,
-    bulk,
-    open_client,
-)
+from dataco_assets.clients.elasticsearch import SearchClient, bulk, open_client
+from dataco_assets.elasticsearch_errors import AlreadyThere, ElasticsearchRefused, IndexBlocked, IndexMissing
 from dataco_assets.errors import DatacoError
 from dataco_assets.index import layout, publication
 from dataco_assets.index.layout import document_id, host_and_path

@@ -12,17 +12,18 @@ from elasticsearch import Elasticsearch
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.elasticsearch_errors import (
+    ElasticsearchRefused,
+    ElasticsearchUnavailable,
+    IndexBlocked,
+    IndexClosed,
+    IndexMissing,
+    VersionConflict,
+)
 from dataco_assets.index.layout import document_id, host_and_path, mappings, month_of
 from local_stack.stack import Stack
 from spark_resources import publication
-from spark_resources.publication import (
-    DocumentsRefused,
-    ElasticsearchFull,
-    ElasticsearchUnreachable,
-    NewerGenerationPublished,
-    documents,
-    publish,
-)
+from spark_resources.publication import documents, publish
 
 pytestmark = pytest.mark.stack
 
@@ -141,7 +142,7 @@ def test_an_older_generation_never_wins(
 ) -> None:
     publish(aggregates(spark, 3), HOURS, indices, url=url)
     newer = stored(client, indices)
-    with pytest.raises(NewerGenerationPublished, match=r"newer generation"):
+    with pytest.raises(VersionConflict, match=r"newer version"):
         publish(aggregates(spark, 2, clicks=9), HOURS, indices, url=url)
     assert stored(client, indices) == newer
 
@@ -157,7 +158,7 @@ def test_a_document_the_mapping_does_not_know_is_refused(
     spark: SparkSession, url: str, indices: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publication, "documents", lambda frame: documents(frame).selectExpr("*", "1 AS surprise"))
-    with pytest.raises(DocumentsRefused, match=r"mapping"):
+    with pytest.raises(ElasticsearchRefused, match=r"dynamic introduction of \[surprise\]"):
         publish(aggregates(spark, 1), HOURS, indices, url=url)
 
 
@@ -165,25 +166,37 @@ def test_a_missing_index_is_refused_and_not_made(
     spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str]
 ) -> None:
     index = f"{indices['2026.01']}-missing"
-    with pytest.raises(DocumentsRefused, match=r"missing"):
+    with pytest.raises(IndexMissing, match=r"does not exist"):
         publish(aggregates(spark, 1), [LAST_OF_JANUARY], {"2026.01": index}, url=url)
     assert not client.indices.exists(index=index)
-    with pytest.raises(DocumentsRefused, match=r"2026\.02"):
+    with pytest.raises(IndexMissing, match=r"2026\.02"):
         publish(aggregates(spark, 1), HOURS, {"2026.01": indices["2026.01"]}, url=url)
 
 
-def test_a_blocked_index_is_called_full(
+def test_a_blocked_index_is_full_or_closed_for_writing(
     spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What Elasticsearch does to the indices of a node whose disk fills up."""
     monkeypatch.setitem(publication._CONNECTOR, "es.batch.write.retry.wait", "100ms")
     client.indices.put_settings(index=indices["2026.01"], settings={"index.blocks.read_only_allow_delete": True})
-    with pytest.raises(ElasticsearchFull, match=r"disk"):
+    with pytest.raises(IndexBlocked, match=r"disk"):
+        publish(aggregates(spark, 1), HOURS, indices, url=url)
+    client.indices.put_settings(index=indices["2026.01"], settings={"index.blocks.read_only_allow_delete": None})
+    client.indices.put_settings(index=indices["2026.01"], settings={"index.blocks.write": True})
+    with pytest.raises(IndexBlocked, match=r"closed for writing"):
+        publish(aggregates(spark, 1), HOURS, indices, url=url)
+
+
+def test_a_closed_index_is_closed(
+    spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str]
+) -> None:
+    client.indices.close(index=indices["2026.01"])
+    with pytest.raises(IndexClosed, match=r"_open"):
         publish(aggregates(spark, 1), HOURS, indices, url=url)
 
 
 def test_a_dead_elasticsearch_is_unreachable(spark: SparkSession, indices: dict[str, str]) -> None:
-    with pytest.raises(ElasticsearchUnreachable, match=r"DATACO_ELASTICSEARCH_URL"):
+    with pytest.raises(ElasticsearchUnavailable, match=r"DATACO_ELASTICSEARCH_URL"):
         publish(aggregates(spark, 1), HOURS, indices, url="http://127.0.0.1:1")
 
 
@@ -194,7 +207,7 @@ def test_a_silent_elasticsearch_is_unreachable(
     monkeypatch.setitem(publication._CONNECTOR, "es.http.timeout", "2s")
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(ElasticsearchUnreachable, match=r"DATACO_ELASTICSEARCH_URL"):
+        with pytest.raises(ElasticsearchUnavailable, match=r"DATACO_ELASTICSEARCH_URL"):
             publish(aggregates(spark, 1), HOURS, indices, url=f"http://127.0.0.1:{port}")
 
 
@@ -202,7 +215,7 @@ def test_a_password_is_in_no_plan_and_no_message(
     spark: SparkSession, indices: dict[str, str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     word = uuid.uuid4().hex
-    with pytest.raises(ElasticsearchUnreachable) as error:
+    with pytest.raises(ElasticsearchUnavailable) as error:
         publish(aggregates(spark, 1), HOURS, indices, url="http://127.0.0.1:1", username="ann", password=word)
     assert word not in str(error.value)
     assert word not in "".join(capfd.readouterr())
