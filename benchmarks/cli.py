@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +24,7 @@ from benchmarks.machine import facts
 from benchmarks.sizes import FULL, QUICK
 from dataco_assets.errors import DatacoError
 from local_stack.errors import StackError
-from local_stack.stack import Stack
+from local_stack.stack import Stack, running_stack
 
 REUSED_STACK = "DATACO_TEST_STACK_DIR"
 ROOT = Path(__file__).parent.parent
@@ -133,17 +133,7 @@ def _run(bench: Bench, console: Console, wanted: set[Only], keep: Callable[[], N
 
 @contextmanager
 def _stack(console: Console) -> Iterator[Stack]:
-    folder = os.environ.get(REUSED_STACK)
-    if folder:
-        running = Stack(folder)
-        running.up()
-        yield running
-        return
-    with tempfile.TemporaryDirectory(prefix="dataco-bench-stack-") as own:
-        stack = Stack(Path(own) / "stack", ports="auto")
-        try:
-            with console.status("Starting the servers"):
-                stack.up()
-            yield stack
-        finally:
-            stack.down(wipe=True)
+    with tempfile.TemporaryDirectory(prefix="dataco-bench-stack-") as own, ExitStack() as exits:
+        with console.status("Starting the servers"):
+            stack = exits.enter_context(running_stack(Path(own) / "stack", variable=REUSED_STACK))
+        yield stack

@@ -4,7 +4,6 @@ Belongs here: the one stack of real servers of a test run, and its lanes. Does n
 tests need.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from local_stack.stack import Stack
+from local_stack.stack import Stack, running_stack
 
-REUSED_STACK = "DATACO_TEST_STACK_DIR"
 pytest_plugins = ["dataco_assets_tests.faults.table"]
 _ROOM = Path(__file__).parent.name
 _LANES = {
@@ -45,15 +43,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
     A developer who keeps a stack running names its folder in DATACO_TEST_STACK_DIR: it is used and left running.
     """
-    folder = os.environ.get(REUSED_STACK)
-    if folder:
-        running = Stack(folder)
-        running.up()
+    with running_stack(tmp_path_factory.mktemp("stack"), variable="DATACO_TEST_STACK_DIR") as running:
         yield running
-        return
-    own = Stack(tmp_path_factory.mktemp("stack"), ports="auto")
-    try:
-        own.up()
-        yield own
-    finally:
-        own.down(wipe=True)

@@ -6,7 +6,6 @@ zip, is unpacked (`local_stack.servers.elasticsearch`).
 
 import hashlib
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from platformdirs import user_cache_path
 
 from local_stack import java
 from local_stack.errors import StackError
-from local_stack.text import shown
+from local_stack.programs import run
 
 MAVEN_SECONDS = 1_800  # a first resolution downloads some 300 MB
 
@@ -79,11 +78,4 @@ def _maven(pom: Path, answer: Path) -> None:
         "dependency:build-classpath",
         f"-Dmdep.outputFile={answer}",
     ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=MAVEN_SECONDS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise StackError(f"Maven did not resolve {pom} within {MAVEN_SECONDS} s.") from error
-    if done.returncode != 0 or not answer.is_file():
-        errors = [line for line in (done.stdout + done.stderr).splitlines() if "[ERROR]" in line]
-        why = shown(errors[0]) if errors else f"exit code {done.returncode}"
-        raise StackError(f"Maven could not fetch the jars of {pom}: {why}\nIs the network or Maven's mirror reachable?")
+    run(f"Maven: fetching the jars of {pom}", command, seconds=MAVEN_SECONDS)

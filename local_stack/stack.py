@@ -5,6 +5,7 @@ The Python face of the local servers, for tests and the command line. Does not b
 """
 
 import fcntl
+import os
 import shutil
 import signal
 import threading
@@ -495,6 +496,30 @@ class Stack:
     def _save(self) -> None:
         with self._mutex:
             self._state.save(self.folder)
+
+
+@contextmanager
+def running_stack(own: Path, *, variable: str) -> Iterator[Stack]:
+    """A stack that is up: one that runs already, if a variable names its folder, or one of its own.
+
+    Args:
+        own: Folder of its own stack, on free ports; stopped and removed at the end.
+        variable: Environment variable that may name the folder of another; that one is left running.
+
+    Raises:
+        StackError: It does not come up.
+    """
+    if folder := os.environ.get(variable):
+        reused = Stack(folder)
+        reused.up()
+        yield reused
+        return
+    stack = Stack(own, ports="auto")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down(wipe=True)
 
 
 def _server(name: str) -> Server:

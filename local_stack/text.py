@@ -4,6 +4,7 @@ Does not belong here: where logs lie, or who wrote them.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 TAIL_BYTES = 256 * 1024
@@ -34,9 +35,11 @@ def last_error_line(log: Path, since: int = 0) -> str:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError as error:
         return f"(no log: {error.strerror})"
-    told = [line for line in lines if line.strip()]
-    serious = [line for line in told if _SERIOUS.search(line)]
-    for found in (serious, told):
-        if found:
-            return shown(found[-1])
-    return "(the log is empty)"
+    return error_line(lines) or "(the log is empty)"
+
+
+def error_line(lines: Iterable[str]) -> str:
+    """The last line that reports an error; without one, the last line that is not blank; otherwise nothing."""
+    written = [line for line in lines if line.strip()]
+    serious = [line for line in written if _SERIOUS.search(line)]
+    return next((shown(found[-1]) for found in (serious, written) if found), "")

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import tempfile
 import urllib.error
 import urllib.request
@@ -10,11 +9,11 @@ import zipfile
 from pathlib import Path
 
 from local_stack import jars, java
-from local_stack.errors import NotReady, StackError
+from local_stack.errors import NotReady
 from local_stack.ports import LOOPBACK
+from local_stack.programs import run
 from local_stack.servers.base import PROBE_SECONDS, Context, Launch, Server, listening, write_if_changed
 from local_stack.servers.elasticsearch import account
-from local_stack.text import shown
 
 POM = Path(__file__).with_name("pom.xml")
 PLUGIN_SOURCE = Path(__file__).parent / "root_plugin" / "RestRootPlugin.java"
@@ -79,11 +78,7 @@ def _add_plugin(unpacked: Path, version: str) -> None:
     classes = unpacked / "plugin-classes"
     plugin.mkdir()
     command = [str(java.tool("javac")), "-nowarn", "--release", "17", "-cp", f"{unpacked}/lib/*", "-d", str(classes)]
-    done = subprocess.run(
-        [*command, str(PLUGIN_SOURCE)], capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False
-    )
-    if done.returncode:
-        raise StackError(f"elasticsearch: {PLUGIN_SOURCE.name} does not compile: {shown(done.stderr)}")
+    run(f"elasticsearch: compiling {PLUGIN_SOURCE.name}", [*command, str(PLUGIN_SOURCE)], seconds=COMPILE_SECONDS)
     shutil.make_archive(str(plugin / "rest-root"), "zip", classes)
     (plugin / "rest-root.zip").rename(plugin / "rest-root.jar")
     shutil.rmtree(classes)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from local_stack import jars
 from local_stack.errors import NotReady, StackError
 from local_stack.ports import LOOPBACK
+from local_stack.programs import run
 from local_stack.servers.base import (
     LOG4J2,
     PROBE_SECONDS,
@@ -148,20 +148,7 @@ def _prepare_namenode(context: Context) -> Launch:
 
 
 def _format(command: list[str]) -> None:
-    try:
-        done = subprocess.run(
-            [*command, "-format", "-nonInteractive", "-force"],
-            capture_output=True,
-            text=True,
-            timeout=FORMAT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StackError(f"namenode: its storage was not formatted within {FORMAT_SECONDS} s.") from error
-    if done.returncode:
-        serious = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line or "Exception" in line]
-        why = shown(serious[-1]) if serious else f"exit code {done.returncode}"
-        raise StackError(f"namenode: its storage could not be formatted: {why}")
+    run("namenode: formatting its storage", [*command, "-format", "-nonInteractive", "-force"], seconds=FORMAT_SECONDS)
 
 
 def _prepare_datanode(context: Context) -> Launch:

@@ -1,10 +1,10 @@
 """Kafka: one node, KRaft, broker and controller in one process."""
 
-import subprocess
 from pathlib import Path
 
 from local_stack import jars
-from local_stack.errors import NotReady, StackError
+from local_stack.errors import NotReady
+from local_stack.programs import run
 from local_stack.servers.base import (
     LOG4J2,
     Context,
@@ -15,7 +15,6 @@ from local_stack.servers.base import (
     properties,
     write_if_changed,
 )
-from local_stack.text import shown
 
 POM = Path(__file__).with_name("pom.xml")
 FORMAT_SECONDS = 120
@@ -63,22 +62,9 @@ def _settings(context: Context) -> dict[str, object]:
 
 
 def _format(java: list[str], config: Path) -> None:
-    storage = [*java, "kafka.tools.StorageTool"]
-    try:
-        identity = subprocess.run(
-            [*storage, "random-uuid"], capture_output=True, text=True, timeout=FORMAT_SECONDS, check=True
-        ).stdout.split()[-1]
-        subprocess.run(
-            [*storage, "format", "--cluster-id", identity, "--config", str(config)],
-            capture_output=True,
-            text=True,
-            timeout=FORMAT_SECONDS,
-            check=True,
-        )
-    except subprocess.CalledProcessError as error:
-        raise StackError(f"kafka: its storage could not be formatted: {shown(error.stderr or error.stdout)}") from error
-    except subprocess.TimeoutExpired as error:
-        raise StackError(f"kafka: its storage was not formatted within {FORMAT_SECONDS} s.") from error
+    what, storage = "kafka: formatting its storage", [*java, "kafka.tools.StorageTool"]
+    identity = run(what, [*storage, "random-uuid"], seconds=FORMAT_SECONDS).split()[-1]
+    run(what, [*storage, "format", "--cluster-id", identity, "--config", str(config)], seconds=FORMAT_SECONDS)
 
 
 def _probe(context: Context, _started: float) -> None:
