@@ -19,7 +19,7 @@ from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.partitions import HOURS
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
-from dataco_assets.settings import settings
+from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +73,9 @@ def _hours(context: dg.AssetCheckExecutionContext) -> list[int]:
         ),
     ]
 )
-def aggregates_are_sound(context: dg.AssetCheckExecutionContext):  # a generator of results
+def aggregates_are_sound(
+    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]
+) -> Iterator[dg.AssetCheckResult]:
     """Reads each hour's Parquet once and checks what it says."""
     import pyarrow.compute as pc
 
@@ -86,7 +88,7 @@ def aggregates_are_sound(context: dg.AssetCheckExecutionContext):  # a generator
     averages: dict[int, list[str]] = {}
 
     def stored_tables() -> "Iterator[tuple[int, pa.Table]]":
-        for hour, stored in read_hours(settings().aggregates_uri, hours):
+        for hour, stored in read_hours(settings.aggregates_uri, hours):
             if stored is None:
                 missing.append(hour)
                 continue
@@ -116,7 +118,9 @@ def aggregates_are_sound(context: dg.AssetCheckExecutionContext):  # a generator
     description="Clicks are conserved: the sum of click_count is the number of the hour's rows, counted in HBase row "
     "by row without Spark. Clicks stored since the hour was computed may or may not be in it.",
 )
-def clicks_conserved(context: dg.AssetCheckExecutionContext, hbase: HBaseResource) -> dg.AssetCheckResult:
+def clicks_conserved(
+    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings], hbase: HBaseResource
+) -> dg.AssetCheckResult:
     """Counts the rows of the hours independently."""
     from dataco_assets.aggregates.files import read_hours
     from dataco_assets.aggregates.totals import totals
@@ -127,13 +131,13 @@ def clicks_conserved(context: dg.AssetCheckExecutionContext, hbase: HBaseResourc
     clicks: dict[int, int] = {}
     computed_at: dict[int, int] = {}
     with explained(), hbase.client() as client:
-        for hour, stored in read_hours(settings().aggregates_uri, hours):
+        for hour, stored in read_hours(settings.aggregates_uri, hours):
             if stored is None:
                 wrong[hour] = ["there is no Parquet of this hour; materialise it"]
                 continue
             # Both times are HBase's. A click stored again since (a redelivery) counts as new here: hence two bounds.
             clicks[hour], computed_at[hour] = totals(stored).clicks, stored.computed_at_ms
-        counted = count_rows(client, settings().clicks_table, computed_at)
+        counted = count_rows(client, settings.clicks_table, computed_at)
     for hour, rows in counted.items():
         if not rows.stored_before <= clicks[hour] <= rows.all:
             wrong[hour] = [
@@ -149,7 +153,7 @@ def clicks_conserved(context: dg.AssetCheckExecutionContext, hbase: HBaseResourc
     description="The index holds of each hour exactly what its Parquet says: documents, clicks, users, time spent.",
 )
 def index_equals_aggregates(
-    context: dg.AssetCheckExecutionContext, elasticsearch: ElasticsearchResource
+    context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings], elasticsearch: ElasticsearchResource
 ) -> dg.AssetCheckResult:
     """Compares what a search sees with the aggregates."""
     from dataco_assets.aggregates.files import read_hours
@@ -160,13 +164,13 @@ def index_equals_aggregates(
     wrong: dict[int, list[str]] = {}
     published: list[PublishedHour] = []
     with explained(), elasticsearch.client() as client:
-        for hour, stored in read_hours(settings().aggregates_uri, hours):
+        for hour, stored in read_hours(settings.aggregates_uri, hours):
             if stored is None:
                 wrong[hour] = ["there is no Parquet of this hour to compare with"]
             else:
                 published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
-        refresh(client, settings().index_alias, hours)
-        for mismatch in verify_hours(client, settings().index_alias, published):
+        refresh(client, settings.index_alias, hours)
+        for mismatch in verify_hours(client, settings.index_alias, published):
             wrong[mismatch.hour] = list(mismatch.problems)
     return _result("index_equals_aggregates", wrong, hours)
 

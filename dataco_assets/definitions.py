@@ -5,7 +5,7 @@ none of the heavy libraries: those are imported where they are used.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -19,34 +19,73 @@ from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
-from dataco_assets.settings import settings
+from dataco_assets.settings import Settings
+from dataco_assets.settings import settings as settings_of_this_process
+
+_Part = TypeVar("_Part")
 
 
-def build_defs(*, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """The platform, with some resources swapped if asked.
+def build_defs(
+    *,
+    settings: Settings | None = None,
+    resource_overrides: Mapping[str, Any] | None = None,
+    asset_overrides: Mapping[str, dg.AssetsDefinition | dg.AssetSpec] | None = None,
+    asset_check_overrides: Mapping[str, dg.AssetChecksDefinition] | None = None,
+    job_overrides: Mapping[str, Any] | None = None,
+    sensor_overrides: Mapping[str, dg.SensorDefinition] | None = None,
+) -> dg.Definitions:
+    """The platform, or for a test the platform with single parts swapped.
 
     Args:
-        resource_overrides: Resources by name that take the place of the real ones, for tests.
+        settings: What the resources are configured by; None: the settings of this process. What Dagster must know
+            before any run (the first partition, a sensor's interval) comes from those of this process always.
+        resource_overrides: Resources by name that take the place of the real ones.
+        asset_overrides: Assets by key, likewise.
+        asset_check_overrides: Checks by the name of their function, likewise.
+        job_overrides: Jobs by name, likewise.
+        sensor_overrides: Sensors by name, likewise.
 
     Raises:
         SettingsError: a `DATACO_*` variable breaks its rule.
+        ValueError: an override names a part that the platform does not have.
     """
-    chosen = settings()
-    resources: dict[str, Any] = {
-        "kafka": KafkaResource.of(chosen),
-        "hbase": HBaseResource.of(chosen),
-        "spark": SparkResource.of(chosen),
-        "elasticsearch": ElasticsearchResource.of(chosen),
-    }
+    if settings is None:
+        settings = settings_of_this_process()
+    assets = (clicks_topic, raw_clicks, url_country_aggregates, es_click_index)
     return dg.Definitions(
-        assets=[clicks_topic, raw_clicks, url_country_aggregates, es_click_index],
-        asset_checks=CHECKS,
-        jobs=[ingest_clicks, refresh_hours],
-        sensors=[kafka_lag_sensor, dirty_hours_sensor],
-        resources=resources | dict(resource_overrides or {}),
+        assets=_with_overrides("asset", {each.key.to_user_string(): each for each in assets}, asset_overrides),
+        asset_checks=_with_overrides("check", {each.node_def.name: each for each in CHECKS}, asset_check_overrides),
+        jobs=_with_overrides("job", {job.name: job for job in (ingest_clicks, refresh_hours)}, job_overrides),
+        sensors=_with_overrides(
+            "sensor", {each.name: each for each in (kafka_lag_sensor, dirty_hours_sensor)}, sensor_overrides
+        ),
+        resources=_resources(settings, resource_overrides),
         # One process per run: aggregates and index share a Spark session.
         executor=dg.in_process_executor,
     )
+
+
+def _resources(settings: Settings, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
+    resources = {
+        "settings": settings,
+        "kafka": KafkaResource(settings=settings),
+        "hbase": HBaseResource(settings=settings),
+        "spark": SparkResource(settings=settings),
+        "elasticsearch": ElasticsearchResource(settings=settings),
+    }
+    _refuse_unknown("resource", resources, overrides)
+    return resources | dict(overrides or {})
+
+
+def _with_overrides(kind: str, parts: Mapping[str, _Part], overrides: Mapping[str, _Part] | None) -> list[_Part]:
+    _refuse_unknown(kind, parts, overrides)
+    return list({**parts, **(overrides or {})}.values())
+
+
+def _refuse_unknown(kind: str, parts: Mapping[str, object], overrides: Mapping[str, object] | None) -> None:
+    unknown = sorted(set(overrides or {}) - set(parts))
+    if unknown:
+        raise ValueError(f"The platform has no {kind} {unknown[0]!r} to override; it has {', '.join(sorted(parts))}.")
 
 
 defs = build_defs()

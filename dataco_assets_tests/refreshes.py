@@ -1,4 +1,4 @@
-"""The functions of the assets, called without Dagster around them: a refresh that a test can interleave and kill.
+"""The work of the two hourly assets, called without Dagster around it: a refresh that a test can interleave and kill.
 
 Belongs here: calling them, interposing at their steps, and verifying what came of it. Does not belong here: what a
 single test expects.
@@ -10,21 +10,22 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
-import dagster as dg
 import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates.files import read_hour
-from dataco_assets.assets.es_click_index import es_click_index
-from dataco_assets.assets.url_country_aggregates import url_country_aggregates
+from dataco_assets.assets.es_click_index import publish_hours
+from dataco_assets.assets.stages import Stages
+from dataco_assets.assets.url_country_aggregates import compute_hours
 from dataco_assets.clicks.hour import contiguous_runs, hour_key
 from dataco_assets.clients.elasticsearch import connect
+from dataco_assets.errors import DatacoError
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.resources.spark import SparkResource
 from dataco_assets.verification.compare import HourVerdict, Outcome
 from dataco_assets.verification.verifier import Verifier
 from dataco_assets_tests.platforms import Platform
@@ -55,17 +56,27 @@ class Refreshes:
 
     def compute(self, hours: Sequence[int]) -> None:
         """What `url_country_aggregates` does."""
-        self._run(url_country_aggregates, hours, spark=self._spark(), hbase=self._hbase())
+        compute_hours(
+            hours,
+            uuid.uuid4().hex,
+            self._stages(),
+            settings=self.platform.settings,
+            spark=self._spark(),
+            hbase=HBaseResource(settings=self.platform.settings),
+        )
 
     def publish(self, hours: Sequence[int], *, elasticsearch_url: str = "") -> None:
         """What `es_click_index` does."""
-        url = elasticsearch_url or self.platform.settings.elasticsearch_url
-        self._run(
-            es_click_index,
+        settings = self.platform.settings
+        if elasticsearch_url:
+            settings = settings.model_copy(update={"elasticsearch_url": elasticsearch_url})
+        publish_hours(
             hours,
+            self._stages(),
+            settings=settings,
             spark=self._spark(),
-            hbase=self._hbase(),
-            elasticsearch=ElasticsearchResource(url=url, username="", password=""),
+            hbase=HBaseResource(settings=settings),
+            elasticsearch=ElasticsearchResource(settings=settings),
         )
 
     def refresh(self, hours: Sequence[int]) -> None:
@@ -106,26 +117,13 @@ class Refreshes:
             for each in verdict.differences
         ]
 
-    def _run(self, asset: Any, hours: Sequence[int], **resources: Any) -> None:
-        context = SimpleNamespace(
-            partition_keys=[hour_key(hour) for hour in hours],
-            log=logging.getLogger(__name__),
-            run=SimpleNamespace(run_id=uuid.uuid4().hex),
-            add_asset_metadata=lambda *_, **__: None,
-        )
-        asset.op.compute_fn.decorated_fn(context, **resources)
+    def _stages(self) -> Stages:
+        return Stages(logging.getLogger(__name__))
 
-    def _spark(self) -> Any:
-        return SimpleNamespace(session=self.spark)
-
-    def _hbase(self) -> HBaseResource:
-        settings = self.platform.settings
-        return HBaseResource(
-            thrift_host=settings.hbase_thrift_host,
-            thrift_port=settings.hbase_thrift_port,
-            timeout_seconds=30.0,
-            retry_seconds=20.0,
-        )
+    def _spark(self) -> SparkResource:
+        spark = SparkResource(settings=self.platform.settings)
+        spark._session = self.spark
+        return spark
 
 
 def range_around(hours: Sequence[int]) -> list[int]:
@@ -182,6 +180,6 @@ def counted(verdicts: Sequence[HourVerdict], outcome: Outcome) -> int:
 
 def failure_of(run: Callable[[], None]) -> str:
     """The message with which a run fails."""
-    with pytest.raises(dg.Failure) as failed:
+    with pytest.raises(DatacoError) as failed:
         run()
-    return str(failed.value.description)
+    return str(failed.value)

@@ -58,7 +58,7 @@ def refresh(warm_up: str, warm_ups: int, spans: Sequence[tuple[str, str]], repet
     began = time.monotonic()
     spark = _session()
     spark_start = time.monotonic() - began
-    job = build_defs(resource_overrides={"spark": WarmSpark.of(settings())}).get_job_def(REFRESH_JOB)
+    job = build_defs(resource_overrides={"spark": WarmSpark(settings=settings())}).get_job_def(REFRESH_JOB)
     with dg.DagsterInstance.get() as instance:
         for _ in range(warm_ups):
             _refresh(job, instance, warm_up, warm_up)

@@ -1,6 +1,7 @@
 """`es_click_index`: the hours as readers search them, equal to the aggregates or not published at all."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,7 +18,7 @@ from dataco_assets.partitions import HOURS
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.spark import SparkResource
-from dataco_assets.settings import settings
+from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,45 +76,97 @@ class IndexDiffers(DatacoError):
 )
 def es_click_index(
     context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
     spark: SparkResource,
     hbase: HBaseResource,
     elasticsearch: ElasticsearchResource,
 ) -> dg.MaterializeResult:
     """Publishes the hours of this run."""
+    stages = Stages(context.log)
+    with explained():
+        hours = [hour_from_key(key) for key in context.partition_keys]
+        done = publish_hours(hours, stages, settings=settings, spark=spark, hbase=hbase, elasticsearch=elasticsearch)
+    for each in done.published:
+        context.add_asset_metadata(hour_metadata(each.totals, each.generation), partition_key=hour_key(each.hour))
+    return dg.MaterializeResult(
+        metadata={
+            **run_metadata({each.hour: each.totals for each in done.published}),
+            "run: stale documents removed": done.removed,
+            **stages.metadata(),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a run published.
+
+    Attributes:
+        published: The hours.
+        removed: Documents of older runs that were deleted.
+    """
+
+    published: "Sequence[PublishedHour]"
+    removed: int
+
+
+def publish_hours(
+    hours: Sequence[int],
+    stages: Stages,
+    *,
+    settings: Settings,
+    spark: SparkResource,
+    hbase: HBaseResource,
+    elasticsearch: ElasticsearchResource,
+) -> Publication:
+    """Writes hours' aggregates to the index, compares the two, and marks the hours as done.
+
+    Args:
+        hours: Starts of the hours, epoch ms.
+        stages: Times what is done.
+        settings: The index, and where the Parquet lies.
+        spark: Gives the session.
+        hbase: Gives clients.
+        elasticsearch: Gives clients.
+
+    Raises:
+        HoursNotComputed: hours have no Parquet.
+        UnsoundAggregates: aggregates break their rules; nothing was published.
+        IndexDiffers: the index is not what the aggregates say.
+        PublicationFailed, SearchError, HBaseError: see there.
+    """
     from dataco_assets.index.publication import delete_stale, refresh
     from dataco_assets.index.setup import ensure_month_indices, write_indices
     from dataco_assets.ledgers.hours import HourLedger
     from spark_resources.aggregates_files import stored_aggregates
     from spark_resources.publication import publish
 
-    hours = [hour_from_key(key) for key in context.partition_keys]
-    chosen, stages = settings(), Stages(context.log)
-    with explained(), elasticsearch.client() as client:
+    with elasticsearch.client() as client:
         with stages.stage("validate the aggregates"):
-            published = _validated(chosen.aggregates_uri, hours)
+            published = _validated(settings.aggregates_uri, hours)
         with stages.stage("start Spark"):
             session = spark.session
         with stages.stage("write the documents"):
-            ensure_month_indices(client, chosen, hours)
+            ensure_month_indices(client, settings, hours)
             filled = [each.hour for each in published if each.totals.groups]
             if filled:
                 publish(
-                    stored_aggregates(session, chosen.aggregates_uri, filled),
+                    stored_aggregates(session, settings.aggregates_uri, filled),
                     filled,
-                    write_indices(client, chosen.index_alias, hours),
-                    url=elasticsearch.url,
-                    username=elasticsearch.username,
-                    password=elasticsearch.password,
+                    write_indices(client, settings.index_alias, hours),
+                    url=settings.elasticsearch_url,
+                    username=settings.elasticsearch_username,
+                    password=settings.elasticsearch_password.get_secret_value(),
                 )
         with stages.stage("remove what older runs left"):
-            refresh(client, chosen.index_alias, hours)
-            removed = delete_stale(client, chosen.index_alias, published)
-            refresh(client, chosen.index_alias, hours)
+            refresh(client, settings.index_alias, hours)
+            removed = delete_stale(client, settings.index_alias, published)
+            refresh(client, settings.index_alias, hours)
         with stages.stage("compare the index with the aggregates"):
-            _verify(client, chosen.index_alias, published)
+            _verify(client, settings.index_alias, published)
         with stages.stage("note the hours as done"), hbase.client() as connection:
-            HourLedger(connection, chosen.hours_table).set_done({each.hour: each.generation for each in published})
-    return _result(context, published, stages, removed)
+            HourLedger(connection, settings.hours_table).set_done({each.hour: each.generation for each in published})
+    return Publication(published, removed)
 
 
 def _validated(uri: str, hours: Sequence[int]) -> "list[PublishedHour]":
@@ -168,17 +221,3 @@ def _verify(client: "SearchClient", alias: str, published: "Sequence[PublishedHo
         raise IndexDiffers(
             f"The index differs from the aggregates in {len(mismatches)} hours, which stay to be done:\n  {listed}"
         )
-
-
-def _result(
-    context: dg.AssetExecutionContext, published: "Sequence[PublishedHour]", stages: Stages, removed: int
-) -> dg.MaterializeResult:
-    for each in published:
-        context.add_asset_metadata(hour_metadata(each.totals, each.generation), partition_key=hour_key(each.hour))
-    return dg.MaterializeResult(
-        metadata={
-            **run_metadata({each.hour: each.totals for each in published}),
-            "run: stale documents removed": removed,
-            **stages.metadata(),
-        }
-    )

@@ -10,7 +10,7 @@ from dataco_assets.assets.failures import explained
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
-from dataco_assets.settings import settings
+from dataco_assets.settings import Settings
 
 OWNERS = ["team:clickstream"]
 WARN_REJECTED_SHARE = 0.01
@@ -89,15 +89,18 @@ _COLUMNS = [
     ],
 )
 def raw_clicks(
-    context: dg.AssetExecutionContext, config: DrainConfig, kafka: KafkaResource, hbase: HBaseResource
+    context: dg.AssetExecutionContext,
+    config: DrainConfig,
+    settings: dg.ResourceParam[Settings],
+    kafka: KafkaResource,
+    hbase: HBaseResource,
 ) -> dg.MaterializeResult:
     """Drains the topic once."""
     from dataclasses import replace
 
     from dataco_assets.ingest.drain import Drain, policy_from
 
-    chosen = settings()
-    policy = replace(policy_from(chosen), on_data_loss=config.on_data_loss.value)
+    policy = replace(policy_from(settings), on_data_loss=config.on_data_loss.value)
     if config.max_clicks is not None:
         policy = replace(policy, max_clicks=config.max_clicks)
     if config.max_rejected_share is not None:
@@ -105,7 +108,7 @@ def raw_clicks(
     with (
         explained(),
         hbase.client() as client,
-        Drain(chosen, client, policy, bootstrap_servers=kafka.bootstrap_servers) as drain,
+        Drain(settings, client, policy, bootstrap_servers=kafka.bootstrap_servers) as drain,
     ):
         result = drain.run()
     waiting = "an unknown number" if result.lag_left is None else f"{result.lag_left:,}"

@@ -1,6 +1,9 @@
 """`url_country_aggregates`: each hour's clicks by page and country, computed on Spark, one Parquet file per hour."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -13,7 +16,11 @@ from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, contiguous_runs, ho
 from dataco_assets.partitions import HOURS
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.spark import SparkResource
-from dataco_assets.settings import settings
+from dataco_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from dataco_assets.aggregates.files import HourAggregates
+    from spark_resources.aggregates_files import HourFile
 
 AGGREGATES_SCHEMA = dg.TableSchema(
     columns=[
@@ -63,42 +70,87 @@ _LINEAGE = dg.TableColumnLineage(
     metadata={"dagster/column_schema": AGGREGATES_SCHEMA, "dagster/column_lineage": _LINEAGE},
 )
 def url_country_aggregates(
-    context: dg.AssetExecutionContext, spark: SparkResource, hbase: HBaseResource
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], spark: SparkResource, hbase: HBaseResource
 ) -> dg.MaterializeResult:
     """Computes the hours of this run."""
-    from dataco_assets.aggregates.files import read_hour
     from dataco_assets.aggregates.totals import busiest_pages, totals
+
+    stages = Stages(context.log)
+    with explained():
+        hours = [hour_from_key(key) for key in context.partition_keys]
+        computed = compute_hours(hours, context.run.run_id, stages, settings=settings, spark=spark, hbase=hbase)
+    found = {hour: totals(aggregates) for hour, aggregates in computed.stored.items()}
+    for hour in hours:
+        context.add_asset_metadata(
+            hour_metadata(found[hour], computed.files[hour].generation), partition_key=hour_key(hour)
+        )
+    return dg.MaterializeResult(
+        metadata={
+            **run_metadata(found),
+            "run: rows scanned": computed.rows_scanned,
+            "run: hours left as a newer run computed them": sum(file.kept for file in computed.files.values()),
+            **stages.metadata(),
+            "run: busiest pages": dg.MetadataValue.md(pages_markdown(busiest_pages(computed.stored.values()))),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class ComputedHours:
+    """What a run computed, by hour (epoch ms).
+
+    Attributes:
+        files: The Parquet file of each hour.
+        stored: Its content.
+        rows_scanned: Rows read from HBase.
+    """
+
+    files: "dict[int, HourFile]"
+    stored: "dict[int, HourAggregates]"
+    rows_scanned: int
+
+
+def compute_hours(
+    hours: Sequence[int],
+    run_id: str,
+    stages: Stages,
+    *,
+    settings: Settings,
+    spark: SparkResource,
+    hbase: HBaseResource,
+) -> ComputedHours:
+    """Computes hours from HBase's clicks and replaces their Parquet files.
+
+    Args:
+        hours: Starts of the hours, epoch ms.
+        run_id: Name of this attempt, unique.
+        stages: Times what is done.
+        settings: Names of tables, and where the Parquet lies.
+        spark: Gives the session.
+        hbase: Gives clients.
+
+    Raises:
+        HourExpired: clicks of an hour may have left HBase.
+        ClicksTableError, HBaseError, AggregatesNotWritten: see there.
+    """
+    from dataco_assets.aggregates.files import read_hours
     from dataco_assets.ledgers.hours import HourLedger
     from spark_resources.aggregates_files import write_hours
     from spark_resources.aggregation import aggregate
     from spark_resources.clicks_table import counted, read_clicks
 
-    hours = [hour_from_key(key) for key in context.partition_keys]
-    chosen, stages = settings(), Stages(context.log)
-    with explained():
-        with stages.stage("read the hour ledger"), hbase.client() as client:
-            ledger = HourLedger(client, chosen.hours_table)
-            now_ms = ledger.server_time_ms()
-            ledger.refuse_expired(hours, ttl_days=chosen.clicks_ttl_days, now_ms=now_ms)
-            # Before the scan: a click that lands from here on leaves its hour dirty.
-            generations = {hour: state.dirty for hour, state in ledger.read(hours).items()}
-        with stages.stage("start Spark"):
-            session = spark.session
-        with stages.stage("scan and aggregate"):
-            ranges = [(run[0], run[-1] + HOUR_MS + VISIT_GAP_MS) for run in contiguous_runs(hours)]
-            clicks, rows_scanned = counted(read_clicks(session, chosen.clicks_table, ranges))
-            frame = aggregate(clicks, hours, generations, now_ms)
-            files = write_hours(frame, hours, generations, chosen.aggregates_uri, context.run.run_id, now_ms)
-        stored = {hour: read_hour(chosen.aggregates_uri, hour) for hour in hours}
-    found = {hour: totals(aggregates) for hour, aggregates in stored.items() if aggregates is not None}
-    for hour in hours:
-        context.add_asset_metadata(hour_metadata(found[hour], files[hour].generation), partition_key=hour_key(hour))
-    return dg.MaterializeResult(
-        metadata={
-            **run_metadata(found),
-            "run: rows scanned": rows_scanned(),
-            "run: hours left as a newer run computed them": sum(file.kept for file in files.values()),
-            **stages.metadata(),
-            "run: busiest pages": dg.MetadataValue.md(pages_markdown(busiest_pages(filter(None, stored.values())))),
-        }
-    )
+    with stages.stage("read the hour ledger"), hbase.client() as client:
+        ledger = HourLedger(client, settings.hours_table)
+        now_ms = ledger.server_time_ms()
+        ledger.refuse_expired(hours, ttl_days=settings.clicks_ttl_days, now_ms=now_ms)
+        # Before the scan: a click that lands from here on leaves its hour dirty.
+        generations = {hour: state.dirty for hour, state in ledger.read(hours).items()}
+    with stages.stage("start Spark"):
+        session = spark.session
+    with stages.stage("scan and aggregate"):
+        ranges = [(run[0], run[-1] + HOUR_MS + VISIT_GAP_MS) for run in contiguous_runs(hours)]
+        clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
+        frame = aggregate(clicks, hours, generations, now_ms)
+        files = write_hours(frame, hours, generations, settings.aggregates_uri, run_id, now_ms)
+    stored = {hour: found for hour, found in read_hours(settings.aggregates_uri, hours) if found is not None}
+    return ComputedHours(files, stored, rows_scanned())

@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING
 
 import dagster as dg
-from pydantic import Field, PrivateAttr
+from pydantic import PrivateAttr
 
-from dataco_assets.resources.environment import from_environment
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,28 +14,13 @@ if TYPE_CHECKING:
 class SparkResource(dg.ConfigurableResource):
     """Spark, with the connectors to HBase and Elasticsearch.
 
-    The session starts when it is first asked for and serves all assets of the run: aggregates and index refresh in one
-    process. `dagster_pyspark.LazyPySparkResource` makes it but never stops it, so this resource does.
+    The session starts when it is first used and serves all assets of the run: aggregates and index refresh in one
+    process. `dagster_pyspark.LazyPySparkResource` creates it but never stops it, so this resource does.
     """
 
-    master: str = Field(description="Spark master URL.")
-    driver_memory: str = Field("2g", description="Driver heap.")
-    shuffle_partitions: int = Field(8, description="Tasks of a shuffle.")
-    zookeeper_quorum: str = Field(description="ZooKeeper by which Spark finds HBase.")
-    connector_jars: str = Field("", description="Folder of the connector jars; empty: the user's cache.")
+    settings: dg.ResourceDependency[Settings]
 
     _session: "SparkSession | None" = PrivateAttr(default=None)
-
-    @classmethod
-    def of(cls, settings: Settings) -> "SparkResource":
-        """The resource as the environment configures it."""
-        return cls(
-            master=from_environment(settings, "spark_master"),
-            driver_memory=settings.spark_driver_memory,
-            shuffle_partitions=settings.spark_shuffle_partitions,
-            zookeeper_quorum=from_environment(settings, "hbase_zookeeper_quorum"),
-            connector_jars=settings.connector_jars,
-        )
 
     @property
     def session(self) -> "SparkSession":
@@ -58,14 +42,15 @@ class SparkResource(dg.ConfigurableResource):
         from spark_resources.connectors import connector_jars
         from spark_resources.session import spark_conf
 
-        jars = connector_jars(self.connector_jars or None)
+        settings = self.settings
+        jars = connector_jars(settings.connector_jars or None)
         return spark_conf(
-            master=self.master,
+            master=settings.spark_master,
             jars=jars,
             class_archive=class_archive(jars),
-            hbase_zookeeper_quorum=self.zookeeper_quorum,
-            driver_memory=self.driver_memory,
-            shuffle_partitions=self.shuffle_partitions,
+            hbase_zookeeper_quorum=settings.hbase_zookeeper_quorum,
+            driver_memory=settings.spark_driver_memory,
+            shuffle_partitions=settings.spark_shuffle_partitions,
         )
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster's signature

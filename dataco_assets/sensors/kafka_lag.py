@@ -5,7 +5,7 @@ import time
 import dagster as dg
 
 from dataco_assets.errors import DatacoError
-from dataco_assets.jobs import INGEST_JOB, ingest_clicks
+from dataco_assets.jobs import INGEST_JOB
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.sensors.ingest import IngestView, reason_to_wait
@@ -17,26 +17,29 @@ _CALL_SECONDS = 1.0
 
 
 @dg.sensor(
-    job=ingest_clicks,
+    job_name=INGEST_JOB,
     minimum_interval_seconds=settings().sensor_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Starts an ingest when {settings().lag_min_clicks:,} clicks wait in Kafka, or one has waited for "
     f"{settings().lag_max_age_seconds:.0f} s. Never two at once; a failed one is tried again with back-off.",
 )
 def kafka_lag_sensor(
-    context: dg.SensorEvaluationContext, kafka: KafkaResource, hbase: HBaseResource
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    kafka: KafkaResource,
+    hbase: HBaseResource,
 ) -> dg.RunRequest | dg.SkipReason:
     """Asks for an ingest when clicks wait; the cursor remembers since when."""
     in_flight = drains_in_flight(context.instance)
     waiting, waited_long = 0, False
     if not in_flight:
         try:
-            waiting, waited_long, cursor = _measure(settings(), kafka, hbase, context.cursor)
+            waiting, waited_long, cursor = _measure(settings, kafka, hbase, context.cursor)
         except DatacoError as error:
             return dg.SkipReason(f"Cannot tell the lag: {error}")
         context.update_cursor(cursor)
     view = IngestView(waiting, waited_long, in_flight, past_runs(context.instance, INGEST_JOB), time.time())
-    if (reason := reason_to_wait(view, settings().lag_min_clicks)) is not None:
+    if (reason := reason_to_wait(view, settings.lag_min_clicks)) is not None:
         return dg.SkipReason(reason)
     return dg.RunRequest(tags={"dataco/clicks_waiting": str(waiting)})
 

@@ -33,5 +33,9 @@ defs = dg.Definitions(
     assets=[clicks_topic, raw_clicks],
     jobs=[ingest_clicks],
     sensors=[kafka_lag_sensor],
-    resources={"kafka": KafkaResource.of(settings()), "hbase": HBaseResource.of(settings())},
+    resources={
+        "settings": settings(),
+        "kafka": KafkaResource(settings=settings()),
+        "hbase": HBaseResource(settings=settings()),
+    },
 )

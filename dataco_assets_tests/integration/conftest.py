@@ -36,13 +36,10 @@ def spark(stack: Stack) -> Iterator[SparkSession]:
 
 
 @pytest.fixture
-def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Platform]:
-    """A platform of its own whose settings are those of this process."""
+def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
+    """A platform of its own."""
     aggregates = (tmp_path / "aggregates").as_uri()
     made = make_platform(stack.env(), aggregates_uri=aggregates, hbase_retry_seconds=20.0)
-    for field, value in made.settings.model_dump(exclude={"elasticsearch_password"}).items():
-        monkeypatch.setenv(f"DATACO_{field.upper()}", str(value))
-    settings.cache_clear()
     made.create(partitions=1)
     search = connect(made.settings)
     ensure_index(search, made.settings)
@@ -53,6 +50,15 @@ def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
         search.indices.delete_index_template(name=template)
     search.close()
     made.drop()
+
+
+@pytest.fixture
+def environment(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process's environment names that platform, as a command that is run here reads it."""
+    for variable, value in platform.environment().items():
+        monkeypatch.setenv(variable, value)
+    settings.cache_clear()
+    yield
     settings.cache_clear()
 
 

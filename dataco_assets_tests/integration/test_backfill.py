@@ -15,10 +15,11 @@ pytestmark = pytest.mark.stack
 MORNING = 1_770_624_000_000  # 2026-02-09 08:00 UTC
 
 
-def run(home: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(platform: Platform, home: Path, *command: str) -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).with_name("dataco"))
     environment = {
         **os.environ,
+        **platform.environment(),
         "DAGSTER_HOME": str(home),
         "DATACO_PARTITIONS_START": "2026-01-01-00:00",
         "DATACO_SPARK_MASTER": "local[2]",
@@ -42,7 +43,7 @@ def test_a_range_is_one_recorded_run_and_verify_agrees(platform: Platform, tmp_p
     )
     platform.drain()
 
-    backfilled = run(home, "backfill", "2026-02-09-08:00", "2026-02-10")
+    backfilled = run(platform, home, "backfill", "2026-02-09-08:00", "2026-02-10")
     assert backfilled.returncode == 0, backfilled.stderr[-3000:]
     assert "40 hours: 2026-02-09-08:00 to 2026-02-10-23:00, both included." in backfilled.stdout
     assert "40 hours published in" in backfilled.stdout
@@ -54,11 +55,11 @@ def test_a_range_is_one_recorded_run_and_verify_agrees(platform: Platform, tmp_p
         assert recorded.tags["dagster/asset_partition_range_end"] == "2026-02-10-23:00"
         assert len(instance.get_materialized_partitions(dg.AssetKey("es_click_index"))) == 40
 
-    verified = run(home, "verify", "--strict")
+    verified = run(platform, home, "verify", "--strict")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "20 clicks" in verified.stdout
 
-    refused = run(home, "backfill", "2025-12-31", "2026-01-02")
+    refused = run(platform, home, "backfill", "2025-12-31", "2026-01-02")
     assert refused.returncode == 1
     assert "DATACO_PARTITIONS_START" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -5,6 +5,7 @@ Belongs here: what Dagster adds to the rooms below. The numbers themselves are `
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -18,8 +19,6 @@ from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.index.setup import ensure_index
 from dataco_assets.partitions import range_tags
-from dataco_assets.resources.hbase import HBaseResource
-from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
@@ -45,24 +44,26 @@ class SharedSpark(SparkResource):
 
 
 @pytest.fixture
-def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any) -> Iterator[Platform]:
-    aggregates = tmp_path_factory.mktemp("aggregates").as_uri()
-    made = make_platform(stack.env(), partitions_start="2026-01-01-00:00", aggregates_uri=aggregates, lag_min_clicks=1)
-    for field, value in made.settings.model_dump(exclude={"elasticsearch_password"}).items():
-        monkeypatch.setenv(f"DATACO_{field.upper()}", str(value))
-    monkeypatch.setenv("DATACO_SPARK_MASTER", "local[2]")
-    settings.cache_clear()
+def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
+    made = make_platform(
+        stack.env(),
+        partitions_start=settings().partitions_start,
+        aggregates_uri=(tmp_path / "aggregates").as_uri(),
+        lag_min_clicks=1,
+        spark_master="local[2]",
+        spark_driver_memory="1g",
+    )
     made.create(clicks_table=False)
-    session = create_session(SharedSpark(**_spark_config(made)).configuration(), "tests")
+    session = create_session(SharedSpark(settings=made.settings).configuration(), "tests")
     create_clicks_table(session, made.settings.clicks_table, ttl_seconds=90 * 86_400)
     ensure_index(connect(made.settings), made.settings)
     yield made
     made.drop()
-    settings.cache_clear()
 
 
-def _spark_config(made: Platform) -> dict[str, Any]:
-    return {"master": "local[2]", "zookeeper_quorum": made.settings.hbase_zookeeper_quorum, "driver_memory": "1g"}
+def definitions(made: Platform) -> dg.Definitions:
+    """The real platform, on the test's settings and with the shared session."""
+    return build_defs(settings=made.settings, resource_overrides={"spark": SharedSpark(settings=made.settings)})
 
 
 def run_job(
@@ -72,10 +73,11 @@ def run_job(
     instance: dg.DagsterInstance | None = None,
     **options: Any,
 ) -> dg.ExecuteInProcessResult:
-    defs = build_defs(resource_overrides={"spark": SharedSpark(**_spark_config(made))})
     options.setdefault("raise_on_error", False)
-    return defs.resolve_job_def(job).execute_in_process(
-        instance=instance or dg.DagsterInstance.ephemeral(), tags=dict(tags or {}), **options
+    return (
+        definitions(made)
+        .resolve_job_def(job)
+        .execute_in_process(instance=instance or dg.DagsterInstance.ephemeral(), tags=dict(tags or {}), **options)
     )
 
 
@@ -250,11 +252,11 @@ def test_an_hour_that_lost_clicks_to_the_time_to_live_is_left_alone(platform: Pl
 def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
     instance = dg.DagsterInstance.ephemeral()
     platform.produce([click("a", at=MORNING + 1, user="ann"), click("b", at=MORNING + 3 * HOUR_MS, user="ann")])
-    assert asked(kafka_lag_sensor, instance) == [{"dataco/clicks_waiting": "2"}]
+    assert asked(platform, kafka_lag_sensor, instance) == [{"dataco/clicks_waiting": "2"}]
     assert run_job(platform, "ingest_clicks", instance=instance).success
-    assert asked(kafka_lag_sensor, instance) == "No click is waiting."
+    assert asked(platform, kafka_lag_sensor, instance) == "No click is waiting."
 
-    wanted = asked(dirty_hours_sensor, instance)
+    wanted = asked(platform, dirty_hours_sensor, instance)
 
     # The hour before each click too: it may hold the click before.
     assert wanted == [
@@ -264,46 +266,44 @@ def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
     assert isinstance(wanted, list)
     for tags in wanted:
         assert run_job(platform, "refresh_hours", tags, instance=instance).success
-    assert asked(dirty_hours_sensor, instance) == "Every hour is up to date."
+    assert asked(platform, dirty_hours_sensor, instance) == "Every hour is up to date."
     assert [(hour, clicks) for hour, _, clicks, _ in indexed(platform)] == [
         ("2026-02-09-08:00", 1),
         ("2026-02-09-11:00", 1),
     ]
 
 
-def test_a_record_from_the_future_does_not_hide_how_long_those_behind_it_wait(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATACO_LAG_MIN_CLICKS", "1000")
-    monkeypatch.setenv("DATACO_LAG_MAX_AGE_SECONDS", "1")
-    settings.cache_clear()
+def test_a_record_from_the_future_does_not_hide_how_long_those_behind_it_wait(platform: Platform) -> None:
+    patient = {"lag_min_clicks": 1000, "lag_max_age_seconds": 1.0}
+    platform = Platform(platform.settings.model_copy(update=patient), platform.hbase)
     instance = dg.DagsterInstance.ephemeral()
     ahead = time.time_ns() // 1_000_000 + HOUR_MS // 2  # brokers take up to an hour unless told otherwise
     platform.produce([click("ahead", at=MORNING)], partition=0, record_time_ms=ahead)
     assert run_job(platform, "ingest_clicks", instance=instance).success
     platform.produce([click("behind", at=MORNING)], partition=0)
 
-    first = tick(kafka_lag_sensor, instance)
+    first = tick(platform, kafka_lag_sensor, instance)
     assert "none has waited long" in str(first.skip_message)
     wait_until(
-        lambda: bool(tick(kafka_lag_sensor, instance, first.cursor).run_requests),
+        lambda: bool(tick(platform, kafka_lag_sensor, instance, first.cursor).run_requests),
         seconds=30,
         what="a run is asked for",
     )
 
 
-def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str | None = None) -> "SensorExecutionData":
+def tick(
+    made: Platform, sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str | None = None
+) -> "SensorExecutionData":
     """One evaluation of a sensor."""
-    resources = {"kafka": KafkaResource.of(settings()), "hbase": HBaseResource.of(settings())}
+    resources = definitions(made).resources or {}
     names = {name: resources[name] for name in sensor.required_resource_keys}
-    return sensor.evaluate_tick(
-        dg.build_sensor_context(instance=instance, resources=names, sensor_name=sensor.name, cursor=cursor)
-    )
+    with dg.build_sensor_context(instance=instance, resources=names, sensor_name=sensor.name, cursor=cursor) as context:
+        return sensor.evaluate_tick(context)
 
 
-def asked(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dict[str, str]] | str:
+def asked(made: Platform, sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dict[str, str]] | str:
     """What a sensor asks for now: the tags of each run, or its reason for none."""
-    result = tick(sensor, instance)
+    result = tick(made, sensor, instance)
     if not result.run_requests:
         return str(result.skip_message)
     return [

@@ -19,7 +19,7 @@ from dataco_assets.rejected.replay import read_rejected
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.refreshes import Died, Refreshes
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("environment")]
 DAY = 24 * HOUR_MS
 NEIGHBOUR = next(name for n in range(999) if salt(name := f"bob{n}") == salt("ann"))
 """Somebody whose rows lie among those of the user to be erased."""

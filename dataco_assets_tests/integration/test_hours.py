@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import dagster as dg
 import pytest
 
 from dataco_assets.aggregates.files import read_hour
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect, open_client
+from dataco_assets.errors import DatacoError
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, die, failure_of, interpose
 from spark_resources import publication
@@ -227,8 +227,8 @@ def test_documents_that_got_lost_on_the_way_are_missed(
 def _outcome(run: Callable[[], None]) -> str:
     try:
         run()
-    except dg.Failure as failure:
-        return str(failure.description)
+    except DatacoError as error:
+        return str(error)
     return ""
 
 

@@ -24,7 +24,7 @@ from dataco_assets.verification.verifier import Verifier
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.refreshes import Refreshes
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("environment")]
 LATER = NOON + 100 * HOUR_MS
 
 

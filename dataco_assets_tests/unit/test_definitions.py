@@ -1,7 +1,9 @@
 """The code location as a whole: what it holds, and that loading it is light."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,12 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_representation.external_data import RepositorySnap
+from pydantic import SecretStr
 
 from dataco_assets.definitions import build_defs, defs
+from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
 HEAVY = ("pyspark", "py4j", "happybase", "thriftpy2", "confluent_kafka", "elasticsearch", "pandas", "pyarrow")
@@ -74,9 +80,69 @@ def described(definitions: dg.Definitions) -> dict[str, Any]:
     }
 
 
-def test_a_resource_can_be_swapped() -> None:
-    swapped = build_defs(resource_overrides={"spark": dg.ResourceDefinition.hardcoded_resource("mine")})
-    assert swapped.get_repository_def().get_top_level_resources()["spark"] != defs.resources
+def test_a_test_builds_the_platform_on_settings_of_its_own_and_with_any_part_swapped() -> None:
+    """Nothing of this process's environment is left in the resources, and the swapped parts are the ones that run."""
+    ran: list[str] = []
+
+    @dg.asset
+    def raw_clicks(settings: dg.ResourceParam[Settings], hbase: HBaseResource) -> dg.MaterializeResult:
+        ran.append(f"{settings.clicks_topic} {hbase.settings.clicks_topic}")
+        return dg.MaterializeResult()
+
+    @dg.sensor(name="kafka_lag_sensor", job_name="ingest_clicks")
+    def idle(settings: dg.ResourceParam[Settings]) -> dg.SkipReason:
+        return dg.SkipReason(f"nothing on {settings.clicks_topic}")
+
+    built = build_defs(
+        settings=Settings.load().model_copy(update={"clicks_topic": "mine"}),
+        resource_overrides={"spark": "no Spark"},
+        asset_overrides={"raw_clicks": raw_clicks},
+        job_overrides={"ingest_clicks": dg.define_asset_job("ingest_clicks", tags={"mine": "yes"})},
+        sensor_overrides={"kafka_lag_sensor": idle},
+    )
+
+    job = built.resolve_job_def("ingest_clicks")
+    assert job.tags["mine"] == "yes"
+    assert job.execute_in_process(asset_selection=[dg.AssetKey("raw_clicks")]).success
+    assert ran == ["mine mine"]
+    sensor = built.resolve_sensor_def("kafka_lag_sensor")
+    skipped: Any = sensor(dg.build_sensor_context(resources={"settings": (built.resources or {})["settings"]}))
+    assert skipped.skip_message == "nothing on mine"
+    assert described(built)["assets"].keys() == described(defs)["assets"].keys()
+
+
+@pytest.mark.parametrize("kind", ["resource", "asset", "asset_check", "job", "sensor"])
+def test_an_override_of_nothing_is_refused(kind: str) -> None:
+    overrides: dict[str, Any] = {f"{kind}_overrides": {"no_such_part": None}}
+    with pytest.raises(ValueError, match=r"has no .* 'no_such_part' to override; it has \w+"):
+        build_defs(**overrides)
+
+
+def test_no_setting_becomes_configuration_that_dagster_stores_or_shows() -> None:
+    secret = "s3cr3t-horse"  # noqa: S105  # a made-up one
+    mine = {"elasticsearch_password": SecretStr(secret), "clicks_topic": "a-topic-of-mine"}
+    built = build_defs(settings=Settings.load().model_copy(update=mine))
+
+    shown = RepositorySnap.from_def(built.get_repository_def())
+
+    names = {resource.name for resource in shown.resources or []}
+    assert names == {"settings", "kafka", "hbase", "spark", "elasticsearch"}
+    assert secret not in str(shown)
+    assert "a-topic-of-mine" not in str(shown)
+
+
+def test_only_the_edges_read_the_settings_of_the_process() -> None:
+    """Everything else gets them: a function that asked the process for them could not be given others."""
+    root = Path(__file__).parents[2] / "dataco_assets"
+    reading = re.compile(r"(?<![\w.])settings\(\)")
+    inside = [
+        f"{path.relative_to(root)}: {node.name}"
+        for path in root.rglob("*.py")
+        if path.parent.name != "cli" and path.name != "settings.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and any(reading.search(ast.unparse(statement)) for statement in node.body)
+    ]
+    assert inside == [], "`settings()` in a body; it may stand in decorators only"
 
 
 @pytest.mark.parametrize("name", ["raw_clicks", "url_country_aggregates", "es_click_index"])

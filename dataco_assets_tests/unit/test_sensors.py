@@ -24,6 +24,7 @@ from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_i
 from dataco_assets.sensors.ingest import IngestView, reason_to_wait
 from dataco_assets.sensors.refresh import RUNS_IN_FLIGHT, HoursView, hours_to_refresh, run_request
 from dataco_assets.sensors.runs import IN_FLIGHT
+from dataco_assets.settings import Settings
 
 FIRST = 1_767_225_600_000  # 2026-01-01T00:00Z
 NOON = FIRST / 1000 + 12 * 3_600  # epoch seconds
@@ -282,13 +283,14 @@ def unused_port() -> int:
 
 
 def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, *, kafka: int, hbase: int) -> Any:
-    resources: dict[str, Any] = {
-        "hbase": HBaseResource(thrift_host="127.0.0.1", thrift_port=hbase, timeout_seconds=30.0, retry_seconds=120.0)
-    }
+    settings = Settings.load().model_copy(
+        update={"kafka_bootstrap_servers": f"127.0.0.1:{kafka}", "hbase_thrift_port": hbase}
+    )
+    resources = {"settings": settings, "hbase": HBaseResource(settings=settings)}
     if sensor is kafka_lag_sensor:
-        resources["kafka"] = KafkaResource(bootstrap_servers=f"127.0.0.1:{kafka}")
-    context = dg.build_sensor_context(instance=instance, resources=resources)
-    return sensor(context)
+        resources["kafka"] = KafkaResource(settings=settings)
+    with dg.build_sensor_context(instance=instance, resources=resources) as context:
+        return sensor(context)
 
 
 def skip_reason(result: Any) -> str:
