@@ -3,6 +3,7 @@
 Each room defines its own errors beside the code that raises them. Programming errors stay what Python raises.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import ClassVar
 
@@ -23,8 +24,17 @@ class DatacoError(Exception):
 
     The command line prints the message alone, without a traceback.
 
+    Args:
+        message: What a person reads.
+        hours: The hours it is about, as starts in epoch ms; none when it is not about single hours.
+
     Attributes:
         kind: What has to happen before the same request can succeed.
+        hours: The hours it is about. A run of several hours fails for these alone.
     """
 
     kind: ClassVar[ErrorKind] = ErrorKind.PERMANENT
+
+    def __init__(self, message: object = "", *, hours: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.hours = tuple(hours)

@@ -195,10 +195,11 @@ def _validated(uri: str, hours: Sequence[int]) -> "list[PublishedHour]":
     if missing:
         raise HoursNotComputed(
             f"{len(missing)} hours have no aggregates yet, the first is {hour_key(missing[0])}. Materialise "
-            "url_country_aggregates for them first, or both assets together."
+            "url_country_aggregates for them first, or both assets together.",
+            hours=missing,
         )
     if unsound:
-        raise UnsoundAggregates(_explain_unsound(unsound))
+        raise UnsoundAggregates(_explain_unsound(unsound), hours=unsound)
     return published
 
 
@@ -219,5 +220,6 @@ def _verify(client: "SearchClient", alias: str, published: "Sequence[PublishedHo
     if mismatches:
         listed = "\n  ".join(map(str, mismatches[:_SHOWN]))
         raise IndexDiffers(
-            f"The index differs from the aggregates in {len(mismatches)} hours, which stay to be done:\n  {listed}"
+            f"The index differs from the aggregates in {len(mismatches)} hours, which stay to be done:\n  {listed}",
+            hours=[mismatch.hour for mismatch in mismatches],
         )

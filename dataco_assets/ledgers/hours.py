@@ -125,7 +125,8 @@ class HourLedger(LedgerTable):
             raise HourExpired(
                 f"{len(expired)} hours from {hour_key(expired[0])} to {hour_key(expired[-1])} hold clicks stored more "
                 f"than {ttl_days} days ago (DATACO_CLICKS_TTL_DAYS): HBase may have dropped some, so computing them "
-                "again could only lose clicks. Their aggregates stay as they are; leave them out of the selection."
+                "again could only lose clicks. Their aggregates stay as they are; leave them out of the selection.",
+                hours=expired,
             )
 
     def _read_rows(self, keys: Sequence[bytes], columns: Sequence[bytes] | None) -> dict[bytes, Cells]:

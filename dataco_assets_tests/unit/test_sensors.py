@@ -4,19 +4,21 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.test_utils import create_run_for_test
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataco_assets.clicks.hour import HOUR_MS, hour_key, touched_hours
+from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of, touched_hours
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.hours import HourLedger, HourState
-from dataco_assets.partitions import HOURS, range_tags, run_hours
+from dataco_assets.partitions import HOURS, MOST_SPANS, is_partition, range_tags, run_hours, scattered_tags
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag, kafka_lag_sensor
@@ -24,7 +26,7 @@ from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_i
 from dataco_assets.sensors.ingest import IngestView, reason_to_wait
 from dataco_assets.sensors.refresh import RUNS_IN_FLIGHT, HoursView, hours_to_refresh, run_request
 from dataco_assets.sensors.runs import IN_FLIGHT
-from dataco_assets.settings import Settings
+from dataco_assets.settings import Settings, settings
 
 FIRST = 1_767_225_600_000  # 2026-01-01T00:00Z
 NOON = FIRST / 1000 + 12 * 3_600  # epoch seconds
@@ -440,3 +442,28 @@ def test_failures_are_counted_by_hour_up_to_its_last_success(
 def test_nothing_dirty_is_a_skip(instance: dg.DagsterInstance, ledger: Callable[[Sequence[int]], None]) -> None:
     ledger([])
     assert "up to date" in skip_reason(tick(dirty_hours_sensor, instance, kafka=0, hbase=1))
+
+
+@given(spans=st.lists(st.tuples(st.integers(0, 30_000), st.integers(1, 9)), min_size=1, max_size=MOST_SPANS))
+def test_so_do_those_of_a_run_with_gaps(spans: list[tuple[int, int]]) -> None:
+    wanted_hours = sorted({hour(first + step) for first, count in spans for step in range(count)})
+    keys = [hour_key(h) for h in wanted_hours]
+    tags = scattered_tags(keys)
+    assert list(run_hours(tags)) == keys
+    assert len(max(tags.values(), key=len)) < 2_500, "PostgreSQL's index of run tags takes no more than 2,700 bytes"
+
+
+@pytest.mark.parametrize("at", [0, 1, 29 * 60, 59 * 60 + 59])
+def test_whether_an_hour_is_a_partition_is_what_dagster_says(at: int) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=at)
+    now_ms = int(now.timestamp() * 1000)
+    first, running = settings().partitions_start_ms, hour_of(now_ms)
+    asked = [edge + step * HOUR_MS for edge in (first, running) for step in (-1, 0, 1)]
+    with partition_loading_context(effective_dt=now):
+        dagster_says = [HOURS.has_partition_key(hour_key(each)) for each in asked]
+    assert (
+        [is_partition(each, start_ms=first, now_ms=now_ms) for each in asked]
+        == dagster_says
+        == [False, True, True, True, True, False]
+    )
+    assert not is_partition(running + 60_000, start_ms=first, now_ms=now_ms)
