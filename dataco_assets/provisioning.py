@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import TABLE_FAMILIES, split_keys
 from dataco_assets.clients.hbase import connect
-from dataco_assets.clients.kafka.producer import REJECTED_MESSAGE_BYTES
+from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.suppression import SuppressionList
+from dataco_assets.rejected.records import LARGEST_RECORD_BYTES, ROOM_BYTES
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -
 
 
 def _topics(settings: Settings) -> Iterator[Finding]:
-    admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    admin = KafkaAdmin(settings.kafka_bootstrap_servers, refused_seconds=PERSON_SECONDS)
     created = admin.create_topic(
         settings.clicks_topic,
         partitions=settings.topic_partitions,
@@ -76,7 +77,7 @@ def _topics(settings: Settings) -> Iterator[Finding]:
         replication=settings.topic_replication,
         config={
             # Larger than any click that can be fetched: a rejected record is the original and its headers.
-            "max.message.bytes": str(REJECTED_MESSAGE_BYTES),
+            "max.message.bytes": str(LARGEST_RECORD_BYTES),
             "retention.ms": str(settings.rejected_retention_hours * HOUR_MS),
         },
     )
@@ -85,14 +86,13 @@ def _topics(settings: Settings) -> Iterator[Finding]:
 
 
 def _compare_rejected_topic(settings: Settings, admin: KafkaAdmin) -> None:
-    config = admin.topic_config(settings.rejected_topic)
-    source = int(admin.topic_config(settings.clicks_topic)["max.message.bytes"])
-    limit = int(config["max.message.bytes"])
-    if limit <= source:
+    source = admin.message_limit_bytes(settings.clicks_topic)
+    limit = admin.message_limit_bytes(settings.rejected_topic)
+    if limit < source + ROOM_BYTES:
         raise SetupMismatch(
             f"Topic {settings.rejected_topic} takes messages of at most {limit:,} bytes, but {settings.clicks_topic} "
-            f"lets {source:,} in: a large rejected click would have no place to go. Raise its max.message.bytes to "
-            f"{source + 65_536:,}."
+            f"lets {source:,} in: a large rejected click would be kept by reference only. Raise its max.message.bytes "
+            f"to {source + ROOM_BYTES:,}."
         )
 
 

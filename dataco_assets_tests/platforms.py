@@ -14,12 +14,12 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from dataco_assets.clicks.row import TABLE_FAMILIES
 from dataco_assets.clients.hbase import HBase, connect
-from dataco_assets.clients.kafka.producer import REJECTED_MESSAGE_BYTES
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
 from dataco_assets.ledgers.hours import HourLedger, HourState
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.suppression import SuppressionList
+from dataco_assets.rejected.records import LARGEST_RECORD_BYTES
 from dataco_assets.settings import Settings, variable
 
 START = "2020-01-01-00:00"
@@ -89,7 +89,7 @@ class Platform:
             self.settings.rejected_topic,
             partitions=1,
             replication=1,
-            config={"max.message.bytes": str(REJECTED_MESSAGE_BYTES)},
+            config={"max.message.bytes": str(LARGEST_RECORD_BYTES)},
         )
 
     def drain(self, **policy: Any) -> DrainResult:
@@ -113,7 +113,7 @@ class Platform:
         producer = Producer(
             {
                 "bootstrap.servers": self.settings.kafka_bootstrap_servers,
-                "message.max.bytes": REJECTED_MESSAGE_BYTES,
+                "message.max.bytes": LARGEST_RECORD_BYTES,
                 "linger.ms": 5,
                 **config,
             }
@@ -212,7 +212,7 @@ def read_topic(servers: str, topic: str) -> Iterator[Message]:
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            "fetch.message.max.bytes": REJECTED_MESSAGE_BYTES,
+            "fetch.message.max.bytes": LARGEST_RECORD_BYTES,
         }
     )
     partitions: Sequence[int] = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)

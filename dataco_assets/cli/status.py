@@ -8,6 +8,7 @@ from rich.table import Table
 
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.hbase import connect
+from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.ingest.log import Lag, measure_lag
 from dataco_assets.ledgers.hours import HourLedger, HourState
@@ -20,7 +21,7 @@ _SECONDS = 10.0
 def status() -> None:
     """Show the lag, the offsets, the dirty hours and the newest hour in the index."""
     chosen = settings()
-    admin = KafkaAdmin(chosen.kafka_bootstrap_servers, timeout_seconds=_SECONDS)
+    admin = KafkaAdmin(chosen.kafka_bootstrap_servers, timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
     with connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase:
         lag = measure_lag(admin, OffsetLedger(hbase, chosen.offsets_table), chosen.clicks_topic, chosen.kafka_group)
         hours = HourLedger(hbase, chosen.hours_table).all()

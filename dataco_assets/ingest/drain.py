@@ -182,6 +182,7 @@ class Drain:
         self._erased: ErasedUsers = {}
         self._writer: RowWriter[Message] = RowWriter(hbase, settings.clicks_table, connections=policy.connections)
         self._producer = AckedProducer(bootstrap_servers, settings.rejected_topic)
+        self._rejected_limit_bytes = 0
         self._result = DrainResult()
         self._opened = ExitStack()
 
@@ -203,7 +204,7 @@ class Drain:
         Raises:
             DataLost, OffsetsLost: clicks left the topic before they were stored.
             TooManyRejected: see `DrainPolicy.max_rejected_share`.
-            KafkaUnavailable, HBaseUnavailable, Undeliverable: a server is unwell; nothing is lost, run again later.
+            KafkaUnavailable, HBaseUnavailable, Undeliverable: a server is away; nothing is lost, run again later.
         """
         started = time.monotonic()
         plan = self._plan()
@@ -221,6 +222,7 @@ class Drain:
     def _plan(self) -> Plan:
         topic = self._admin.topic(self._settings.clicks_topic)
         self._hbase.require_table(self._settings.clicks_table)
+        self._rejected_limit_bytes = self._admin.message_limit_bytes(self._settings.rejected_topic)
         log = read_log(self._admin, self._offsets, topic, self._settings.kafka_group)
         plan = make_plan(topic, log, max_offsets=self._policy.max_clicks, on_data_loss=self._policy.on_data_loss)
         self._accept_losses(plan)
@@ -303,7 +305,7 @@ class Drain:
         self._on_step(Step.ROWS_STORED)
         self._judge(window)
         for rejected in window.rejected:
-            send_rejected(self._producer, rejected)
+            send_rejected(self._producer, rejected, limit_bytes=self._rejected_limit_bytes)
         self._producer.flush()
         self._on_step(Step.REJECTED_ACKNOWLEDGED)
         self._mark_hours(window)

@@ -7,6 +7,10 @@ Key: `<topic>/<partition>/<offset>` of the original, so that a record written ag
 the same. Value: the original bytes (null for a tombstone). Headers (UTF-8 text): `HEADERS`; the original's own headers
 follow.
 
+A message that is too large for the rejected topic is kept *by reference*: its record has no value, none of the
+original's own headers, and the headers `REFERENCE_HEADERS`. The message itself stays in its topic for as long as that
+topic keeps it.
+
 A *mark* is a later record that says what became of a rejected click. It has the same key, an empty value and the
 headers `MARK_HEADERS`. It lacks `dataco.reason`, which every rejected record has and no click can bring along, so no
 click can pass for a mark. It holds for the record with the same key *and* the same record time: a topic that was
@@ -14,9 +18,10 @@ deleted and created again uses its offsets twice.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import blake2b
 
 from dataco_assets.clicks.event import Rejection
 from dataco_assets.clients.kafka.consumer import Message
@@ -32,6 +37,12 @@ HEADERS = {
     "dataco.key": "its key there, absent when it had none",
 }
 
+REFERENCE_HEADERS = {
+    "dataco.value_bytes": "size of the original's value, which is not in this record",
+    "dataco.value_hash": "BLAKE2b-128 of the original's value, 32 hex digits",
+}
+"""Headers of the record of a message that is too large for the rejected topic."""
+
 REPLAY_HEADERS = {
     "dataco.replay_of": "id of the rejected record that was sent back as this click",
     "dataco.replayed_at": "when it was sent back, epoch ms",
@@ -45,6 +56,12 @@ MARK_HEADERS = {
     "dataco.replay_attempt": "how often the click was sent back by then",
     "dataco.erased_at": "instead of the two before: when its user was erased, epoch ms",
 }
+
+ROOM_BYTES = 64 * 1024
+"""By so much the limit of the rejected topic exceeds that of the clicks topic: for the headers of `HEADERS`."""
+LARGEST_RECORD_BYTES = 16 * 1024 * 1024 + ROOM_BYTES
+"""Limit of a rejected topic that `dataco setup` creates. A click has at most 1 MiB; what is rejected may have more."""
+_OVERHEAD_BYTES = 1024  # of a record and its batch, generously
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,249}(/(0|[1-9][0-9]{0,18})){2}", re.ASCII)
 _NUMBER = re.compile(rb"-?[0-9]{1,19}")
@@ -61,8 +78,7 @@ class RejectedClick:
     def size(self) -> int:
         """Bytes the original holds in memory: value, key and headers."""
         message = self.message
-        headers = message.headers() or ()
-        return len(message) + len(message.key() or b"") + sum(len(name) + len(value or b"") for name, value in headers)
+        return len(message) + len(message.key() or b"") + _headers_bytes(list(_headers(message)))
 
 
 def record_key(topic: str, partition: int, offset: int) -> bytes:
@@ -85,23 +101,47 @@ def record_headers(rejected: RejectedClick) -> list[Header]:
     if (key := message.key()) is not None:
         headers.append(("dataco.key", key if isinstance(key, bytes) else key.encode()))
     originals = message.headers() or []
-    headers += [(name, _bytes(value)) for name, value in originals if name not in HEADERS]
+    headers += [(name, _bytes(value)) for name, value in originals if name not in HEADERS | REFERENCE_HEADERS]
     return headers
 
 
-def send_rejected(producer: AckedProducer, rejected: RejectedClick) -> None:
+def send_rejected(producer: AckedProducer, rejected: RejectedClick, *, limit_bytes: int) -> None:
     """Queues one rejected record; `producer.flush` makes it durable.
 
+    Args:
+        producer: Of the rejected topic.
+        rejected: The message and why it is rejected.
+        limit_bytes: The rejected topic's `max.message.bytes`; a larger record is kept by reference.
+
     Raises:
-        Undeliverable: this or an earlier record was refused.
+        KafkaFailure: this or an earlier record was refused or not acknowledged.
     """
     message = rejected.message
-    value = message.value()
-    producer.send(
-        record_key(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0)),
-        value.encode() if isinstance(value, str) else value,
-        headers=record_headers(rejected),
-    )
+    value = _bytes(message.value())
+    headers = record_headers(rejected)
+    if rejected.size + _headers_bytes(headers) + _OVERHEAD_BYTES > limit_bytes:
+        headers, value = _reference(headers, value or b""), None
+    key = record_key(str(message.topic()), int(message.partition() or 0), int(message.offset() or 0))
+    producer.send(key, value, headers=headers)
+
+
+def _reference(headers: Sequence[Header], value: bytes) -> list[Header]:
+    """The headers of a record whose message stays where it is: only the platform's own, and none that can be large."""
+    own = [(name, text) for name, text in headers if name in HEADERS and name != "dataco.key"]
+    return [
+        *own,
+        ("dataco.value_bytes", str(len(value)).encode()),
+        ("dataco.value_hash", value_hash(value).encode()),
+    ]
+
+
+def value_hash(value: bytes) -> str:
+    """The hash by which the value of a message that is kept by reference is recognised."""
+    return blake2b(value, digest_size=16).hexdigest()
+
+
+def _headers_bytes(headers: Sequence[Header]) -> int:
+    return sum(len(name) + len(value or b"") for name, value in headers)
 
 
 class Fate(StrEnum):
@@ -145,6 +185,7 @@ class RejectedRecord:
         offset: Its offset there.
         rejected_at_ms: When it was written there, epoch ms.
         value_bytes: Size of the value; None for a tombstone.
+        value_hash: `value_hash` of a value that is not in the record (kept by reference); None when it is there.
     """
 
     record_id: str
@@ -157,6 +198,13 @@ class RejectedRecord:
     offset: int
     rejected_at_ms: int
     value_bytes: int | None
+    value_hash: str | None = None
+
+    @property
+    def origin(self) -> tuple[str, int, int]:
+        """Topic, partition and offset of the rejected message."""
+        topic, partition, offset = self.record_id.split("/")
+        return topic, int(partition), int(offset)
 
     @property
     def replay_of(self) -> str | None:
@@ -179,7 +227,7 @@ def read_record(message: Message) -> RejectedRecord | Mark | None:
     """Reads a record of the rejected topic; None when it is neither a rejected click nor a mark of this version."""
     record_id = (message.key() or b"").decode(errors="replace")
     pairs = tuple(_headers(message))
-    known = HEADERS.keys() | MARK_HEADERS.keys()
+    known = HEADERS.keys() | MARK_HEADERS.keys() | REFERENCE_HEADERS.keys()
     ours = {name: value for name, value in reversed(pairs) if name in known and value is not None}
     record_time_ms = _number(ours.get("dataco.record_time"))
     if not is_record_id(record_id) or record_time_ms is None:
@@ -187,17 +235,19 @@ def read_record(message: Message) -> RejectedRecord | Mark | None:
     if "dataco.reason" not in ours:
         return _mark(record_id, record_time_ms, ours)
     value = message.value()
+    absent = _number(ours.get("dataco.value_bytes")) if value is None else None
     return RejectedRecord(
         record_id=record_id,
         record_time_ms=record_time_ms,
         reason=ours["dataco.reason"].decode(errors="replace"),
         detail=ours.get("dataco.detail", b"").decode(errors="replace"),
         key=ours.get("dataco.key"),
-        headers=tuple((name, value) for name, value in pairs if name not in HEADERS),
+        headers=tuple((n, v) for n, v in pairs if n not in HEADERS and n not in REFERENCE_HEADERS),
         partition=int(message.partition() or 0),
         offset=int(message.offset() or 0),
         rejected_at_ms=message.timestamp()[1],
-        value_bytes=None if value is None else len(value),
+        value_bytes=absent if value is None else len(value),
+        value_hash=None if absent is None else ours.get("dataco.value_hash", b"").decode(errors="replace"),
     )
 
 

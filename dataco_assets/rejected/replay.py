@@ -23,12 +23,21 @@ import msgspec
 
 from dataco_assets.clicks.event import Rejection, parse
 from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, read_all
-from dataco_assets.clients.kafka.failures import KafkaFailure
+from dataco_assets.clients.kafka.failures import KafkaFailure, OffsetsLost, TopicMissing
 from dataco_assets.clients.kafka.producer import AckedProducer, Header, click_producer
+from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.suppression import ErasedUsers, SuppressionList, is_suppressed_message
-from dataco_assets.rejected.records import REPLAY_HEADERS, Fate, Mark, RejectedRecord, read_record, send_mark
+from dataco_assets.rejected.records import (
+    REPLAY_HEADERS,
+    Fate,
+    Mark,
+    RejectedRecord,
+    read_record,
+    send_mark,
+    value_hash,
+)
 
 if TYPE_CHECKING:
     from dataco_assets.clients.hbase import HBase
@@ -357,7 +366,7 @@ def _identity(record: RejectedRecord | Mark) -> tuple[str, int]:
 
 
 def _read_topic(settings: "Settings", each: Callable[[Message], None]) -> None:
-    admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    admin = KafkaAdmin(settings.kafka_bootstrap_servers, refused_seconds=PERSON_SECONDS)
     read_all(settings.kafka_bootstrap_servers, admin, settings.rejected_topic, each, stall_seconds=_STALL_SECONDS)
 
 
@@ -373,9 +382,35 @@ def _values(settings: "Settings", entries: Sequence[Entry]) -> Iterator[tuple[En
                     continue
                 if message.key() != entry.record_id.encode():
                     raise RecordGone(_replaced(topic))
-                yield entry, message.value()
+                yield entry, _whole_value(settings, entry.record, message)
     if wanted:
         raise RecordGone(_replaced(topic))
+
+
+def _whole_value(settings: "Settings", record: RejectedRecord, message: Message) -> bytes | None:
+    value = message.value()
+    if record.value_hash is None:
+        return value.encode() if isinstance(value, str) else value
+    original = _original_value(settings, record)
+    if original is None or value_hash(original) != record.value_hash:
+        raise RecordGone(
+            f"Rejected click {record.record_id} was too large for topic {settings.rejected_topic}, which keeps only a "
+            f"reference to it, and its own topic does not hold it any more."
+        )
+    return original
+
+
+def _original_value(settings: "Settings", record: RejectedRecord) -> bytes | None:
+    topic, partition, offset = record.origin
+    place = [OffsetRange(partition, offset, offset + 1)]
+    try:
+        with RangeConsumer(
+            settings.kafka_bootstrap_servers, _GROUP, topic, place, stall_seconds=_STALL_SECONDS
+        ) as consumer:
+            values = [message.value() for batch in consumer.batches() for message in batch]
+    except (TopicMissing, OffsetsLost):
+        return None
+    return next((value.encode() if isinstance(value, str) else value for value in values), None)
 
 
 def _ranges(positions: Iterable[tuple[int, int]]) -> list[OffsetRange]:
@@ -416,7 +451,7 @@ def _send(clicks: AckedProducer, marks: AckedProducer, portion: list[tuple[Entry
 
 
 def _mark_producer(settings: "Settings") -> AckedProducer:
-    return AckedProducer(settings.kafka_bootstrap_servers, settings.rejected_topic)
+    return AckedProducer(settings.kafka_bootstrap_servers, settings.rejected_topic, refused_seconds=PERSON_SECONDS)
 
 
 def _now_ms() -> int:

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from dataco_assets.clients.hbase import HBaseRefused
-from dataco_assets.clients.kafka.failures import TopicMissing, Undeliverable
+from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.clients.kafka.topics import OffsetRange
 from dataco_assets.ingest.drain import TooManyRejected
 from dataco_assets.ingest.log import has_waited_since, measure_lag
@@ -155,11 +155,11 @@ def test_poison_lets_pass_when_asked(platform: Platform) -> None:
     assert len(platform.rejected()) == 1_500
 
 
-def test_unwritable_rejected_topic_fails_and_commits_nothing(platform: Platform) -> None:
+def test_missing_rejected_topic_fails_and_commits_nothing(platform: Platform) -> None:
     platform.admin.delete_topic(platform.settings.rejected_topic)
     platform.produce([click("good"), b"bad"])
 
-    with pytest.raises(Undeliverable, match=platform.settings.rejected_topic):
+    with pytest.raises(TopicMissing, match=platform.settings.rejected_topic):
         platform.drain()
 
     assert platform.positions() == {}

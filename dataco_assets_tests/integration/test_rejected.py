@@ -209,6 +209,29 @@ def test_large_clicks_and_tombstones_are_shown_whole(topics: Platform) -> None:
     assert "none (a tombstone)" in run_well("show", f"{topic}/0/1")
 
 
+def test_a_message_that_the_rejected_topic_cannot_hold_holds_nothing_up(topics: Platform, tmp_path: Path) -> None:
+    # Random: brokers judge the size of what was compressed. The last one unpacks to more than any record may have.
+    large, unpacking = secrets.token_hex(200_000).encode(), b"0" * (17 * 1024 * 1024)
+    topics.produce([large], partition=0)
+    topics.produce([unpacking], partition=1, **{"compression.type": "lz4", "message.max.bytes": 100_000_000})
+    topics.produce([b"small"], partition=0)
+    _limit_messages(topics, 100_000, topic=topics.settings.rejected_topic)
+    result = topics.drain(max_rejected_share=1.0)
+    assert result.rejected.total() == 3
+    assert topics.positions() == {0: 2, 1: 1}
+    topic = topics.settings.clicks_topic
+    assert f"{len(large):,} bytes" in run_well("show", f"{topic}/0/0")
+    assert run("show", f"{topic}/0/0", "--raw").stdout_bytes == large
+    assert run("show", f"{topic}/1/0", "--raw").stdout_bytes == unpacking
+    (tmp_path / "click.json").write_bytes(click("repaired"))
+    run_well("replay", f"{topic}/0/0", "--with", str(tmp_path / "click.json"), "--yes")
+    assert topics.drain().stored == 1
+    _drop_records(topics, topic, 0, before=1)
+    gone = run("show", f"{topic}/0/0", "--raw").exception
+    assert isinstance(gone, RecordGone)
+    assert "only a reference" in str(gone)
+
+
 def test_many_clicks_go_back_in_portions_and_each_once(topics: Platform) -> None:
     count = 1_300
     topics.produce([b"x%d" % number for number in range(count)])
@@ -292,7 +315,7 @@ def clicks(platform: Platform) -> list[Message]:
     return list(read_topic(platform.settings.kafka_bootstrap_servers, platform.settings.clicks_topic))
 
 
-def _limit_messages(platform: Platform, limit: int) -> None:
+def _limit_messages(platform: Platform, limit: int, *, topic: str = "") -> None:
     from confluent_kafka.admin import (
         AdminClient,
         AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]
@@ -302,6 +325,15 @@ def _limit_messages(platform: Platform, limit: int) -> None:
     )
 
     entry = ConfigEntry("max.message.bytes", str(limit), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, platform.settings.clicks_topic, incremental_configs=[entry])
+    resource = ConfigResource(ResourceType.TOPIC, topic or platform.settings.clicks_topic, incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
     admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def _drop_records(platform: Platform, topic: str, partition: int, *, before: int) -> None:
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
+    place = TopicPartition(topic, partition, before)
+    admin.delete_records([place])[place].result(10)

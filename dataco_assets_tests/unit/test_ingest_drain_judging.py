@@ -73,6 +73,9 @@ class Admin:
 
     high_watermark = stable_end
 
+    def message_limit_bytes(self, _topic: str) -> int:
+        return 16 * 1024 * 1024
+
     def committed(self, group: str, topic: TopicState) -> dict[int, int]:  # noqa: ARG002  # as the real one
         return self.broker.committed
 

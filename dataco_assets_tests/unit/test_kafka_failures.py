@@ -3,7 +3,15 @@
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from dataco_assets.clients.kafka.failures import KafkaFailure, KafkaUnavailable, TopicMissing, translate
+from dataco_assets.clients.kafka.failures import (
+    KafkaFailure,
+    KafkaUnavailable,
+    MessageRefused,
+    TopicMissing,
+    Undeliverable,
+    delivery_failure,
+    translate,
+)
 from dataco_assets.errors import ErrorKind
 
 
@@ -47,3 +55,22 @@ def test_a_refusal_is_not_tried_again(code: int) -> None:
     assert type(found) is KafkaFailure
     assert found.kind is ErrorKind.PERMANENT
     assert str(found) == "Kafka at broker:9092 refuses a request about clicks: words."
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "way_out"),
+    [
+        (KafkaError._MSG_TIMED_OUT, Undeliverable, "Is the broker running"),
+        (KafkaError.NOT_ENOUGH_REPLICAS, Undeliverable, "Is the broker running"),
+        (KafkaError._ALL_BROKERS_DOWN, Undeliverable, "Is the broker running"),
+        (KafkaError.MSG_SIZE_TOO_LARGE, MessageRefused, "max.message.bytes"),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, MessageRefused, "permitted"),
+        (KafkaError._UNKNOWN_TOPIC, TopicMissing, "dataco setup"),
+    ],
+)
+def test_a_message_that_is_not_delivered(code: int, kind: type[KafkaFailure], way_out: str) -> None:
+    found = delivery_failure(KafkaError(code, "words"), "broker:9092", "clicks")
+
+    assert type(found) is kind
+    assert way_out in str(found)
+    assert found.kind is (ErrorKind.PASSING if kind is Undeliverable else ErrorKind.PERMANENT)

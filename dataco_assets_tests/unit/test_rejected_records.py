@@ -1,5 +1,6 @@
 """The rejected record: original bytes as they came, and headers that say why and from where."""
 
+import hashlib
 from collections.abc import Sequence
 
 import pytest
@@ -7,9 +8,18 @@ from confluent_kafka import Message
 
 from dataco_assets.clicks.event import Reason, Rejection
 from dataco_assets.clients.kafka.producer import AckedProducer, Header
-from dataco_assets.rejected.records import HEADERS, RejectedClick, record_headers, record_key, send_rejected
+from dataco_assets.rejected.records import (
+    HEADERS,
+    ROOM_BYTES,
+    RejectedClick,
+    record_headers,
+    record_key,
+    send_rejected,
+)
 
 Headers = list[tuple[str, str | bytes | None]]
+LIMIT = 1_048_588
+"""Kafka's default limit of a message, bytes."""
 
 
 class Recorder(AckedProducer):
@@ -78,14 +88,14 @@ def test_an_original_header_cannot_pass_for_one_of_ours() -> None:
 )
 def test_the_value_is_the_originals_bytes(value: bytes | None) -> None:
     producer = Recorder()
-    send_rejected(producer, rejected(value))
+    send_rejected(producer, rejected(value), limit_bytes=LIMIT)
     assert producer.sent[0][1] == value
 
 
 def test_a_retried_run_writes_the_same_record_again() -> None:
     producer = Recorder()
-    send_rejected(producer, rejected())
-    send_rejected(producer, rejected())
+    send_rejected(producer, rejected(), limit_bytes=LIMIT)
+    send_rejected(producer, rejected(), limit_bytes=LIMIT)
     assert producer.sent[0] == producer.sent[1]
     assert producer.sent[0][0] == record_key("clicks", 3, 4711) == b"clicks/3/4711"
 
@@ -94,7 +104,7 @@ def test_the_first_message_of_a_topic_has_a_whole_key() -> None:
     # Partition 0 and offset 0 are values, not absences.
     producer = Recorder()
     message = Message(topic="clicks", partition=0, offset=0, value=b"")
-    send_rejected(producer, RejectedClick(message, Rejection(Reason.MALFORMED_JSON, "")))
+    send_rejected(producer, RejectedClick(message, Rejection(Reason.MALFORMED_JSON, "")), limit_bytes=LIMIT)
     assert producer.sent[0][0] == b"clicks/0/0"
 
 
@@ -110,3 +120,33 @@ def test_size_counts_everything_that_is_held_in_memory() -> None:
     big = rejected(None, key=b"k" * 1_000, headers=[("h", b"v" * 2_000)])
     assert big.size >= 3_000
     assert rejected(b"x" * 500).size >= 500
+
+
+@pytest.mark.parametrize("large", ["value", "key", "header"])
+def test_what_the_topic_cannot_hold_is_kept_by_reference(large: str) -> None:
+    value = b"v" * (LIMIT if large == "value" else 1)
+    key = b"k" * (LIMIT if large == "key" else 1)
+    header = b"h" * (LIMIT if large == "header" else 1)
+    producer = Recorder()
+    send_rejected(producer, rejected(value, key=key, headers=[("own", header)]), limit_bytes=LIMIT)
+    record_id, sent, _, headers = producer.sent[0]
+    found = dict(headers)
+    assert record_id == b"clicks/3/4711"
+    assert sent is None
+    assert (found["dataco.reason"], found["dataco.offset"]) == (b"malformed_json", b"4711")
+    assert found["dataco.value_bytes"] == str(len(value)).encode()
+    assert found["dataco.value_hash"] == hashlib.blake2b(value, digest_size=16).hexdigest().encode()
+    assert sum(len(name) + len(text or b"") for name, text in headers) < 1_000
+
+
+def test_a_message_that_just_fits_is_kept_whole() -> None:
+    producer = Recorder()
+    send_rejected(producer, rejected(b"v" * (LIMIT - ROOM_BYTES)), limit_bytes=LIMIT)
+    assert len(producer.sent[0][1] or b"") == LIMIT - ROOM_BYTES
+
+
+def test_no_click_can_pass_for_a_reference() -> None:
+    forged: Headers = [("dataco.value_bytes", b"7"), ("dataco.value_hash", b"0" * 32), ("own", b"stays")]
+    names = [name for name, _ in record_headers(rejected(None, headers=forged))]
+    assert "own" in names
+    assert not {"dataco.value_bytes", "dataco.value_hash"} & set(names)

@@ -12,6 +12,7 @@ from dataco_assets.clicks.event import Reason, Rejection
 from dataco_assets.clients.kafka.producer import AckedProducer, Header
 from dataco_assets.rejected.records import (
     HEADERS,
+    LARGEST_RECORD_BYTES,
     MARK_HEADERS,
     REPLAY_HEADERS,
     Fate,
@@ -84,7 +85,7 @@ class Topic(AckedProducer):
             headers=[*(headers or [])],
             timestamp=(1, time_ms),
         )
-        send_rejected(self, RejectedClick(message, Rejection(reason, "not JSON")))
+        send_rejected(self, RejectedClick(message, Rejection(reason, "not JSON")), limit_bytes=LARGEST_RECORD_BYTES)
 
     def mark(self, offset: int, attempt: int = 1, *, fate: Fate = Fate.REPLAYED, time_ms: int = TIME) -> None:
         send_mark(self, Mark(f"clicks/1/{offset}", time_ms, fate, TIME + 500, attempt))

@@ -26,6 +26,7 @@ _FETCH_BYTES = 256 * 1024
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_MESSAGES = 2_000
 _POLL_SECONDS = 0.2
+_RESPONSE_BYTES = 2_000_000_000  # librdkafka's own 100 MB would stop at a topic with larger messages, for ever
 
 
 class RangeConsumer:
@@ -193,10 +194,11 @@ def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:
         "enable.partition.eof": True,
         "queued.max.messages.kbytes": _AHEAD_KILOBYTES,
         "fetch.queue.backoff.ms": 10,  # with so little fetched ahead, the default of a second would leave us waiting
-        # Of compressed bytes, which become several times as many here. No limit to a message: the first one of a fetch
-        # comes whole whatever its size.
+        # Of compressed bytes, which become several times as many here. The first message of a fetch comes whole
+        # whatever its size, up to the largest response that the client accepts.
         "max.partition.fetch.bytes": _FETCH_BYTES,
         "fetch.max.bytes": 4 * _FETCH_BYTES,
+        "receive.message.max.bytes": _RESPONSE_BYTES,
         "fetch.wait.max.ms": 100,
         "logger": quiet_logger(),
     }

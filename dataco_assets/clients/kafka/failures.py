@@ -1,7 +1,11 @@
-"""What Kafka's errors mean: a broker away, a topic missing, offsets gone, a message not taken, or a refusal.
+"""Kafka's errors as this platform's: which pass by themselves, and which need a person.
 
-A broker that does not answer is `KafkaUnavailable`; offsets that no longer exist are `OffsetsLost`; neither is ever
-taken for the other. Does not belong here: calls.
+KafkaFailure               anything else that Kafka refuses                    permanent
+├── KafkaUnavailable       no broker answers in time                           passing
+├── Undeliverable          a message was not acknowledged in time              passing
+├── MessageRefused         a message is too large, or may not be written       permanent
+├── TopicMissing           the topic does not exist                            permanent
+└── OffsetsLost            offsets to be read are no longer in the topic       permanent
 """
 
 from confluent_kafka import KafkaError, KafkaException
@@ -28,9 +32,13 @@ class OffsetsLost(KafkaFailure):
 
 
 class Undeliverable(KafkaFailure):
-    """A broker refuses a message, or did not acknowledge it in time."""
+    """A message was not acknowledged in time."""
 
     kind = ErrorKind.PASSING
+
+
+class MessageRefused(KafkaFailure):
+    """A broker refuses a message, and would refuse it again: too large for the topic, or no permission to write."""
 
 
 _MISSING: frozenset[int | None] = frozenset(
@@ -67,6 +75,18 @@ _UNREACHABLE: frozenset[int | None] = frozenset(
 )
 
 
+_UNACKNOWLEDGED = frozenset(
+    {
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError._PURGE_QUEUE,
+        KafkaError._PURGE_INFLIGHT,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    }
+)
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
 def error_code(error: BaseException | None) -> int | None:
     """Kafka's code of an error of its client; None for any other."""
     return error.args[0].code() if isinstance(error, KafkaException) else None
@@ -87,6 +107,26 @@ def translate(error: KafkaException, servers: str, what: str) -> KafkaFailure:
     if code in _UNREACHABLE:
         return KafkaUnavailable(unreachable(servers, text))
     return KafkaFailure(f"Kafka at {servers} refuses a request about {what}: {text}.")
+
+
+def delivery_failure(error: KafkaError, servers: str, topic: str) -> KafkaFailure:
+    """The error for a message that a producer could not deliver.
+
+    Args:
+        error: As the client reported it.
+        servers: The brokers.
+        topic: The topic it was sent to.
+    """
+    code = error.code()
+    if code in _MISSING:
+        return TopicMissing(missing(topic))
+    if code in _UNREACHABLE or code in _UNACKNOWLEDGED or error.retriable():
+        return Undeliverable(
+            f"A message to topic {topic} was not acknowledged by Kafka at {servers}: {error.str()}. Is the broker "
+            "running (DATACO_KAFKA_BOOTSTRAP_SERVERS)?"
+        )
+    way_out = "Raise the topic's max.message.bytes." if code in _TOO_LARGE else "Is writing to the topic permitted?"
+    return MessageRefused(f"Kafka at {servers} refuses a message to topic {topic}: {error.str()}. {way_out}")
 
 
 def missing(topic: str) -> str:

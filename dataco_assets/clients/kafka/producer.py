@@ -3,14 +3,16 @@
 Does not belong here: what is sent.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from dataco_assets.clients.kafka.failures import Undeliverable, missing
+from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable, delivery_failure
 from dataco_assets.clients.kafka.logs import quiet_logger
+from dataco_assets.clients.kafka.reachability import PERSON_SECONDS, Reachability
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -18,13 +20,9 @@ if TYPE_CHECKING:
 Header = tuple[str, bytes | None]
 """Name and value; Kafka lets the value be absent."""
 
-LARGEST_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Largest click message that can be fetched; far above the 1 MiB a click may have, to be able to reject it."""
-REJECTED_MESSAGE_BYTES = LARGEST_MESSAGE_BYTES + 64 * 1024
-"""Limit of the rejected topic: the original bytes and the headers that say what was wrong with them."""
-
 _QUEUE_KILOBYTES = 32 * 1024  # what may wait to be sent
 _POLL_SECONDS = 0.2
+_MESSAGE_BYTES = 1_000_000_000  # librdkafka's highest: each topic has its own limit, which brokers enforce
 
 
 class AckedProducer:
@@ -36,6 +34,8 @@ class AckedProducer:
         bootstrap_servers: Brokers.
         topic: Topic all messages go to.
         timeout_seconds: How long a message may take to be acknowledged.
+        refused_seconds: `send` and `flush` fail once every broker has refused connections for so long; None: only when
+            a message is not acknowledged in time.
         extra: Further librdkafka settings, e.g. a transactional id in tests.
     """
 
@@ -45,12 +45,14 @@ class AckedProducer:
         topic: str,
         *,
         timeout_seconds: float = 60.0,
+        refused_seconds: float | None = None,
         extra: Mapping[str, str | int | bool] | None = None,
     ) -> None:
         self._servers = bootstrap_servers
         self._topic = topic
         self._timeout = timeout_seconds
         self._refused: KafkaError | None = None
+        self._reachability = Reachability(bootstrap_servers, refused_seconds)
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap_servers,
@@ -59,10 +61,11 @@ class AckedProducer:
                 "compression.type": "lz4",
                 "linger.ms": 20,
                 "topic.metadata.propagation.max.ms": 5_000,  # a topic unknown for so long is missing, not new
-                "message.max.bytes": REJECTED_MESSAGE_BYTES,
+                "message.max.bytes": _MESSAGE_BYTES,
                 "queue.buffering.max.kbytes": _QUEUE_KILOBYTES,
                 "delivery.timeout.ms": int(timeout_seconds * 1000),
                 "logger": quiet_logger(),
+                "error_cb": self._reachability.on_error,
                 **(extra or {}),
             }
         )
@@ -74,7 +77,11 @@ class AckedProducer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self.flush()
+            try:
+                self.flush()
+            except KafkaUnavailable:
+                self._producer.purge()  # or its destructor would wait for what cannot be delivered
+                raise
         else:
             self._producer.purge()
 
@@ -88,7 +95,9 @@ class AckedProducer:
         """Queues one message; waits while the queue is full.
 
         Raises:
-            Undeliverable: an earlier message was refused or not acknowledged in time.
+            Undeliverable: an earlier message was not acknowledged in time.
+            MessageRefused, TopicMissing: an earlier message was refused.
+            KafkaUnavailable: see `refused_seconds`.
         """
         arguments: dict[str, Any] = {"key": key, "value": value, "on_delivery": self._on_delivery}
         if timestamp_ms is not None:
@@ -103,7 +112,7 @@ class AckedProducer:
             except BufferError:
                 self._producer.poll(_POLL_SECONDS)
             except KafkaException as error:
-                raise Undeliverable(self._explain(error.args[0])) from error
+                raise delivery_failure(error.args[0], self._servers, self._topic) from error
             else:
                 return
 
@@ -111,9 +120,13 @@ class AckedProducer:
         """Waits until every message is acknowledged.
 
         Raises:
-            Undeliverable: one was refused or not acknowledged in time.
+            Undeliverable: one was not acknowledged in time.
+            MessageRefused, TopicMissing: one was refused.
+            KafkaUnavailable: see `refused_seconds`.
         """
-        left = self._producer.flush(self._timeout + 5)
+        deadline = time.monotonic() + self._timeout + 5
+        while (left := self._producer.flush(_POLL_SECONDS)) and time.monotonic() < deadline:
+            self._reachability.check()
         self._raise_if_refused()
         if left:
             raise Undeliverable(
@@ -126,18 +139,11 @@ class AckedProducer:
             self._refused = error
 
     def _raise_if_refused(self) -> None:
+        self._reachability.check()
         if self._refused is not None:
-            raise Undeliverable(self._explain(self._refused))
-
-    def _explain(self, error: KafkaError) -> str:
-        if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
-            return missing(self._topic)
-        return (
-            f"A message to topic {self._topic} was not taken by Kafka at {self._servers}: {error.str()}. "
-            "Is the broker running (DATACO_KAFKA_BOOTSTRAP_SERVERS), and is the topic's max.message.bytes large enough?"
-        )
+            raise delivery_failure(self._refused, self._servers, self._topic)
 
 
 def click_producer(settings: "Settings") -> AckedProducer:
-    """A producer to the topic of the clicks."""
-    return AckedProducer(settings.kafka_bootstrap_servers, settings.clicks_topic)
+    """A producer to the topic of the clicks, for a person at a terminal."""
+    return AckedProducer(settings.kafka_bootstrap_servers, settings.clicks_topic, refused_seconds=PERSON_SECONDS)

@@ -3,6 +3,7 @@
 Does not belong here: messages.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -26,11 +27,14 @@ from dataco_assets.clients.kafka.failures import (
     unreachable,
 )
 from dataco_assets.clients.kafka.logs import quiet_logger
+from dataco_assets.clients.kafka.reachability import Reachability
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 T = TypeVar("T")
+
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,20 @@ class KafkaAdmin:
     Args:
         bootstrap_servers: Brokers, `host:port`, comma-separated.
         timeout_seconds: Most one call may take.
+        refused_seconds: A call fails once every broker has refused connections for so long; None: only at its timeout.
     """
 
-    def __init__(self, bootstrap_servers: str, *, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self, bootstrap_servers: str, *, timeout_seconds: float = 10.0, refused_seconds: float | None = None
+    ) -> None:
         self._servers = bootstrap_servers
         self._timeout = timeout_seconds
-        config: dict[str, Any] = {"bootstrap.servers": bootstrap_servers, "logger": quiet_logger()}
+        self._reachability = Reachability(bootstrap_servers, refused_seconds)
+        config: dict[str, Any] = {
+            "bootstrap.servers": bootstrap_servers,
+            "logger": quiet_logger(),
+            "error_cb": self._reachability.on_error,
+        }
         self._client = AdminClient(config)
 
     def topic(self, name: str) -> TopicState:
@@ -160,6 +172,10 @@ class KafkaAdmin:
         future = self._client.describe_configs([resource], request_timeout=self._timeout)[resource]
         return {key: entry.value for key, entry in self._result(future, name).items()}
 
+    def message_limit_bytes(self, name: str) -> int:
+        """The topic's `max.message.bytes`: the largest message that brokers accept."""
+        return int(self.topic_config(name)["max.message.bytes"])
+
     def _offsets(
         self,
         topic: TopicState,
@@ -173,9 +189,13 @@ class KafkaAdmin:
         return {entry.partition: self._result(future, topic.name).offset for entry, future in futures.items()}
 
     def _result(self, future: "Future[T]", what: str) -> T:
+        deadline = time.monotonic() + self._timeout + 1
+        while not future.done():
+            self._client.poll(_POLL_SECONDS)
+            self._reachability.check()
+            if time.monotonic() > deadline:
+                raise KafkaUnavailable(unreachable(self._servers, "no answer in time"))
         try:
-            return future.result(timeout=self._timeout + 1)
+            return future.result()
         except KafkaException as error:
             raise translate(error, self._servers, what) from error
-        except TimeoutError as error:
-            raise KafkaUnavailable(unreachable(self._servers, "no answer in time")) from error
