@@ -12,7 +12,7 @@ MINUTES ?= 30
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.installed ## real clicks through Kafka, HBase, Spark and Elasticsearch; ends with the busiest pages
+demo: $(VENV)/.installed ## real and made-up clicks through the whole platform; ends with the busiest pages
 	@$(BIN)/dataco demo --dir $(STACK)
 
 test: $(VENV)/.installed ## the whole test suite, on real servers it starts and stops itself

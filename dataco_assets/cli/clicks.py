@@ -6,6 +6,7 @@ talking to Kafka (`dataco_assets.clients.kafka`, imported when a command runs so
 Nothing is judged on the way: what breaks the contract is sent too, and the platform rejects it where it can be seen.
 """
 
+import itertools
 import sys
 import time
 from collections import Counter
@@ -22,7 +23,11 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings, variable
-from dataco_assets.sources import access_log, generator
+from dataco_assets.sources import generator
+from dataco_assets.sources.access_logs import formats
+from dataco_assets.sources.access_logs.clicks import HOUR_MS, LogReport, Site, clicks, hours_to_now
+from dataco_assets.sources.access_logs.compression import decompressed, undamaged
+from dataco_assets.sources.access_logs.formats import LINES_LOOKED_AT, Format
 from dataco_assets.sources.enrichment import Enrichment
 
 app = typer.Typer(
@@ -120,62 +125,117 @@ def generate(  # noqa: PLR0913  # the options of the command
                 advance(number)
     if not out:
         _warn_too_old(spec.since_ms)
-    where = f"written to {out}" if out else f"sent to topic {settings().clicks_topic}"
     details = (
         _some(kinds[generator.DUPLICATE], "duplicate"),
         f"{kinds['malformed']:,} malformed on purpose",
         f"{without_content:,} without content left out" if without_content else "",
     )
-    _close(f"{_some(kinds.total(), 'click')} {where}", details, started, err=out == STANDARD_STREAM)
+    _close(f"{_some(kinds.total(), 'click')} {_destination(out)}", details, started, err=out == STANDARD_STREAM)
 
 
 @app.command()
-def from_access_log(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Access log in the combined format.")],
+def from_access_log(  # the options of the command
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="Access log, compressed or not; `-` reads standard input.")
+    ],
+    *,
+    log_format: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"{', '.join(Format)}. Default: recognised from the first lines.",
+        ),
+    ] = None,
+    base_url: Annotated[
+        str,
+        typer.Option(help="Scheme and host of the site, like https://www.example.com, where the log does not name it."),
+    ] = "",
+    scheme: Annotated[
+        str, typer.Option(help="http or https, for hosts that the log names. Default: as logged, or by the port.")
+    ] = "",
     shift_to_now: Annotated[
         bool, typer.Option("--shift-to-now", help="Move all times by whole hours, the last one into the past hour.")
     ] = False,
-    base_url: Annotated[
-        str, typer.Option(help="Scheme and host of the site that wrote the log.")
-    ] = access_log.DEFAULT_BASE_URL,
+    out: Annotated[str, typer.Option(metavar="FILE|-", help="Write JSON lines there instead of sending.")] = "",
 ) -> None:
-    """Send the requests of a web server's access log (Apache or nginx, combined format) as clicks.
+    """Send the requests of a web server's access log as clicks.
 
-    Logs know no users: a user is an address with a user agent. The country comes from the address, browser, operating
-    system and device from the user agent; both need the extra: pip install 'dataco-clickstream[access-log]'.
-    Sending the same file twice sends the same clicks.
+    Reads the logs of Apache, nginx, IIS, Caddy, Traefik, AWS load balancers and CloudFront; docs/sources.md describes
+    the formats. Logs know no users: a user is an address with a user agent. The country comes from the address,
+    browser, operating system and device from the user agent; both need the optional extra "access-log" of
+    dataco-clickstream. Sending the same file twice sends the same clicks.
     """
     started = time.monotonic()
-    lookups, report, encode = Enrichment(), access_log.LogReport(), msgspec.json.Encoder().encode
+    lookups, report, encode = Enrichment(), LogReport(), msgspec.json.Encoder().encode
+    site = Site(base_url, scheme)
+    _refuse_overwriting(file, out)
+    shift_ms = _shift_ms(file, log_format) if shift_to_now else 0
     earliest_ms = None
-    shift_ms = _shift_ms(file) if shift_to_now else 0
-    with _opened(str(file)) as stream, _bar(file.name, _size(str(file)), DownloadColumn()) as advance, _topic() as sink:
-        lines = _lines(stream, str(file), advance)
-        for click in access_log.clicks(lines, lookups, report=report, base_url=base_url, shift_ms=shift_ms):
+    with _log(file, log_format) as (lines, found_format), _written(out) if out else _topic() as sink:
+        for click in clicks(lines, found_format, lookups, site=site, report=report, name=file, shift_ms=shift_ms):
             sink(str(click["user_id"]).encode(), encode(click))
             timestamp = int(click["timestamp"])
             earliest_ms = timestamp if earliest_ms is None else min(earliest_ms, timestamp)
     if report.lines and not report.clicks:
-        raise ClickFileError(f"The file {file} holds no request that is a click: {_skipped(report)}.")
-    if earliest_ms is not None:
+        raise ClickFileError(
+            f"{file}, read in the format {found_format}, holds no request that is a click.\n{_skipped_lines(report)}"
+        )
+    if earliest_ms is not None and not out:
         _warn_too_old(earliest_ms)
-    shifted = f"times shifted by {shift_ms // access_log.HOUR_MS:,} h" if shift_ms else ""
-    what = f"{_some(report.clicks, 'click')} sent to topic {settings().clicks_topic}"
-    _close(what, (shifted, _skipped(report)), started)
+    if report.skipped:
+        typer.echo(_skipped_lines(report), err=True)
+    what = f"{_some(report.clicks, 'click')} {_destination(out)}"
+    shifted = f"times shifted by {shift_ms // HOUR_MS:,} h" if shift_ms else ""
+    skipped = f"{_some(report.skipped.total(), 'line')} skipped" if report.skipped else ""
+    _close(what, (f"read as {found_format}", shifted, skipped), started, err=out == STANDARD_STREAM)
 
 
-def _skipped(report: access_log.LogReport) -> str:
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.skipped.most_common())
-    return f"{_some(report.skipped.total(), 'line')} skipped: {reasons}" if reasons else ""
+def _refuse_overwriting(file: str, out: str) -> None:
+    if STANDARD_STREAM not in (file, out) and out and Path(out).resolve() == Path(file).resolve():
+        raise ClickFileError(f"--out {out} is the log itself: write the clicks to another file.")
 
 
-def _shift_ms(file: Path) -> int:
-    if file.exists() and not file.is_file():
+def _destination(out: str) -> str:
+    return f"written to {out}" if out else f"sent to topic {settings().clicks_topic}"
+
+
+def _skipped_lines(report: LogReport) -> str:
+    """The skipped lines by reason, most frequent first, each with its first example."""
+    return "\n".join(
+        f"Skipped {_some(count, 'line')} {reason}; the first is line {example.number:,}: {example.line}"
+        for reason, count in report.skipped.most_common()
+        for example in [report.examples[reason]]
+    )
+
+
+@contextmanager
+def _log(file: str, log_format: Format | None) -> Iterator[tuple[Iterator[bytes], Format]]:
+    """The lines of a log, decompressed, and its format."""
+    with _opened(file) as stream, _bar(file, _size(file), DownloadColumn()) as advance:
+        try:
+            plain = decompressed(stream, file)
+        except OSError as error:
+            raise _unreadable(file, error) from error
+        lines = undamaged(_lines(plain, file, lambda _: advance(_position(stream))), file)
+        first = list(itertools.islice(lines, LINES_LOOKED_AT))
+        if log_format is None and any(line.strip() for line in first):
+            log_format = formats.recognise([line.rstrip(b"\r\n") for line in first], file)
+        yield itertools.chain(first, lines), log_format or Format.COMBINED
+
+
+def _position(stream: BinaryIO) -> int:
+    """Bytes read of a file so far; 0 for a stream that cannot tell."""
+    return stream.tell() if stream.seekable() else 0
+
+
+def _shift_ms(file: str, log_format: Format | None) -> int:
+    if file == STANDARD_STREAM or (Path(file).exists() and not Path(file).is_file()):
         raise ClickFileError(
             f"--shift-to-now reads the log twice, but {file} is no regular file: save it to one first."
         )
-    with _opened(str(file)) as stream:
-        return access_log.hours_to_now(_lines(stream, str(file), lambda _: None), generator.now_ms())
+    with _log(file, log_format) as (lines, found_format):
+        return hours_to_now(lines, found_format, generator.now_ms())
 
 
 def _until_ms(until: str) -> int:
@@ -231,33 +291,58 @@ def _opened(file: str) -> Iterator[BinaryIO]:
     try:
         stream = Path(file).open("rb")  # noqa: SIM115  # closed below; only opening is to be explained
     except OSError as error:
-        raise ClickFileError(f"The file {file} cannot be read: {error.strerror}.") from error
+        raise _unreadable(file, error) from error
     with stream:
         yield stream
 
 
+def _unreadable(file: str, error: OSError) -> ClickFileError:
+    return ClickFileError(f"The file {file} cannot be read: {error.strerror}.")
+
+
 @contextmanager
 def _written(file: str) -> Iterator[Sink]:
-    def line(_: bytes | None, value: bytes | None) -> None:
+    """Writes lines to standard output, or to a file that appears only when all of them have been written."""
+    path = Path(file)
+    # A pipe or device has to be written to directly.
+    partial = path if path.exists() and not path.is_file() else path.with_name(f"{path.name}.part")
+    try:
+        if file == STANDARD_STREAM:
+            yield _line_writer(sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return
+        with partial.open("wb") as stream:
+            yield _line_writer(stream)
+        if partial != path:
+            partial.replace(path)
+    except OSError as error:
+        raise ClickFileError(f"The file {file} cannot be written: {error.strerror}.") from error
+    finally:
+        if partial != path:
+            partial.unlink(missing_ok=True)
+
+
+def _line_writer(stream: BinaryIO) -> Sink:
+    def write(_: bytes | None, value: bytes | None) -> None:
         stream.write(value or b"")
         stream.write(b"\n")
 
-    if file == STANDARD_STREAM:
-        stream = sys.stdout.buffer
-        yield line
-        stream.flush()
-        return
-    try:
-        with Path(file).open("wb") as stream:
-            yield line
-    except OSError as error:
-        raise ClickFileError(f"The file {file} cannot be written: {error.strerror}.") from error
+    return write
 
 
 def _lines(stream: BinaryIO, name: str, advance: Advance) -> Iterator[bytes]:
-    """The lines of a file with their line ends; `advance` is told the bytes read."""
+    """The lines of a file with their line ends; `advance` receives the number of bytes read."""
     done = 0
-    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE_BYTES + 1), b""), start=1):
+
+    def line_or_end() -> bytes:
+        try:
+            return stream.readline(LONGEST_LINE_BYTES + 1)
+        except OSError as error:
+            if error.errno is None:  # damaged compressed data
+                raise
+            raise _unreadable(name, error) from error
+
+    for number, line in enumerate(iter(line_or_end, b""), start=1):
         if len(line) > LONGEST_LINE_BYTES:
             raise ClickFileError(f"Line {number:,} of {name} is longer than {LONGEST_LINE_BYTES:,} bytes: is it text?")
         yield line

@@ -1,4 +1,4 @@
-"""`dataco demo`: real clicks through the whole platform, on servers of its own, in a few minutes.
+"""`dataco demo`: real and made-up clicks through the whole platform, on servers of its own, in a few minutes.
 
 Belongs here: the script of the demo, told step by step. Does not belong here: anything the platform does; every step is
 a command that a person could type, run as such.
@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -20,9 +21,36 @@ from rich.markup import escape
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import PARTITION_FORMAT
 
-SAMPLE_LOG = Path("../shared/data/apache_access.log")
-HOURS_BACK = 96
-"""The sample log spans 84 hours; shifted to now it fits into so many."""
+
+class RealLog(NamedTuple):
+    """A real web server's log that the demo can send.
+
+    Attributes:
+        file: where it lies.
+        what: its description in the demo's text.
+        base_url: the site that wrote it, as far as its publishers say.
+        hours: from its first to its last request, rounded up.
+    """
+
+    file: Path
+    what: str
+    base_url: str
+    hours: int
+
+
+LARGE_LOG = RealLog(
+    Path("../shared/data/apache_access.log"),
+    "10,000 requests to a public web site, May 2015, from Elastic's examples",
+    "http://www.semicomplete.com",
+    84,
+)
+SMALL_LOG = RealLog(
+    Path(str(resources.files("dataco_assets.sources") / "sample" / "access.log")),
+    "700 requests to a public web site, April 2011, from Apache Crunch's examples",
+    "http://host2.example",
+    8,
+)
+MADE_UP_HOURS = 3
 _SHOWN_LINES_OF_FAILURE = 25
 
 
@@ -36,7 +64,7 @@ def demo(
     ),
     clicks: Annotated[int, typer.Option(help="How many made-up clicks to send.", min=1)] = 20_000,
 ) -> None:
-    """Run real clicks through Kafka, HBase, Spark and Elasticsearch, and show the busiest pages."""
+    """Run real and made-up clicks through Kafka, HBase, Spark and Elasticsearch, and show the busiest pages."""
     console = Console(highlight=False)
     started = time.monotonic()
     steps = _Steps(console)
@@ -48,17 +76,15 @@ def demo(
     steps.show("Creating topics, tables and the index template", "setup")
     steps.show(
         f"Sending {clicks:,} made-up clicks: duplicates, late and malformed ones among them",
-        *("clicks", "generate", "--count", str(clicks), "--hours", "3", "--seed", "1"),
+        *("clicks", "generate", "--count", str(clicks), "--hours", str(MADE_UP_HOURS), "--seed", "1"),
     )
-    if SAMPLE_LOG.exists():
-        steps.show(
-            "Sending the 10,000 requests of a real web server's log, shifted to now",
-            *("clicks", "from-access-log", str(SAMPLE_LOG), "--shift-to-now"),
-        )
-    else:
-        console.print(f"[dim]No {SAMPLE_LOG} here, so only the made-up clicks are sent.[/]")
+    log = LARGE_LOG if LARGE_LOG.file.exists() else SMALL_LOG
+    steps.show(
+        f"Sending a real web server's log, shifted to now: {log.what}",
+        *("clicks", "from-access-log", str(log.file), "--shift-to-now", "--base-url", log.base_url),
+    )
     steps.materialize("Storing them in HBase (asset raw_clicks)", "raw_clicks")
-    first, last = _hours()
+    first, last = _hours(max(log.hours, MADE_UP_HOURS) + 1)
     steps.materialize(
         "Aggregating the hours on Spark and publishing them (url_country_aggregates, es_click_index)",
         *("url_country_aggregates,es_click_index", "--partition-range", f"{first}...{last}"),
@@ -77,10 +103,10 @@ def _endpoints(folder: Path) -> dict[str, str]:
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def _hours() -> tuple[str, str]:
-    """First and last hour of the demo, as partition keys."""
+def _hours(back: int) -> tuple[str, str]:
+    """The hour so many hours ago and the present one, as partition keys."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    return (now - timedelta(hours=HOURS_BACK)).strftime(PARTITION_FORMAT), now.strftime(PARTITION_FORMAT)
+    return (now - timedelta(hours=back)).strftime(PARTITION_FORMAT), now.strftime(PARTITION_FORMAT)
 
 
 class _Steps:

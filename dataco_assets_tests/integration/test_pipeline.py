@@ -1,4 +1,4 @@
-"""The whole way, as a person walks it: the commands of the README, a real web server's log, an independent oracle.
+"""The whole pipeline by the commands of the README: a real web server's log, compared with an independent oracle.
 
 Every command runs as a process of its own, with nothing but environment variables, just as in CI.
 """
@@ -11,8 +11,10 @@ import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,9 +22,36 @@ from dataco_assets_tests import oracle
 from local_stack.stack import Stack
 
 pytestmark = pytest.mark.stack
-SAMPLE = Path(__file__).parents[2] / ".." / "shared" / "data" / "apache_access.log"
 HOUR = 3_600_000
-FIRST_HOUR = 1_431_856_800_000  # 2015-05-17 10:00 UTC
+PARTITION = "%Y-%m-%d-%H:%M"
+
+
+class Log(NamedTuple):
+    """A real log, and what is known of it without reading it."""
+
+    file: Path
+    base_url: str
+    clicks: int
+    first_hour: datetime
+    hours: int
+
+
+SMALL = Log(
+    Path(__file__).parents[2] / "dataco_assets" / "sources" / "sample" / "access.log",
+    "http://host2.example",
+    700,
+    datetime(2011, 4, 24, 8, tzinfo=UTC),
+    8,
+)
+LARGE = Log(
+    Path(__file__).parents[2] / ".." / "shared" / "data" / "apache_access.log",
+    "http://www.semicomplete.com",
+    10_000,
+    datetime(2015, 5, 17, 10, tzinfo=UTC),
+    84,
+)
+LOG = LARGE if LARGE.file.exists() else SMALL  # the large one is not part of the repository
+LAST_HOUR = LOG.first_hour + timedelta(hours=LOG.hours - 1)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +68,7 @@ def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "DATACO_KAFKA_GROUP": f"group-{name}",
         "DATACO_HBASE_TABLE_PREFIX": f"t{name}_",
         "DATACO_INDEX_ALIAS": f"t{name}",
-        "DATACO_PARTITIONS_START": "2015-01-01-00:00",
+        "DATACO_PARTITIONS_START": "2011-01-01-00:00",
         "DATACO_AGGREGATES_URI": tmp_path_factory.mktemp("aggregates").as_uri(),
         "DATACO_SPARK_MASTER": "local[2]",
         "DAGSTER_HOME": str(home),
@@ -88,11 +117,12 @@ def documents(environment: Mapping[str, str]) -> dict[tuple[int, str, str], dict
 
 def clicks_of(file: Path) -> Iterator[oracle.OracleClick]:
     """The log as clicks, taken from what `dataco clicks` sends, but without the pipeline's own decoding."""
-    from dataco_assets.sources.access_log import LogReport, clicks
+    from dataco_assets.sources.access_logs.clicks import LogReport, Site, clicks
+    from dataco_assets.sources.access_logs.formats import Format
     from dataco_assets.sources.enrichment import Enrichment
 
     with file.open("rb") as lines:
-        for found in clicks(lines, Enrichment(), report=LogReport()):
+        for found in clicks(lines, Format.COMBINED, Enrichment(), site=Site(LOG.base_url), report=LogReport()):
             at = int(found["timestamp"])
             # The row key decides between clicks of the same millisecond.
             identity = hashlib.blake2b(str(found["event_id"]).encode(), digest_size=16).hexdigest()
@@ -117,11 +147,10 @@ def page_by_hand(url: str) -> str:
 
 @pytest.mark.timeout(900)
 def test_a_real_log_ends_in_the_index_exactly_as_plain_python_computes_it(environment: dict[str, str]) -> None:
-    if not SAMPLE.exists():
-        pytest.skip(f"the sample log is not here ({SAMPLE.name} is looked for in ../shared/data)")
     run(environment, "dataco", "setup")
     send_and_refresh(environment)
-    expected = oracle.aggregate(clicks_of(SAMPLE), range(FIRST_HOUR, FIRST_HOUR + 84 * HOUR, HOUR))
+    first_hour = int(LOG.first_hour.timestamp()) * 1_000
+    expected = oracle.aggregate(clicks_of(LOG.file), range(first_hour, first_hour + LOG.hours * HOUR, HOUR))
 
     first = documents(environment)
     compare(first, expected)
@@ -130,20 +159,19 @@ def test_a_real_log_ends_in_the_index_exactly_as_plain_python_computes_it(enviro
     send_and_refresh(environment)
     compare(documents(environment), expected)
     assert "dirty hours" in run(environment, "dataco", "status")
-    top = run(
-        environment, "dataco", "top", "--limit", "5", "--since", "2015-05-17-10:00", "--until", "2015-05-20-22:00"
-    )
-    assert "semicomplete.com" in top
+    since, until = (moment.strftime(PARTITION) for moment in (LOG.first_hour, LAST_HOUR + timedelta(hours=1)))
+    top = run(environment, "dataco", "top", "--limit", "5", "--since", since, "--until", until)
+    assert urlsplit(LOG.base_url).netloc in top
 
 
 def send_and_refresh(environment: dict[str, str]) -> None:
-    run(environment, "dataco", "clicks", "from-access-log", str(SAMPLE))
+    run(environment, "dataco", "clicks", "from-access-log", str(LOG.file), "--base-url", LOG.base_url)
     materialize(environment, "raw_clicks")
     materialize(
         environment,
         "url_country_aggregates,es_click_index",
         "--partition-range",
-        "2015-05-17-10:00...2015-05-20-21:00",
+        f"{LOG.first_hour:{PARTITION}}...{LAST_HOUR:{PARTITION}}",
     )
 
 
@@ -151,7 +179,7 @@ def compare(
     found: Mapping[tuple[int, str, str], Mapping[str, Any]],
     expected: Mapping[tuple[int, str, str], oracle.OracleRow],
 ) -> None:
-    assert sum(row.click_count for row in expected.values()) == 10_000, "a pass must not be vacuous"
+    assert sum(row.click_count for row in expected.values()) == LOG.clicks, "a pass must not be vacuous"
     assert found.keys() == expected.keys()
     for key, row in expected.items():
         document = found[key]
@@ -164,4 +192,4 @@ def compare(
             assert document.get("average_time_spent_seconds") is None, key
         else:
             assert document["average_time_spent_seconds"] == pytest.approx(row.average_time_spent_seconds), key
-        assert document["host"] == "www.semicomplete.com", key
+        assert document["host"] == urlsplit(LOG.base_url).netloc, key

@@ -1,18 +1,24 @@
 """`dataco clicks …` with a producer that only remembers: what is sent, what is said, what is refused."""
 
+import bz2
+import gzip
 import json
+import lzma
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from backports import zstd
 from typer.testing import CliRunner, Result
 
 from dataco_assets.cli import clicks as command
 from dataco_assets.cli.clicks import ClickFileError, app
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
+from dataco_assets.sources.access_logs.clicks import SiteError
+from dataco_assets.sources.access_logs.formats import UnknownFormat
 from dataco_assets.sources.generator import GeneratorError, GeneratorSpec, generate
 
 
@@ -174,6 +180,7 @@ def test_out_into_a_missing_folder_is_a_clear_error(producer: RememberingProduce
     assert producer.messages == []
 
 
+SITE = ("--base-url", "https://www.example.com")
 LOG = (
     b'192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8"\n'
     b'192.0.2.1 - - [17/May/2015:10:06:03 +0000] "-" 408 0 "-" "-"\n'
@@ -198,15 +205,18 @@ def test_from_access_log(producer: RememberingProducer, log: Path) -> None:
     result = run_well("from-access-log", str(log), "--base-url", "https://www.example.com")
     assert [click["url"] for click in decoded(producer)] == ["https://www.example.com/a", "https://www.example.com/b"]
     assert [key for key, _ in producer.messages] == [click["user_id"].encode() for click in decoded(producer)]
-    told = "2 clicks sent to topic clicks-of-a-test (1 line skipped: 1 no request line) in "
-    assert result.stdout.startswith(told)
+    assert result.stdout.startswith("2 clicks sent to topic clicks-of-a-test (read as combined, 1 line skipped) in ")
+    assert result.stderr == (
+        "Skipped 1 line without a request line; the first is line 2: "
+        '192.0.2.1 - - [17/May/2015:10:06:03 +0000] "-" 408 0 "-" "-"\n'
+    )
     first = list(producer.messages)
     run_well("from-access-log", str(log), "--base-url", "https://www.example.com")
     assert producer.messages == first * 2
 
 
 def test_from_access_log_shifted(producer: RememberingProducer, log: Path) -> None:
-    result = run_well("from-access-log", str(log), "--shift-to-now")
+    result = run_well("from-access-log", str(log), "--shift-to-now", *SITE)
     first, last = (click["timestamp"] for click in decoded(producer))
     now_ms = time.time_ns() // 1_000_000
     assert last - first == 120_000
@@ -219,7 +229,7 @@ def test_too_old_clicks_are_announced(
 ) -> None:
     monkeypatch.setenv("DATACO_PARTITIONS_START", "2026-01-01-00:00")
     settings.cache_clear()
-    result = run_well("from-access-log", str(log))
+    result = run_well("from-access-log", str(log), *SITE)
     assert "DATACO_PARTITIONS_START=2026-01-01-00:00 will be rejected" in result.stderr
     assert len(producer.messages) == 2
 
@@ -227,6 +237,127 @@ def test_too_old_clicks_are_announced(
 def test_a_file_that_is_no_log_is_an_error(producer: RememberingProducer, log: Path) -> None:
     log.write_bytes(LINES)
     result = run("from-access-log", str(log))
+    assert isinstance(result.exception, UnknownFormat)
+    assert f"{log} is not in a log format" in str(result.exception)
+    assert producer.messages == []
+
+
+def test_a_log_without_a_click_is_an_error_that_shows_what_was_skipped(
+    producer: RememberingProducer, log: Path
+) -> None:
+    log.write_bytes(LOG.splitlines()[1])
+    result = run("from-access-log", str(log), *SITE)
     assert isinstance(result.exception, ClickFileError)
-    assert "not in the combined log format" in str(result.exception)
+    assert "read in the format combined, holds no request that is a click" in str(result.exception)
+    assert "Skipped 1 line without a request line; the first is line 1: 192.0.2.1" in str(result.exception)
+    assert producer.messages == []
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, zstd.compress])
+def test_a_compressed_log_is_the_same_clicks(
+    compress: Callable[[bytes], bytes], producer: RememberingProducer, log: Path
+) -> None:
+    run_well("from-access-log", str(log), *SITE)
+    plain = list(producer.messages)
+    producer.messages.clear()
+    log.write_bytes(compress(b"\xef\xbb\xbf" + LOG))
+    run_well("from-access-log", str(log), *SITE)
+    assert producer.messages == plain
+    producer.messages.clear()
+    run_well("from-access-log", "-", *SITE, stdin=log.read_bytes())
+    assert producer.messages == plain
+
+
+def test_a_log_that_does_not_name_its_site_needs_a_base_url(producer: RememberingProducer, log: Path) -> None:
+    result = run("from-access-log", str(log))
+    assert isinstance(result.exception, SiteError)
+    assert f"Line 1 of {log}" in str(result.exception)
+    assert "--base-url" in str(result.exception)
+    assert producer.messages == []
+    log.write_bytes(b"".join(b"www.example.com:443 " + line for line in LOG.splitlines(keepends=True)))
+    run_well("from-access-log", str(log))
+    assert [click["url"] for click in decoded(producer)] == ["https://www.example.com/a", "https://www.example.com/b"]
+
+
+def test_a_log_that_begins_with_two_addresses_is_refused_until_the_format_is_named(
+    producer: RememberingProducer, log: Path
+) -> None:
+    log.write_bytes(b"".join(b"192.0.2.80 " + line for line in LOG.splitlines(keepends=True)))
+    result = run("from-access-log", str(log), "--scheme", "https")
+    assert isinstance(result.exception, UnknownFormat)
+    assert f"The lines of {log} begin with two addresses" in str(result.exception)
+    assert "--format vhost_combined" in str(result.exception)
+    assert producer.messages == []
+    run_well("from-access-log", str(log), "--scheme", "https", "--format", "vhost_combined")
+    assert {click["ip_address"] for click in decoded(producer)} == {"192.0.2.1"}
+    assert [click["url"] for click in decoded(producer)] == ["https://192.0.2.80/a", "https://192.0.2.80/b"]
+
+
+def test_a_format_is_not_guessed_when_it_is_named(producer: RememberingProducer, log: Path) -> None:
+    result = run("from-access-log", str(log), "--format", "alb")
+    assert "read in the format alb, holds no request" in str(result.exception)
+    result = run("from-access-log", str(log), "--format", "nginx")
+    assert result.exit_code == 2
+    assert "cloudfront" in result.output
+    assert producer.messages == []
+
+
+def test_from_access_log_writes_lines_that_send_would_send(producer: RememberingProducer, log: Path) -> None:
+    out = log.with_name("clicks.jsonl")
+    result = run_well("from-access-log", str(log), *SITE, "--out", str(out))
+    assert f"2 clicks written to {out}" in result.stdout
+    assert producer.messages == []
+    run_well("send", str(out))
+    written = list(producer.messages)
+    producer.messages.clear()
+    run_well("from-access-log", str(log), *SITE)
+    assert producer.messages == written
+    piped = run_well("from-access-log", str(log), *SITE, "--out", "-")
+    assert piped.stdout_bytes == out.read_bytes()
+    assert "2 clicks written to -" in piped.stderr
+
+
+def test_the_log_itself_is_never_written_to(producer: RememberingProducer, log: Path) -> None:
+    result = run("from-access-log", str(log), *SITE, "--out", str(log.parent / "." / log.name))
+    assert "is the log itself" in str(result.exception)
+    assert log.read_bytes() == LOG
+    assert producer.messages == []
+
+
+@pytest.mark.parametrize("before", [None, b"of yesterday"])
+def test_a_file_that_is_broken_off_is_not_left_behind(
+    before: bytes | None, producer: RememberingProducer, log: Path
+) -> None:
+    out = log.with_name("clicks.jsonl")
+    if before is not None:
+        out.write_bytes(before)
+    log.write_bytes(gzip.compress(LOG * 1_000)[:-20])
+    result = run("from-access-log", str(log), *SITE, "--out", str(out))
+    assert "is cut off" in str(result.exception)
+    assert sorted(file.name for file in log.parent.iterdir()) == ["access.log"] + ["clicks.jsonl"] * (
+        before is not None
+    )
+    assert before is None or out.read_bytes() == before
+    assert producer.messages == []
+
+
+@pytest.mark.parametrize("command_line", [("generate", "--count", "3"), ("from-access-log", "access.log")])
+def test_a_full_disk_is_named(command_line: tuple[str, ...], producer: RememberingProducer, log: Path) -> None:
+    site = SITE if command_line[0] == "from-access-log" else ()
+    arguments = [str(log) if argument == log.name else argument for argument in command_line]
+    result = run(*arguments, *site, "--out", "/dev/full")
+    assert str(result.exception) == "The file /dev/full cannot be written: No space left on device."
+    assert producer.messages == []
+
+
+@pytest.mark.usefixtures("log")
+def test_shifting_needs_a_file_that_can_be_read_twice(producer: RememberingProducer) -> None:
+    result = run("from-access-log", "-", *SITE, "--shift-to-now", stdin=LOG)
+    assert "reads the log twice" in str(result.exception)
+    assert producer.messages == []
+
+
+def test_an_empty_log_is_no_click(producer: RememberingProducer, log: Path) -> None:
+    log.write_bytes(b"")
+    assert run_well("from-access-log", str(log)).stdout.startswith("0 clicks sent")
     assert producer.messages == []

@@ -1,4 +1,4 @@
-"""Access logs as clicks: golden lines, and the real sample where it is present."""
+"""Requests of access logs as clicks: golden lines, and a real log where it is present."""
 
 import builtins
 import json
@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 
 from dataco_assets.clicks.event import Click, parse
-from dataco_assets.sources.access_log import BaseUrlError, LogReport, Skip, clicks, hours_to_now
+from dataco_assets.sources.access_logs.clicks import Example, LogReport, Site, SiteError, clicks, hours_to_now
+from dataco_assets.sources.access_logs.formats import Format, recognise
+from dataco_assets.sources.access_logs.request import Skip
 from dataco_assets.sources.enrichment import Client, Enrichment, MissingExtraError
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "apache_access.log"
+SMALL_SAMPLE = Path(__file__).parents[2] / "dataco_assets" / "sources" / "sample" / "access.log"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:24.0) Gecko/20140205 Firefox/24.0"
 MAY_17_MS = 1_431_857_103_000  # 2015-05-17T10:05:03Z
 
@@ -45,9 +48,15 @@ def line(
     return f'{address} - {user} [{at}] "{request}" 200 512 "-" "{user_agent}"\n'.encode()
 
 
-def read(*lines: bytes, **options: Any) -> tuple[list[dict[str, str | int]], LogReport]:
+SHOP = Site("https://shop.example/")
+
+
+def read(
+    *lines: bytes, log_format: Format = Format.COMBINED, site: Site = SHOP, shift_ms: int = 0
+) -> tuple[list[dict[str, str | int]], LogReport]:
     report = LogReport()
-    return list(clicks(lines, FixedLookups(), report=report, **options)), report
+    found = clicks(lines, log_format, FixedLookups(), site=site, report=report, name="a.log", shift_ms=shift_ms)
+    return list(found), report
 
 
 def only(one: bytes, **options: Any) -> dict[str, str | int]:
@@ -62,7 +71,7 @@ def test_a_plain_line() -> None:
     assert re.fullmatch("[0-9a-f]{32}", str(click.pop("user_id")))
     assert click == {
         "timestamp": MAY_17_MS,
-        "url": "http://www.semicomplete.com/blog/?p=1&q=%20",
+        "url": "https://shop.example/blog/?p=1&q=%20",
         "ip_address": "192.0.2.1",
         "user_agent": FIREFOX,
         "country": "DE",
@@ -79,20 +88,23 @@ def test_a_plain_line() -> None:
         ("GET /a HTTP/2", "https://shop.example/a"),
         ("GET /a", "https://shop.example/a"),  # HTTP/0.9
         ("GET //favicon.ico HTTP/1.1", "https://shop.example//favicon.ico"),  # not the host favicon.ico
-        ("GET /a b HTTP/1.1", "https://shop.example/a b"),
-        (r"GET /\xe4\" HTTP/1.1", r"https://shop.example/\xe4\""),
+        ("GET /a b HTTP/1.1", "https://shop.example/a%20b"),
+        (r"GET /\xe4\" HTTP/1.1", "https://shop.example/%E4%22"),  # Apache; sent in ISO-8859-1
+        (r"GET /\xC3\xA4?q=\x22ä\x22 HTTP/1.1", "https://shop.example/%C3%A4?q=%22%C3%A4%22"),  # nginx
+        (r"GET /a\\b?c\\d HTTP/1.1", r"https://shop.example/a%5Cb?c\d"),
+        ("GET /%e4%zz{}?{}|^`'[] HTTP/1.1", "https://shop.example/%e4%zz%7B%7D?{}|^`'[]"),  # as browsers send it
         ("GET http://other.example/x HTTP/1.1", "http://other.example/x"),
     ],
 )
 def test_targets(request_line: str, url: str) -> None:
-    assert only(line(request_line), base_url="https://shop.example/")["url"] == url
+    assert only(line(request_line))["url"] == url
 
 
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (b"garbage\n", Skip.NOT_COMBINED),
-        (b'192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5\n', Skip.NOT_COMBINED),  # common format
+        (b"garbage\n", Skip.OTHER_FORMAT),
+        (b'192.0.2.1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5\n', Skip.OTHER_FORMAT),  # common format
         (line("-"), Skip.NO_REQUEST),
         (line(""), Skip.NO_REQUEST),
         (line(r"\x16\x03\x01"), Skip.NO_REQUEST),  # TLS spoken to a plain port
@@ -108,6 +120,8 @@ def test_lines_that_are_no_click_are_counted_by_reason(bad: bytes, reason: Skip)
     assert len(found) == report.clicks == 1
     assert report.lines == 2
     assert report.skipped == Counter([reason])
+    shown = bad.decode().rstrip("\n")
+    assert report.examples == {reason: Example(1, shown if len(shown) <= 120 else shown[:120] + "…")}
 
 
 @pytest.mark.parametrize(
@@ -115,10 +129,13 @@ def test_lines_that_are_no_click_are_counted_by_reason(bad: bytes, reason: Skip)
     [
         (line(user_agent="-"), "-"),
         (line(user_agent=""), "-"),
-        (line(user_agent=r"a \"quoted\" agent \\"), r"a \"quoted\" agent \\"),
+        (line(user_agent=r"a \"quoted\" agent \\"), 'a "quoted" agent \\'),
+        (line(user_agent=r"a \x22quoted\x22 agent \x5C"), 'a "quoted" agent \\'),
+        (line(user_agent=r"\xe6\x97\xa5 caf\xc3\xa9"), "日 café"),
         (line(user_agent="Mozilla/5.0 (cut off").removesuffix(b'"\n'), "Mozilla/5.0 (cut off"),
         (line().removesuffix(b"\n") + b' "extra" 17\r\n', FIREFOX),
-        (line(user_agent="X").replace(b"X", b"caf\xe9"), r"caf\xe9"),
+        (line(user_agent="Mozilla/5.0 (cut off \\").removesuffix(b'"\n'), "Mozilla/5.0 (cut off "),
+        (line(user_agent="X").replace(b"X", b"caf\xe9"), "café"),
         (line(user_agent="日本"), "日本"),
         (line(user="Jane Doe"), FIREFOX),
     ],
@@ -145,19 +162,72 @@ def test_ids_tell_equal_lines_apart_and_repeat_with_the_file() -> None:
 def test_shift_is_whole_hours_and_ends_in_the_past_hour() -> None:
     lines = [line(at="17/May/2015:10:59:59 +0000"), b"garbage", line()]
     now_ms = int(datetime(2026, 3, 1, 12, 30, tzinfo=UTC).timestamp()) * 1000
-    shift_ms = hours_to_now(lines, now_ms)
+    shift_ms = hours_to_now(lines, Format.COMBINED, now_ms)
     assert shift_ms % 3_600_000 == 0
     found, _ = read(*lines, shift_ms=shift_ms)
     assert found[0]["timestamp"] == now_ms - 30 * 60_000 - 1_000  # 11:59:59
-    assert hours_to_now([], now_ms) == 0
+    assert hours_to_now([], Format.COMBINED, now_ms) == 0
+
+
+@pytest.mark.parametrize("base_url", ["shop.example", "ftp://a", "http://", "http://a/b", "http://a:b", "http://a?x"])
+def test_a_base_url_that_is_more_or_less_than_a_site_is_refused(base_url: str) -> None:
+    with pytest.raises(SiteError, match=re.escape(repr(base_url))):
+        Site(base_url)
+
+
+def test_a_scheme_other_than_http_and_https_is_refused() -> None:
+    with pytest.raises(SiteError, match="'ftp'"):
+        Site(scheme="ftp")
+
+
+VHOST = Format.VHOST_COMBINED
+
+
+def vhost(server: str, *, target: str = "/a") -> bytes:
+    return f"{server} ".encode() + line(f"GET {target} HTTP/1.1")
 
 
 @pytest.mark.parametrize(
-    "base_url", ["", "shop.example", "ftp://a", "http://", "http://a/b", "http://a:b", "http://a?x"]
+    ("server", "site", "url"),
+    [
+        ("a.example:443", Site(), "https://a.example/a"),
+        ("a.example:80", Site(), "http://a.example/a"),
+        ("a.example:8080", Site(), "http://a.example:8080/a"),
+        ("a.example:8443", Site(), "https://a.example:8443/a"),
+        ("a.example:80", Site(scheme="https"), "https://a.example/a"),  # TLS ends at a proxy
+        ("a.example", Site(scheme="https"), "https://a.example/a"),
+        ("2001:db8::80", Site(scheme="http"), "http://[2001:db8::80]/a"),
+        ("a.example:443", SHOP, "https://a.example/a"),
+        ("-", SHOP, "https://shop.example/a"),
+    ],
 )
-def test_a_base_url_that_is_more_or_less_than_a_site_is_refused(base_url: str) -> None:
-    with pytest.raises(BaseUrlError, match=re.escape(repr(base_url))):
-        read(line(), base_url=base_url)
+def test_a_host_in_the_log_needs_no_base_url(server: str, site: Site, url: str) -> None:
+    assert only(vhost(server), log_format=VHOST, site=site)["url"] == url
+
+
+def test_without_a_site_the_first_request_is_refused_with_the_way_out() -> None:
+    with pytest.raises(SiteError, match=r"(?s)Line 2 of a\.log .*192\.0\.2\.1 - - \[.*--base-url"):
+        read(b"garbage", line(), site=Site())
+    with pytest.raises(SiteError, match=r"(?s)Line 1 of a\.log .*a\.example 192.*--scheme https"):
+        read(vhost("a.example"), log_format=VHOST, site=Site())
+
+
+def test_a_later_request_without_a_site_is_skipped_and_counted() -> None:
+    found, report = read(vhost("a.example:80"), vhost("-"), vhost("a.example"), log_format=VHOST, site=Site())
+    assert len(found) == 1
+    assert report.skipped == Counter([Skip.NO_HOST, Skip.NO_SCHEME])
+    assert [example.number for example in report.examples.values()] == [2, 3]
+
+
+def test_a_whole_url_needs_no_site() -> None:
+    assert only(line("GET http://other.example/x HTTP/1.1"), site=Site())["url"] == "http://other.example/x"
+
+
+def test_visitors_behind_one_server_address_stay_apart() -> None:
+    lines = [f"192.0.2.80 198.51.100.{visitor} ".encode() + line().partition(b" ")[2] for visitor in range(3)]
+    found, _ = read(*lines, log_format=VHOST, site=Site(scheme="https"))
+    assert len({click["user_id"] for click in found}) == 3
+    assert {click["url"] for click in found} == {"https://192.0.2.80/a"}
 
 
 def test_countries_and_browsers_come_from_the_databases_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,12 +264,25 @@ def test_a_missing_library_names_the_extra(missing: str, monkeypatch: pytest.Mon
         Enrichment()
 
 
+def test_every_request_of_the_small_real_log_is_a_click() -> None:
+    lines = SMALL_SAMPLE.read_bytes().splitlines()
+    assert recognise(lines, SMALL_SAMPLE.name) is Format.COMBINED
+    found, report = read(*lines)
+    assert (report.lines, report.clicks, report.skipped.total()) == (700, 700, 0)
+    assert [click["ip_address"] for click in found] == [one.split()[0].decode() for one in lines]
+    assert len({click["ip_address"] for click in found}) == 135
+    parsed = [parse(json.dumps(click).encode(), record_time_ms=MAY_17_MS, earliest_ms=0) for click in found]
+    assert [click for click in parsed if not isinstance(click, Click)] == []
+    times = [datetime.fromtimestamp(int(click["timestamp"]) / 1000, UTC) for click in found]
+    assert (min(times).hour, max(times).hour) == (8, 15)
+
+
 @needs_sample
 def test_every_request_of_the_real_log_is_a_click() -> None:
     pytest.importorskip("geoip2fast", reason="needs the extra access-log")
     report = LogReport()
     with SAMPLE.open("rb") as lines:
-        found = list(clicks(lines, Enrichment(), report=report))
+        found = list(clicks(lines, Format.COMBINED, Enrichment(), site=SHOP, report=report))
     assert (report.lines, report.clicks, report.skipped.total()) == (10_000, 10_000, 0)
     parsed = [parse(json.dumps(click).encode(), record_time_ms=MAY_17_MS * 2, earliest_ms=0) for click in found]
     assert [click for click in parsed if not isinstance(click, Click)] == []
