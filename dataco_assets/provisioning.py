@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dataco_assets.clicks.hour import HOUR_MS
-from dataco_assets.clicks.row import TABLE_FAMILIES, split_keys
+from dataco_assets.clicks.row import KEY_VERSION, SALTS, TABLE_FAMILIES, split_keys
 from dataco_assets.clients.hbase import connect
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
@@ -18,6 +18,7 @@ from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.rejected.records import LARGEST_RECORD_BYTES, ROOM_BYTES
+from dataco_assets.rekeying import refuse_unfinished
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from dataco_assets.clients.elasticsearch import SearchClient
     from dataco_assets.ledgers.table import LedgerTable
+    from spark_resources.clicks_admin import ClicksTable
 
 _DAY_SECONDS = 86_400
 
@@ -111,12 +113,15 @@ def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> 
 
 
 def _clicks_table(settings: Settings, spark: "SparkSession") -> Finding:
-    from spark_resources.clicks_table import create_clicks_table, describe_clicks_table
+    from spark_resources.clicks_admin import clicks_admin
 
     ttl_seconds = settings.clicks_ttl_days * _DAY_SECONDS
-    created = create_clicks_table(spark, settings.clicks_table, ttl_seconds=ttl_seconds)
-    found = describe_clicks_table(spark, settings.clicks_table)
     what = f"HBase table {settings.clicks_table}"
+    with clicks_admin(spark) as admin:
+        refuse_unfinished(admin, settings.clicks_table)
+        created = admin.create(settings.clicks_table, ttl_seconds=ttl_seconds)
+        found = admin.describe(settings.clicks_table)
+    _require_current_keys(what, found)
     _compare(f"{what}: families", set(TABLE_FAMILIES), set(found.families))
     _compare(f"{what}: TTL in seconds (DATACO_CLICKS_TTL_DAYS)", {ttl_seconds}, set(found.ttl_seconds.values()))
     missing = set(split_keys()) - set(found.split_points)
@@ -126,6 +131,20 @@ def _clicks_table(settings: Settings, spark: "SparkSession") -> Finding:
             "not spread. Split it there (`split` in the HBase shell), or let `dataco setup` create an empty one."
         )
     return Finding(f"{what}, {len(found.split_points) + 1} regions, kept {settings.clicks_ttl_days} days", created)
+
+
+def _require_current_keys(what: str, found: "ClicksTable") -> None:
+    if found.key_version != KEY_VERSION:
+        raise SetupMismatch(
+            f"{what} has row keys of version {found.key_version or 1}, this version of DataCo writes version "
+            f"{KEY_VERSION}. Nothing was changed. Stop ingest, then `dataco setup --rekey-clicks` gives every row its "
+            "new key (docs/operations.md, Upgrades)."
+        )
+    if found.salts != SALTS:
+        raise SetupMismatch(
+            f"{what} was created with {found.salts} salts, this version of DataCo writes {SALTS}. Nothing was changed; "
+            "choose another table with DATACO_HBASE_TABLE_PREFIX."
+        )
 
 
 def _compare(what: str, expected: set[object] | set[str] | set[int], found: set[object] | set[str] | set[int]) -> None:

@@ -88,4 +88,4 @@ def _put(batch: Any, click: dict[str, Any]) -> None:
     timestamp = click["timestamp"] if isinstance(click["timestamp"], int) else 0
     key = row_key(click["user_id"], timestamp, click.get("event_id") or click["url"])
     click["page"] = click["url"]
-    batch.put(key, {_FAMILY[k] + k.encode(): str(v).encode() for k, v in click.items() if v and k in _FAMILY})
+    batch.put(key, {family + name.encode(): str(click.get(name) or "").encode() for name, family in _FAMILY.items()})

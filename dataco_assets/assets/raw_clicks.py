@@ -52,7 +52,7 @@ clicks_topic = dg.AssetSpec(
 )
 
 _COLUMNS = [
-    dg.TableColumn("click_data:event_id", "string", "Identity of the click; the row key ends in its hash."),
+    dg.TableColumn("click_data:event_id", "string", "Identity of the click among those of its user."),
     dg.TableColumn("click_data:user_id", "string", "Who clicked. Personal data."),
     dg.TableColumn("click_data:timestamp", "long (text)", "When, epoch milliseconds UTC."),
     dg.TableColumn("click_data:url", "string", "The URL as sent."),
@@ -60,10 +60,10 @@ _COLUMNS = [
     dg.TableColumn("click_data:ip_address", "string", "IPv4 or IPv6 address. Personal data."),
     dg.TableColumn("click_data:user_agent", "string", "The browser's own name."),
     dg.TableColumn("geo_data:country", "string", "ISO 3166-1 alpha-2; ZZ when unknown."),
-    dg.TableColumn("geo_data:city", "string", "City; no cell when unknown."),
-    dg.TableColumn("user_agent_data:browser", "string", "Browser; no cell when unknown."),
-    dg.TableColumn("user_agent_data:operating_system", "string", "Operating system; no cell when unknown."),
-    dg.TableColumn("user_agent_data:device", "string", "Device; no cell when unknown."),
+    dg.TableColumn("geo_data:city", "string", "City; empty when unknown."),
+    dg.TableColumn("user_agent_data:browser", "string", "Browser; empty when unknown."),
+    dg.TableColumn("user_agent_data:operating_system", "string", "Operating system; empty when unknown."),
+    dg.TableColumn("user_agent_data:device", "string", "Device; empty when unknown."),
 ]
 
 

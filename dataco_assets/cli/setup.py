@@ -18,6 +18,14 @@ def setup(
     this_machine: Annotated[
         bool, typer.Option("--this-machine", help="Only what needs no server, for when an image is built.")
     ] = False,
+    rekey_clicks: Annotated[
+        bool,
+        typer.Option(
+            "--rekey-clicks",
+            help="First give the rows of a clicks table from an earlier version the row keys of this one. Stop ingest "
+            "before. Interrupted, start it again.",
+        ),
+    ] = False,
 ) -> None:
     """Create topics, tables, index template and alias where they are missing, and make Spark start fast here.
 
@@ -31,7 +39,7 @@ def setup(
         _archive_classes(console)
         console.print("This machine is prepared.")
         return
-    _provision(console)
+    _provision(console, rekey=rekey_clicks)
     try:
         _archive_classes(console)
     except ClassArchiveFailed as error:
@@ -39,7 +47,7 @@ def setup(
     console.print("Everything the platform needs is there.")
 
 
-def _provision(console: Console) -> None:
+def _provision(console: Console, *, rekey: bool) -> None:
     with ExitStack() as cleanup:
 
         def session() -> "SparkSession":
@@ -60,8 +68,31 @@ def _provision(console: Console) -> None:
             cleanup.callback(spark.stop)
             return spark
 
+        if rekey:
+            _rekey(console, session())
         for finding in provision(settings(), session):
             _show(console, finding)
+
+
+def _rekey(console: Console, spark: "SparkSession") -> None:
+    from dataco_assets.clients.hbase import connect
+    from dataco_assets.rekeying import rekey_clicks
+    from spark_resources.clicks_admin import clicks_admin
+
+    table = settings().clicks_table
+    with (
+        console.status(f"Copying the rows of {table}") as status,
+        connect(settings()) as hbase,
+        clicks_admin(spark) as admin,
+    ):
+        done = rekey_clicks(
+            settings(), hbase, admin, on_progress=lambda rows: status.update(f"Copying the rows of {table}: {rows:,}")
+        )
+    if done is None:
+        console.print(f"  [dim]there  [/]  row keys of {escape(table)}: nothing to do")
+        return
+    rows = "the rows that an earlier attempt copied" if done.rows is None else f"{done.rows:,} rows"
+    console.print(f"  [green]rekeyed[/]  {rows} of {escape(table)}; {done.hours:,} hours marked dirty")
 
 
 def _archive_classes(console: Console) -> None:

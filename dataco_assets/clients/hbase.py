@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Cells = dict[bytes, bytes]
+TimedCells = dict[bytes, tuple[bytes, int]]
+"""Value and time (epoch ms) by qualified column."""
 
 GATEWAY_IDLE_SECONDS = 60  # the gateway drops a connection idle for so long (hbase.thrift.server.socket.read.timeout)
 _REUSE_WITHIN_SECONDS = GATEWAY_IDLE_SECONDS / 2
@@ -50,7 +52,7 @@ _TRANSPORT_ERRORS = (
 _ROW_TOO_LARGE = re.compile(r"KeyValue size too large|exceeds limit of \d+ bytes|Row length \d+ is > \d+")
 _PERMANENT = re.compile(
     r"TableNotFoundException|NoSuchColumnFamilyException|TableNotEnabledException|AccessDeniedException|"
-    r"NamespaceNotFoundException|UnknownProtocolException"
+    r"NamespaceNotFoundException|UnknownProtocolException|region is read only"
 )
 
 
@@ -208,6 +210,26 @@ class HBase:
 
         yield from self._pages(page, start, page_rows)
 
+    def scan_with_times(
+        self, table: str, start: bytes | None = None, stop: bytes | None = None, *, page_rows: int = 2_000
+    ) -> Iterator[tuple[bytes, TimedCells]]:
+        """Streams the rows of [start, stop) with the time at which each cell was stored; paged like `scan`.
+
+        Args:
+            table: The table.
+            start: First row key, None for the table's first.
+            stop: Row key before which to stop, None for the table's end.
+            page_rows: Rows per page; bounds the memory held.
+        """
+
+        def page(connection: happybase.Connection, start: bytes | None) -> list[tuple[bytes, TimedCells]]:
+            rows = connection.table(table).scan(
+                row_start=start, row_stop=stop, batch_size=page_rows, limit=page_rows, include_timestamp=True
+            )
+            return cast("list[tuple[bytes, TimedCells]]", list(rows))
+
+        yield from self._pages(page, start, page_rows)
+
     def scan_times(
         self,
         table: str,
@@ -253,22 +275,28 @@ class HBase:
                 return
             start = rows[-1][0] + b"\x00"
 
-    def put_rows(self, table: str, encoded: Sequence[bytes]) -> None:
+    def put_rows(self, table: str, encoded: Sequence[bytes], *, time_ms: int | None = None) -> None:
         """Writes rows made by `mutations.encode_row`, in one call, tried again as a whole.
 
         The rows are in the write-ahead log of their region servers when this returns.
+
+        Args:
+            table: The table.
+            encoded: The rows; no two with the same key, since HBase gives them no order.
+            time_ms: Timestamp of every cell, epoch ms; None for the time of the region server.
 
         Raises:
             RowRefused: at least one row is refused for good.
             HBaseRefused, HBaseUnavailable: see the module.
         """
-        request = mutate_rows_request(table.encode(), encoded, len(encoded))
+        request = mutate_rows_request(table.encode(), encoded, len(encoded), time_ms=time_ms)
+        call = "mutateRows" if time_ms is None else "mutateRowsTs"
 
         def put(connection: happybase.Connection) -> None:
             client: Any = connection.client
             client._oprot.trans.write(request)
             client._oprot.trans.flush()
-            client._recv("mutateRows")
+            client._recv(call)
 
         self._call(put)
 

@@ -5,19 +5,20 @@ else ingest does to a click. The request is simple enough to write down directly
 thriftpy2's own. Does not belong here: connections, retries, or what a click's cells are.
 
 The format is Thrift's strict binary protocol (https://github.com/apache/thrift/blob/master/doc/specs/thrift-binary-protocol.md)
-of `Hbase.thrift`: `mutateRows(1: tableName, 2: list<BatchMutation>, 3: map attributes)`, with
+of `Hbase.thrift`: `mutateRows(1: tableName, 2: list<BatchMutation>, 3: map attributes)` and
+`mutateRowsTs(1: tableName, 2: list<BatchMutation>, 3: i64 timestamp, 4: map attributes)`, with
 `BatchMutation {1: row, 2: list<Mutation>}` and `Mutation {1: isDelete, 2: column, 3: value, 4: writeToWAL}`.
 """
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
 
-_INT = Struct(">i").pack
+_INT, _LONG = Struct(">i").pack, Struct(">q").pack
 _MESSAGE_CALL = b"\x80\x01\x00\x01"  # strict version 1, type CALL
-_NAME = b"mutateRows"
+_NAME, _NAME_WITH_TIME = b"mutateRows", b"mutateRowsTs"
 _SEQUENCE_ID = _INT(0)
 _STOP = b"\x00"
-_FIELD_STRING, _FIELD_LIST, _FIELD_MAP = b"\x0b", b"\x0f", b"\x0d"
+_FIELD_STRING, _FIELD_LIST, _FIELD_MAP, _FIELD_LONG = b"\x0b", b"\x0f", b"\x0d", b"\x0a"
 _STRUCT = b"\x0c"
 _ROW_FIELD = _FIELD_STRING + b"\x00\x01"
 _MUTATIONS_FIELD = _FIELD_LIST + b"\x00\x02" + _STRUCT
@@ -29,7 +30,11 @@ CELL_END = b"\x02\x00\x04\x01" + _STOP  # field 4, bool true: never skip the wri
 ROW_END = _STOP
 """The bytes of a row behind its last cell."""
 _HEAD = _MESSAGE_CALL + _INT(len(_NAME)) + _NAME + _SEQUENCE_ID
-_EMPTY_ATTRIBUTES_AND_STOP = _FIELD_MAP + b"\x00\x03\x0b\x0b" + _INT(0) + _STOP
+_HEAD_WITH_TIME = _MESSAGE_CALL + _INT(len(_NAME_WITH_TIME)) + _NAME_WITH_TIME + _SEQUENCE_ID
+_EMPTY_MAP_AND_STOP = b"\x0b\x0b" + _INT(0) + _STOP
+_TIME_FIELD = _FIELD_LONG + b"\x00\x03"
+_END = _FIELD_MAP + b"\x00\x03" + _EMPTY_MAP_AND_STOP
+_END_BEHIND_TIME = _FIELD_MAP + b"\x00\x04" + _EMPTY_MAP_AND_STOP
 
 
 def _cell_prefix(column: bytes) -> bytes:
@@ -77,14 +82,16 @@ def cell_heads(column: bytes, longest: int) -> list[bytes]:
     return [_cell_prefix(column) + _INT(length) for length in range(longest + 1)]
 
 
-def mutate_rows_request(table: bytes, rows: Iterable[bytes], count: int) -> bytes:
-    """A whole `mutateRows` request.
+def mutate_rows_request(table: bytes, rows: Iterable[bytes], count: int, *, time_ms: int | None = None) -> bytes:
+    """A whole `mutateRows` request, or `mutateRowsTs` if the time of the cells is given.
 
     Args:
         table: The table's name.
         rows: What `encode_row` made.
         count: How many rows there are.
+        time_ms: Timestamp of every cell, epoch ms; None leaves it to HBase.
     """
-    head = (_HEAD, _FIELD_STRING, b"\x00\x01", _INT(len(table)), table)
-    listing = (_FIELD_LIST, b"\x00\x02", _STRUCT, _INT(count))
-    return b"".join((*head, *listing, *rows, _EMPTY_ATTRIBUTES_AND_STOP))
+    listing = (_FIELD_STRING, b"\x00\x01", _INT(len(table)), table, _FIELD_LIST, b"\x00\x02", _STRUCT, _INT(count))
+    if time_ms is None:
+        return b"".join((_HEAD, *listing, *rows, _END))
+    return b"".join((_HEAD_WITH_TIME, *listing, *rows, _TIME_FIELD, _LONG(time_ms), _END_BEHIND_TIME))

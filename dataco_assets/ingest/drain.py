@@ -33,6 +33,7 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.ingest.click_bytes import encode_click
 from dataco_assets.ingest.log import read_log
 from dataco_assets.ingest.plan import Loss, OnDataLoss, Plan, make_plan
+from dataco_assets.ingest.table_keys import require_current_keys
 from dataco_assets.ingest.writer import RowWriter
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import OffsetGap, OffsetLedger
@@ -202,6 +203,7 @@ class Drain:
         """Drains.
 
         Raises:
+            OtherKeys: the clicks table has row keys of another version.
             DataLost, OffsetsLost: clicks left the topic before they were stored.
             TooManyRejected: see `DrainPolicy.max_rejected_share`.
             KafkaUnavailable, HBaseUnavailable, Undeliverable: a server is away; nothing is lost, run again later.
@@ -222,6 +224,7 @@ class Drain:
     def _plan(self) -> Plan:
         topic = self._admin.topic(self._settings.clicks_topic)
         self._hbase.require_table(self._settings.clicks_table)
+        require_current_keys(self._hbase, self._settings.clicks_table)
         self._rejected_limit_bytes = self._admin.message_limit_bytes(self._settings.rejected_topic)
         log = read_log(self._admin, self._offsets, topic, self._settings.kafka_group)
         plan = make_plan(topic, log, max_offsets=self._policy.max_clicks, on_data_loss=self._policy.on_data_loss)
@@ -288,7 +291,8 @@ class Drain:
         )
 
     def _store(self, click: Click, message: Message, window: _Window) -> None:
-        self._writer.add(encode_click(click), message, origin_bytes=len(message))
+        key, row = encode_click(click)
+        self._writer.add(key, row, message, origin_bytes=len(message))
         window.stored += 1
         window.spans[click.timestamp - click.timestamp % _SPAN_MS] += 1
 

@@ -1,13 +1,14 @@
-"""Writes clicks to HBase: bounded batches over several connections, whole-batch retries, refused rows singled out.
+"""Writes clicks to HBase in bounded batches over several connections, and singles out the rows that HBase refuses.
 
-Belongs here: batching and what happens to a batch HBase does not take. Does not belong here: offsets, and the bytes of
-a row.
+HBase gives the mutations of one row inside one batch no order, so a batch holds each row key once: of two messages with
+the same key, the later one is written. In two batches either may win; as every put writes all columns of the row, the
+row is one of the messages as a whole in any case.
 """
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -20,21 +21,37 @@ BATCH_ROWS = 2_000
 BATCH_ORIGIN_BYTES = 8_000_000
 """A small row may come from a large message, which is held until the row is durable."""
 _TELLING_ROWS = 100
-"""In a batch of so many rows, refused one by one to the last, the rows are not to blame."""
+"""If every row of a batch this large is refused, treat it as a failure of the table."""
 
 
 @dataclass(frozen=True)
 class RefusedRow(Generic[Origin]):
-    """A row HBase refuses for good: where it came from, and HBase's words."""
+    """A row that HBase refuses permanently: where it came from, and HBase's message."""
 
     origin: Origin
     why: str
 
 
+@dataclass(slots=True)
+class _Batch(Generic[Origin]):
+    """Rows that go to HBase in one call: their keys, their bytes, and where each came from.
+
+    Attributes:
+        bytes: Memory that the rows hold.
+        origin_bytes: Memory that the origins hold.
+    """
+
+    keys: list[bytes] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
+    origins: list[Origin] = field(default_factory=list)
+    bytes: int = 0
+    origin_bytes: int = 0
+
+
 class RowWriter(Generic[Origin]):
     """Collects encoded rows into batches and writes them in the background.
 
-    Memory is bounded: at most two batches per connection wait or are under way, and `add` waits for room.
+    Memory is bounded: at most two batches per connection are queued or in flight, and `add` blocks until there is room.
 
     Args:
         hbase: The client; each writing thread has a connection of its own.
@@ -48,10 +65,7 @@ class RowWriter(Generic[Origin]):
         self._most_in_flight = 2 * connections
         self._pool = ThreadPoolExecutor(connections, thread_name_prefix="hbase-writer")
         self._in_flight: set[Future[list[RefusedRow[Origin]]]] = set()
-        self._rows: list[bytes] = []
-        self._origins: list[Origin] = []
-        self._bytes = 0
-        self._origin_bytes = 0
+        self._batch: _Batch[Origin] = _Batch()
         self._failure: BaseException | None = None
         self._refused: list[RefusedRow[Origin]] = []
 
@@ -61,28 +75,32 @@ class RowWriter(Generic[Origin]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Batches not started yet are dropped: without `flush` nobody may count on them.
+        # Batches that have not started are dropped: only `flush` promises that rows are durable.
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def add(self, row: bytes, origin: Origin, *, origin_bytes: int = 0) -> None:
-        """Takes one row made by `mutations.encode_row`; may wait for room.
+    def add(self, key: bytes, row: bytes, origin: Origin, *, origin_bytes: int = 0) -> None:
+        """Adds one row; may block until there is room.
 
         Args:
-            row: The encoded row.
-            origin: Where it came from; handed back if the row is refused.
-            origin_bytes: Memory the origin holds.
+            key: The row key.
+            row: The row made by `mutations.encode_row`.
+            origin: Where it came from; returned by `flush` if HBase refuses the row.
+            origin_bytes: Memory the origin holds, in bytes.
 
         Raises:
             HBaseUnavailable, HBaseRefused: an earlier batch failed.
         """
-        full = self._bytes + len(row) > BATCH_BYTES or self._origin_bytes + origin_bytes > BATCH_ORIGIN_BYTES
-        if full and self._rows:
+        batch = self._batch
+        full = batch.bytes + len(row) > BATCH_BYTES or batch.origin_bytes + origin_bytes > BATCH_ORIGIN_BYTES
+        if full and batch.rows:
             self._submit()
-        self._rows.append(row)
-        self._origins.append(origin)
-        self._bytes += len(row)
-        self._origin_bytes += origin_bytes
-        if len(self._rows) >= BATCH_ROWS:
+            batch = self._batch
+        batch.keys.append(key)
+        batch.rows.append(row)
+        batch.origins.append(origin)
+        batch.bytes += len(row)
+        batch.origin_bytes += origin_bytes
+        if len(batch.keys) >= BATCH_ROWS:
             self._submit()
 
     def flush(self) -> list[RefusedRow[Origin]]:
@@ -92,7 +110,7 @@ class RowWriter(Generic[Origin]):
             HBaseUnavailable, HBaseRefused: a batch failed; no row since the last flush may be counted on.
         """
         self._raise_if_failed()
-        if self._rows:
+        if self._batch.rows:
             self._submit()
         while self._in_flight:
             self._collect()
@@ -103,10 +121,9 @@ class RowWriter(Generic[Origin]):
         self._raise_if_failed()
         while len(self._in_flight) >= self._most_in_flight:
             self._collect()
-        rows, origins = self._rows, self._origins
-        self._rows, self._origins, self._bytes, self._origin_bytes = [], [], 0, 0
-        put: Callable[[list[bytes]], None] = lambda batch: self._hbase.put_rows(self._table, batch)  # noqa: E731
-        self._in_flight.add(self._pool.submit(write_batch, put, rows, origins))
+        batch, self._batch = self._batch, _Batch()
+        put: Callable[[list[bytes]], None] = lambda rows: self._hbase.put_rows(self._table, rows)  # noqa: E731
+        self._in_flight.add(self._pool.submit(_write, put, batch))
 
     def _collect(self) -> None:
         done, self._in_flight = wait(self._in_flight, return_when=FIRST_COMPLETED)
@@ -118,23 +135,42 @@ class RowWriter(Generic[Origin]):
         self._raise_if_failed()
 
     def _raise_if_failed(self) -> None:
-        # For good: after one lost batch, no later flush may look as if everything were durable.
+        # Permanently: after one lost batch, no later flush may report that everything is durable.
         if self._failure is not None:
             raise self._failure
+
+
+def _write(put: Callable[[list[bytes]], None], batch: _Batch[Origin]) -> list[RefusedRow[Origin]]:
+    """Writes a batch, of the rows with the same key the last; where HBase refuses that one, the one before it."""
+    if len(set(batch.keys)) == len(batch.keys):  # nearly always
+        return write_batch(put, batch.rows, batch.origins)
+    versions: dict[bytes, list[tuple[bytes, Origin]]] = {}
+    for key, row, origin in zip(batch.keys, batch.rows, batch.origins, strict=True):
+        versions.setdefault(key, []).append((row, origin))
+    refused: list[RefusedRow[Origin]] = []
+    while versions:
+        rows = [rows[-1][0] for rows in versions.values()]
+        failed = {found.origin: found.why for found in write_batch(put, rows, list(versions))}
+        refused += [RefusedRow(versions[key].pop()[1], why) for key, why in failed.items()]
+        versions = {key: versions[key] for key in failed if versions[key]}
+    return refused
 
 
 def write_batch(
     put: Callable[[list[bytes]], None], rows: list[bytes], origins: list[Origin]
 ) -> list[RefusedRow[Origin]]:
-    """Writes a batch; when HBase refuses it for good, halves it until the refused rows stand alone.
+    """Writes rows in one call; if HBase refuses the call because of a row, bisects it to find the refused rows.
 
     Args:
-        put: Writes rows in one call; raises RowRefused when one of them is refused for good.
-        rows: The rows.
+        put: Writes rows in one call; raises RowRefused when one of them is refused permanently.
+        rows: The rows; no two with the same key.
         origins: Where each came from.
 
+    Returns:
+        The refused rows, in their order; all others are stored.
+
     Raises:
-        HBaseRefused: every single row of a large batch is refused: that is the table's fault, not the rows'.
+        HBaseRefused: every single row of a large batch is refused, so the cause is the table and not the rows.
     """
     refused: list[RefusedRow[Origin]] = []
     pending = deque([(0, len(rows))])
@@ -149,5 +185,7 @@ def write_batch(
                 middle = (start + end) // 2
                 pending.extendleft([(middle, end), (start, middle)])
     if len(refused) == len(rows) >= _TELLING_ROWS:
-        raise HBaseRefused(f"HBase refuses each of {len(rows)} rows, so the rows are not to blame: {refused[0].why}")
+        raise HBaseRefused(
+            f"HBase refuses each of {len(rows)} rows, so the cause is not a single row: {refused[0].why}"
+        )
     return refused

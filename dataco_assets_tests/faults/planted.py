@@ -14,8 +14,6 @@ from dataco_assets.ingest.drain import Drain, Step
 from dataco_assets.ingest.writer import RowWriter
 from dataco_assets.ledgers.hours import HourLedger
 
-_KEY_AT = 7  # an encoded row begins with a field header of 3 bytes, the key's length in 4, and the key
-
 
 def _commit_before_write() -> None:
     """Offsets move before the rows they speak of are durable."""
@@ -43,10 +41,10 @@ def _random_row_key() -> None:
     """The same click gets another row each time it is stored."""
     add: Callable[..., None] = RowWriter.add
 
-    def scattering(self: RowWriter[Any], row: bytes, origin: Any, *, origin_bytes: int = 0) -> None:
-        end = _KEY_AT + int.from_bytes(row[_KEY_AT - 4 : _KEY_AT], "big")
-        random_hash = uuid.uuid4().hex.encode()  # as long as the hash of the event id, which a row key ends in
-        add(self, row[: end - len(random_hash)] + random_hash + row[end:], origin, origin_bytes=origin_bytes)
+    def scattering(self: RowWriter[Any], key: bytes, row: bytes, origin: Any, *, origin_bytes: int = 0) -> None:
+        random_hash = uuid.uuid4().hex.encode()  # as long as the hash that a row key ends in
+        other = key[: -len(random_hash)] + random_hash
+        add(self, other, row.replace(key, other, 1), origin, origin_bytes=origin_bytes)
 
     RowWriter.add = scattering
 

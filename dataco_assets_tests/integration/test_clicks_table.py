@@ -16,14 +16,9 @@ from dataco_assets_tests import oracle
 from dataco_assets_tests.oracle import OracleClick
 from local_stack.stack import Stack
 from spark_resources.aggregation import aggregate
-from spark_resources.clicks_table import (
-    ClicksTableError,
-    ClicksTableMissing,
-    counted,
-    create_clicks_table,
-    describe_clicks_table,
-    read_clicks,
-)
+from spark_resources.clicks_admin import ClicksTable, ClicksTableMissing, clicks_admin
+from spark_resources.clicks_table import counted, read_clicks
+from spark_resources.hbase_client import ClicksTableError
 
 pytestmark = pytest.mark.stack
 
@@ -64,7 +59,8 @@ def clicks() -> list[OracleClick]:
 def table(spark: SparkSession, stack: Stack, clicks: list[OracleClick]) -> Iterator[str]:
     """A clicks table that holds the clicks, with the cells that are not read as well."""
     name = f"clicks-{uuid.uuid4().hex[:8]}"
-    assert create_clicks_table(spark, name, ttl_seconds=TTL)
+    with clicks_admin(spark) as admin:
+        assert admin.create(name, ttl_seconds=TTL)
     with gateway(stack) as connection, connection.table(name).batch(batch_size=2_000) as batch:
         for click in clicks:
             cells = {
@@ -79,6 +75,11 @@ def table(spark: SparkSession, stack: Stack, clicks: list[OracleClick]) -> Itera
     yield name
     with gateway(stack) as connection:
         connection.delete_table(name, disable=True)
+
+
+def describe(spark: SparkSession, table: str) -> ClicksTable:
+    with clicks_admin(spark) as admin:
+        return admin.describe(table)
 
 
 def expected(clicks: list[OracleClick], ranges: list[tuple[int, int]]) -> list[tuple[object, ...]]:
@@ -154,7 +155,7 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
 
 
 def test_a_created_table_is_as_designed(spark: SparkSession, table: str) -> None:
-    found = describe_clicks_table(spark, table)
+    found = describe(spark, table)
     assert found.families == tuple(sorted(TABLE_FAMILIES))
     assert set(found.ttl_seconds.values()) == {TTL}
     assert set(found.max_versions.values()) == {1}
@@ -162,13 +163,14 @@ def test_a_created_table_is_as_designed(spark: SparkSession, table: str) -> None
 
 
 def test_creating_it_again_leaves_it_alone(spark: SparkSession, table: str) -> None:
-    assert not create_clicks_table(spark, table, ttl_seconds=1)
-    assert set(describe_clicks_table(spark, table).ttl_seconds.values()) == {TTL}
+    with clicks_admin(spark) as admin:
+        assert not admin.create(table, ttl_seconds=1)
+    assert set(describe(spark, table).ttl_seconds.values()) == {TTL}
 
 
 def test_a_missing_table_is_named(spark: SparkSession) -> None:
     with pytest.raises(ClicksTableMissing, match=r"nowhere"):
-        describe_clicks_table(spark, "nowhere")
+        describe(spark, "nowhere")
 
 
 @pytest.mark.parametrize("ranges", [[], [(5, 5)], [(6, 5)]])
@@ -184,4 +186,4 @@ def test_another_session_of_the_process_may_name_another_cluster(spark: SparkSes
     for setting in ("hbase.client.operation.timeout", "hbase.client.meta.operation.timeout"):
         elsewhere.conf.set(f"spark.hadoop.{setting}", "3000")
     with pytest.raises(ClicksTableError, match=r"DATACO_HBASE_ZOOKEEPER_QUORUM"):
-        describe_clicks_table(elsewhere, "clicks")
+        describe(elsewhere, "clicks")

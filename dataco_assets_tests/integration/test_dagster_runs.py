@@ -25,7 +25,7 @@ from dataco_assets.settings import settings
 from dataco_assets_tests.platforms import Platform, click, make_platform
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
-from spark_resources.clicks_table import create_clicks_table
+from spark_resources.clicks_admin import clicks_admin
 from spark_resources.session import create_session
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
     )
     made.create(clicks_table=False)
     session = create_session(SharedSpark(settings=made.settings).configuration(), "tests")
-    create_clicks_table(session, made.settings.clicks_table, ttl_seconds=90 * 86_400)
+    with clicks_admin(session) as admin:
+        admin.create(made.settings.clicks_table, ttl_seconds=90 * 86_400)
     ensure_index(connect(made.settings), made.settings)
     yield made
     made.drop()

@@ -1,14 +1,20 @@
 """The drain on real Kafka and HBase: what is stored, what is rejected, and what moves the offsets."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
-from dataco_assets.clients.hbase import HBaseRefused
+from dataco_assets.clicks.event import Click, parse
+from dataco_assets.clients.hbase import HBaseRefused, connect
 from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.clients.kafka.topics import OffsetRange
+from dataco_assets.ingest.click_bytes import encode_click
 from dataco_assets.ingest.drain import TooManyRejected
 from dataco_assets.ingest.log import has_waited_since, measure_lag
 from dataco_assets.ingest.plan import DataLost
@@ -42,6 +48,75 @@ def test_stores_each_click_once_with_its_cells(platform: Platform) -> None:
     assert row[b"click_data:timestamp"] == str(NOON + 17).encode()
     assert row[b"click_data:page"] == b"https://shop.example/"
     assert row[b"geo_data:country"] == b"DE"
+
+
+def test_event_ids_that_each_user_counts_for_themselves_are_stored_once_per_user(platform: Platform) -> None:
+    """48 users, who all number their events 1, 2, 3, at the same seconds; many share a salt."""
+    users = [f"user-{number}" for number in range(48)]
+    for n in (1, 2, 3):
+        at = NOON + n * 60_000
+        platform.produce(click(str(n), at=at, user=user, url=f"https://{user}.example/{n}") for user in users)
+
+    assert platform.drain().stored == 144
+
+    found = sorted((row[b"click_data:user_id"], row[b"click_data:url"]) for row in platform.rows().values())
+    assert found == sorted((u.encode(), f"https://{u}.example/{n}".encode()) for u in users for n in (1, 2, 3))
+
+
+OPTIONAL: list[dict[str, Any]] = [
+    {},
+    {"city": "Ulm"},
+    {"browser": "b", "device": "d"},
+    {"operating_system": "os", "city": ""},
+]
+"""What messages with the same key may say and leave out."""
+
+
+def optional_cells(given: dict[str, Any]) -> dict[bytes, bytes]:
+    """The optional cells of a row that is one of these messages as a whole."""
+    families = {"city": "geo_data", "browser": "user_agent_data", "operating_system": "user_agent_data"}
+    families["device"] = "user_agent_data"
+    return {f"{family}:{name}".encode(): given.get(name, "").encode() for name, family in families.items()}
+
+
+def test_of_messages_with_the_same_key_in_one_batch_the_last_is_the_row(platform: Platform) -> None:
+    pairs = [(first, last) for first in OPTIONAL for last in OPTIONAL]
+    keyed = [(f"e{n}-{k}", first, last) for n in range(30) for k, (first, last) in enumerate(pairs)]
+    platform.produce([click(event, **first) for event, first, _ in keyed], partition=0)
+    platform.produce([click(event, **last) for event, _, last in keyed], partition=0)
+
+    assert platform.drain().stored == 2 * len(keyed)
+
+    rows = {row[b"click_data:event_id"].decode(): row for row in platform.rows().values()}
+    assert len(rows) == len(keyed)
+    for event, _, last in keyed:
+        assert {column: rows[event][column] for column in optional_cells({})} == optional_cells(last)
+
+
+def test_of_messages_with_the_same_key_on_two_connections_one_is_the_row_as_a_whole(platform: Platform) -> None:
+    """Two clients write the same keys at the same moment, again and again; whichever wins, no row is a mixture."""
+    messages: list[dict[str, Any]] = [{"city": "Ulm", "device": "d"}, {"browser": "b", "operating_system": "os"}]
+    winners: Counter[int] = Counter()
+    with ThreadPoolExecutor(2) as pool, connect(platform.settings) as hbase:
+        start = Barrier(2)
+
+        def write(rows: list[bytes]) -> None:
+            start.wait(30)
+            hbase.put_rows(platform.settings.clicks_table, rows)
+
+        for _ in range(40):
+            made = [[encode_click(parsed(click(f"e{n}", **given)))[1] for n in range(50)] for given in messages]
+            list(pool.map(write, made))
+            for row in platform.rows().values():
+                found = {column: row[column] for column in optional_cells({})}
+                winners[[optional_cells(given) for given in messages].index(found)] += 1
+    assert set(winners) == {0, 1}, f"one of the two always won, so this showed nothing: {winners}"
+
+
+def parsed(payload: bytes) -> Click:
+    made = parse(payload, record_time_ms=NOON, earliest_ms=0)
+    assert isinstance(made, Click)
+    return made
 
 
 def test_nothing_left_is_a_no_op(platform: Platform) -> None:

@@ -125,7 +125,8 @@ def clicks_of(file: Path) -> Iterator[oracle.OracleClick]:
         for found in clicks(lines, Format.COMBINED, Enrichment(), site=Site(LOG.base_url), report=LogReport()):
             at = int(found["timestamp"])
             # The row key decides between clicks of the same millisecond.
-            identity = hashlib.blake2b(str(found["event_id"]).encode(), digest_size=16).hexdigest()
+            identity = f"{found['user_id']}\x1f{found['event_id']}"
+            identity = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
             country = str(found.get("country") or "ZZ")
             yield oracle.OracleClick(
                 f"{at}-{identity}", str(found["user_id"]), at, page_by_hand(str(found["url"])), country

@@ -28,8 +28,9 @@ CLICKS = st.builds(
 )
 
 
-def plainly(click: Click) -> bytes:
-    return encode_row(row_key(click.user_id, click.timestamp, click.event_id), cells(click))
+def plainly(click: Click) -> tuple[bytes, bytes]:
+    key = row_key(click.user_id, click.timestamp, click.event_id)
+    return key, encode_row(key, cells(click))
 
 
 @given(CLICKS)

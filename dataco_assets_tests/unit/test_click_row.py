@@ -24,9 +24,27 @@ def test_the_layout_that_is_on_disk_already():
 
 
 def test_row_key_against_other_programs():
-    """The CRC 0xdc8f297c is from `printf u-1 | gzip -c | tail -c8`, the hash from `printf e-1 | b2sum -l 128`."""
-    assert row_key("u-1", NOW, "e-1") == b"0c-1431857103000-9de52e2afe41ae8c4b1354908fbcad35"
+    """The CRC 0xdc8f297c is from `printf u-1 | gzip -c | tail -c8`, the hash from `b2sum -l 128`."""
+    assert row_key("u-1", NOW, "e-1") == b"0c-1431857103000-6b366216e5486b5ecab7cf5d6077e43c"
     assert salt("u-1") == 12
+
+
+def test_event_ids_that_are_numbered_per_user_make_different_rows():
+    """48 users who all count their events from 1, at the same seconds: three rows each."""
+    keys = {row_key(f"user-{user}", NOW + event * 60_000, str(event)) for user in range(48) for event in (1, 2, 3)}
+    assert len(keys) == 144
+
+
+def test_where_the_user_id_ends_matters():
+    assert len({row_key("ab", NOW, "c")[-32:], row_key("a", NOW, "bc")[-32:], row_key("abc", NOW, "")[-32:]}) == 3
+
+
+@pytest.mark.parametrize("field", ["user_id", "event_id"])
+def test_no_click_holds_the_character_that_separates_user_and_event_in_the_key(field: str):
+    click = {"user_id": "u", "event_id": "e", "timestamp": NOW, "url": "http://a/", "ip_address": "::1"}
+    payload = json.dumps({**click, "user_agent": "", field: "a\x1fb"}).encode()
+    rejection = parse(payload, record_time_ms=NOW, earliest_ms=0)
+    assert rejection == Rejection(Reason.CONTROL_CHARACTER, f"{field}: U+001F at character 1")
 
 
 def test_users_spread_over_all_salts():
@@ -47,7 +65,7 @@ def test_row_key_refuses_a_time_that_would_break_the_order():
     [
         b"",
         b"0c-1431857103000",
-        b"1c-1431857103000-" + b"0" * 32,
+        b"0C-1431857103000-" + b"0" * 32,
         b"0c-143185710300-" + b"0" * 33,
         b"0c-1431857103000-" + b"0" * 32 + b"\n",
     ],

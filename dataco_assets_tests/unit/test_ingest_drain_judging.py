@@ -162,7 +162,7 @@ class Store:
         return {key: dict(self.cells[table][key]) for key in keys if key in self.cells[table]}
 
     def scan(self, table: str, *_: object, **__: object) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
-        return iter(sorted((key, dict(cells)) for key, cells in self.cells[table].items()))
+        return iter(sorted((key, dict(cells)) for key, cells in self.cells.get(table, {}).items()))
 
     def put_if(self, table: str, key: bytes, column: bytes, *, expected: bytes | None, value: bytes) -> bool:
         if table == "ingest_offsets":

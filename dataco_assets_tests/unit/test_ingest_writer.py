@@ -107,7 +107,7 @@ def test_flush_returns_when_every_row_is_stored() -> None:
     table = FakeTable()
     with row_writer(table) as writer:
         for number, row in enumerate(rows(2 * BATCH_ROWS + 1)):
-            writer.add(row, number)
+            writer.add(row, row, number)
         assert writer.flush() == []
         assert sorted(table.taken) == sorted(rows(2 * BATCH_ROWS + 1))
         assert sorted(map(len, table.asked)) == [1, BATCH_ROWS, BATCH_ROWS]
@@ -118,7 +118,7 @@ def test_batches_are_bounded_by_bytes_and_a_row_larger_than_the_bound_goes_alone
     sizes = [BATCH_BYTES // 2, BATCH_BYTES // 2, 1, 3 * BATCH_BYTES, 1]
     with row_writer(table, 1) as writer:
         for number, size in enumerate(sizes):
-            writer.add(bytes([number]) * size, number)
+            writer.add(b"%d" % number, bytes([number]) * size, number)
         writer.flush()
     assert [[len(row) for row in batch] for batch in table.asked] == [
         [BATCH_BYTES // 2, BATCH_BYTES // 2],
@@ -133,7 +133,7 @@ def test_batches_are_bounded_by_what_their_origins_hold() -> None:
     table = FakeTable()
     with row_writer(table, 1) as writer:
         for number, row in enumerate(rows(40)):
-            writer.add(row, number, origin_bytes=BATCH_ORIGIN_BYTES // 4)
+            writer.add(row, row, number, origin_bytes=BATCH_ORIGIN_BYTES // 4)
         writer.flush()
     assert [len(batch) for batch in table.asked] == [4] * 10
 
@@ -153,7 +153,7 @@ def test_add_waits_for_room_so_that_memory_is_bounded(monkeypatch: pytest.Monkey
             for number, row in enumerate(rows(500)):
                 if len(added) == most_held - 1:
                     paused.set()
-                writer.add(row, number)
+                writer.add(row, row, number)
                 added.append(number)
 
         producer = threading.Thread(target=produce)
@@ -172,17 +172,57 @@ def test_refused_rows_come_once_with_their_origins() -> None:
     table = FakeTable([rows(5_000)[7], rows(5_000)[4_321]])
     with row_writer(table) as writer:
         for number, row in enumerate(rows(5_000)):
-            writer.add(row, number)
+            writer.add(row, row, number)
         assert sorted(refused.origin for refused in writer.flush()) == [7, 4_321]
-        writer.add(b"more", 5_000)
+        writer.add(b"more", b"more", 5_000)
         assert writer.flush() == []
+
+
+VERSIONS = [(b"a", b"a1"), (b"b", b"b1"), (b"a", b"a2"), (b"c", b"c1"), (b"a", b"a3"), (b"c", b"c2")]
+
+
+def written(table: FakeTable) -> tuple[list[bytes], list[bytes]]:
+    """The rows that are stored in the end, and those reported as refused, when all of `VERSIONS` are added."""
+    with row_writer(table, 1) as writer:
+        for number, (key, row) in enumerate(VERSIONS):
+            writer.add(key, row, number)
+        refused = writer.flush()
+    return sorted(table.taken), sorted(VERSIONS[row.origin][1] for row in refused)
+
+
+def test_of_rows_with_the_same_key_in_a_batch_the_last_is_written_alone() -> None:
+    table = FakeTable()
+    assert written(table) == ([b"a3", b"b1", b"c2"], [])
+    assert len(table.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("poison", "stored"),
+    [
+        ([b"a3"], [b"a2", b"b1", b"c2"]),
+        ([b"a3", b"a2", b"c2"], [b"a1", b"b1", b"c1"]),
+        ([b"a1"], [b"a3", b"b1", b"c2"]),  # replaced before anybody knew that HBase would refuse it
+        ([b"b1", b"c2", b"c1"], [b"a3"]),
+    ],
+)
+def test_where_the_last_is_refused_the_one_before_it_is_stored(poison: list[bytes], stored: list[bytes]) -> None:
+    assert written(FakeTable(poison)) == (stored, sorted(row for row in poison if row != b"a1"))
+
+
+def test_many_rows_with_the_same_key_are_bounded_like_others() -> None:
+    table = FakeTable()
+    with row_writer(table, 1) as writer:
+        for number in range(2 * BATCH_ROWS):
+            writer.add(b"same", b"%d" % number, number)
+        writer.flush()
+    assert table.taken == [b"%d" % (BATCH_ROWS - 1), b"%d" % (2 * BATCH_ROWS - 1)]
 
 
 def test_a_failed_batch_fails_the_flush_and_every_later_one() -> None:
     table = FakeTable()
     with row_writer(table) as writer:
         table.outage = HBaseUnavailable("down")
-        writer.add(b"lost", 1)
+        writer.add(b"lost", b"lost", 1)
         with pytest.raises(HBaseUnavailable):
             writer.flush()
         table.outage = None
@@ -203,7 +243,7 @@ def test_a_failure_among_good_batches_is_not_overlooked(monkeypatch: pytest.Monk
 
     with row_writer(FailingOnce(), 3) as writer, pytest.raises(HBaseUnavailable):  # noqa: PT012  # either may tell
         for number in range(10):
-            writer.add(str(number).encode(), number)
+            writer.add(b"%d" % number, b"%d" % number, number)
         writer.flush()
 
 
@@ -212,8 +252,8 @@ def test_leaving_early_starts_no_further_batch(monkeypatch: pytest.MonkeyPatch) 
     gate = threading.Event()
     table = FakeTable(gate=gate)
     writer = row_writer(table, 1)
-    writer.add(b"under way", 1)
-    writer.add(b"waiting", 2)
+    writer.add(b"under way", b"under way", 1)
+    writer.add(b"waiting", b"waiting", 2)
     leaving = threading.Thread(target=writer.__exit__, args=(None, None, None))
     leaving.start()
     leaving.join(timeout=0.05)

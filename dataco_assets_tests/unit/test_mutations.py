@@ -15,7 +15,7 @@ COLUMNS = [b"click_data:user_id", b"geo_data:city", b"user_agent_data:device", b
 Rows = list[tuple[bytes, list[tuple[bytes, bytes]]]]
 
 
-def thriftpy2_bytes(table: bytes, rows: Rows) -> bytes:
+def thriftpy2_bytes(table: bytes, rows: Rows, time_ms: int | None = None) -> bytes:
     buffer = TMemoryBuffer()
     client = TClient(Hbase, TBinaryProtocol(buffer, decode_response=False))
     batches = [
@@ -24,12 +24,15 @@ def thriftpy2_bytes(table: bytes, rows: Rows) -> bytes:
         )
         for key, cells in rows
     ]
-    client._send("mutateRows", tableName=table, rowBatches=batches, attributes={})
+    if time_ms is None:
+        client._send("mutateRows", tableName=table, rowBatches=batches, attributes={})
+    else:
+        client._send("mutateRowsTs", tableName=table, rowBatches=batches, timestamp=time_ms, attributes={})
     return buffer.getvalue()
 
 
-def our_bytes(table: bytes, rows: Rows) -> bytes:
-    return mutate_rows_request(table, [encode_row(key, cells) for key, cells in rows], len(rows))
+def our_bytes(table: bytes, rows: Rows, time_ms: int | None = None) -> bytes:
+    return mutate_rows_request(table, [encode_row(key, cells) for key, cells in rows], len(rows), time_ms=time_ms)
 
 
 @given(
@@ -41,9 +44,10 @@ def our_bytes(table: bytes, rows: Rows) -> bytes:
         ),
         max_size=20,
     ),
+    time_ms=st.none() | st.integers(0, 2**63 - 1),
 )
-def test_bytes_are_identical_to_thriftpy2s(table: bytes, rows: Rows) -> None:
-    assert our_bytes(table, rows) == thriftpy2_bytes(table, rows)
+def test_bytes_are_identical_to_thriftpy2s(table: bytes, rows: Rows, time_ms: int | None) -> None:
+    assert our_bytes(table, rows, time_ms) == thriftpy2_bytes(table, rows, time_ms)
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 65_536, 1 << 20])

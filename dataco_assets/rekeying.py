@@ -1,0 +1,264 @@
+"""Gives every row of a clicks table from an earlier version the row key of this one.
+
+HBase can rename neither rows nor tables, so the rows are copied to a second table, which then takes the first one's
+place by way of a snapshot:
+
+    old table read-only → second table → rows copied → both counted → snapshot → old table deleted →
+    snapshot restored under the old name → hours marked → second table and snapshot deleted
+
+Killed at any step and started again, it ends the same: until the snapshot exists, the old table is complete and copying
+starts over; from then on the snapshot is complete, and what is left to do follows from which tables exist. Meanwhile no
+click can be stored and then lost, since HBase refuses writes to a read-only table. Each row keeps the time at which it
+was stored, from which its time to live counts.
+
+A user's clicks of the same millisecond are ordered by their keys, and that order decides which of them is followed by
+the time to the next click. Hours with such clicks are therefore marked dirty.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from dataco_assets.clicks.hour import HOUR_MS, touched_hours
+from dataco_assets.clicks.row import KEY_VERSION, OPTIONAL_COLUMNS, split_keys, timestamp_of, with_current_key
+from dataco_assets.clients.hbase import HBase, TimedCells
+from dataco_assets.clients.mutations import encode_row
+from dataco_assets.errors import DatacoError
+from dataco_assets.ledgers.hours import HourLedger, expired_hours
+
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
+    from spark_resources.clicks_admin import ClicksAdmin
+
+_ROWS_HELD = 10_000
+"""Rows collected before they are written: the more, the more of them share a time and so a call."""
+_ROWS_PER_CALL = 2_000
+_EVENT_ID, _USER_ID = b"click_data:event_id", b"click_data:user_id"
+_SALT_RANGES = tuple(pairwise([None, *split_keys(), None]))  # that together are the whole table
+_COUNTED = b"geo_data:country"  # every row has it, in a small family
+
+
+class RekeyingFailed(DatacoError):
+    """The clicks table cannot be given new keys as it is; nothing was deleted."""
+
+
+class RekeyingUnfinished(DatacoError):
+    """The clicks table was about to be given new keys, and that was interrupted."""
+
+
+class RekeyingStep(StrEnum):
+    """The moments at which a test may kill it."""
+
+    READ_ONLY = "read_only"
+    COPY_CREATED = "copy_created"
+    COPIED = "copied"
+    COUNTED = "counted"
+    SNAPSHOT_TAKEN = "snapshot_taken"
+    OLD_DELETED = "old_deleted"
+    RESTORED = "restored"
+    HOURS_MARKED = "hours_marked"
+    COPY_DELETED = "copy_deleted"
+
+
+@dataclass(frozen=True)
+class Rekeyed:
+    """What was done.
+
+    Attributes:
+        rows: Rows copied; None when an earlier attempt had copied them.
+        hours: Hours that are computed again, since a user has several clicks of one millisecond there.
+    """
+
+    rows: int | None
+    hours: int
+
+
+def copy_name(table: str) -> str:
+    """Name of the second table, and of the snapshot, while a clicks table is given new keys."""
+    return f"{table}-rekeyed"
+
+
+def refuse_unfinished(admin: "ClicksAdmin", table: str) -> None:
+    """Makes sure that no interrupted attempt waits to be finished.
+
+    Raises:
+        RekeyingUnfinished: one does.
+        ClicksTableError: HBase cannot be reached.
+    """
+    name = copy_name(table)
+    if admin.exists(name) or name in admin.snapshots():
+        raise RekeyingUnfinished(
+            f"HBase holds a table or a snapshot {name}: giving the rows of {table} new keys was interrupted. Nothing "
+            "is lost; `dataco setup --rekey-clicks` finishes it."
+        )
+
+
+def rekey_clicks(
+    settings: "Settings",
+    hbase: HBase,
+    admin: "ClicksAdmin",
+    *,
+    on_progress: Callable[[int], None] = lambda _: None,
+    on_step: Callable[[RekeyingStep], None] = lambda _: None,
+) -> Rekeyed | None:
+    """Gives every row of the clicks table the key of this version; interrupted, it is simply started again.
+
+    Args:
+        settings: Names of the tables, and how many connections copy.
+        hbase: Client that copies.
+        admin: The administrator's view of the clicks tables.
+        on_progress: Receives the number of rows copied so far.
+        on_step: Called after each step; tests use it to die there.
+
+    Returns:
+        None when there is nothing to do: the table has these keys already, or there is none.
+
+    Raises:
+        RekeyingFailed: a row is no click, the counts differ, or the table was written to after it had been copied.
+        ClicksTableError, HBaseUnavailable, HBaseRefused
+    """
+    table, copy = settings.clicks_table, copy_name(settings.clicks_table)
+    rows: int | None = None
+    if copy not in admin.snapshots():
+        if not admin.exists(table) or admin.describe(table).key_version == KEY_VERSION:
+            return None
+        rows = _copy_table(settings, hbase, admin, on_progress, on_step)
+    _replace(admin, table, copy, on_step)
+    hours = _mark_hours(settings, hbase)
+    on_step(RekeyingStep.HOURS_MARKED)
+    admin.delete(copy)
+    on_step(RekeyingStep.COPY_DELETED)
+    admin.delete_snapshot(copy)
+    return Rekeyed(rows, hours)
+
+
+def _copy_table(
+    settings: "Settings",
+    hbase: HBase,
+    admin: "ClicksAdmin",
+    on_progress: Callable[[int], None],
+    on_step: Callable[[RekeyingStep], None],
+) -> int:
+    """Copies all rows to a second table and takes its snapshot; returns how many there were."""
+    table, copy = settings.clicks_table, copy_name(settings.clicks_table)
+    admin.make_read_only(table)
+    on_step(RekeyingStep.READ_ONLY)
+    admin.delete(copy)  # of an earlier attempt, which may have copied rows that are erased by now
+    admin.create_like(table, copy)
+    on_step(RekeyingStep.COPY_CREATED)
+    copied = _copy_rows(hbase, table, copy, settings.ingest_connections, on_progress)
+    on_step(RekeyingStep.COPIED)
+    _compare_counts(hbase, table, copy, copied)
+    on_step(RekeyingStep.COUNTED)
+    admin.take_snapshot(copy, copy)
+    on_step(RekeyingStep.SNAPSHOT_TAKEN)
+    return copied
+
+
+def _copy_rows(hbase: HBase, table: str, copy: str, connections: int, on_progress: Callable[[int], None]) -> int:
+    copied, lock = 0, Lock()
+
+    def copy_range(bounds: tuple[bytes | None, bytes | None]) -> None:
+        nonlocal copied
+        for rows in _held(hbase.scan_with_times(table, *bounds)):
+            for time_ms, encoded in _by_time(rows).items():
+                for start in range(0, len(encoded), _ROWS_PER_CALL):
+                    hbase.put_rows(copy, encoded[start : start + _ROWS_PER_CALL], time_ms=time_ms)
+            with lock:
+                copied += len(rows)
+                on_progress(copied)
+
+    with ThreadPoolExecutor(connections, thread_name_prefix="rekeying") as pool:
+        for _ in pool.map(copy_range, _SALT_RANGES):
+            pass
+    return copied
+
+
+def _held(rows: Iterator[tuple[bytes, TimedCells]]) -> Iterator[list[tuple[bytes, TimedCells]]]:
+    held: list[tuple[bytes, TimedCells]] = []
+    for row in rows:
+        held.append(row)
+        if len(held) >= _ROWS_HELD:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _by_time(rows: list[tuple[bytes, TimedCells]]) -> dict[int, list[bytes]]:
+    """The rows with their new keys, encoded, by the time at which each was stored (epoch ms)."""
+    encoded: dict[int, list[bytes]] = defaultdict(list)
+    for key, cells in rows:
+        try:
+            stored_at = cells[_EVENT_ID][1] if _EVENT_ID in cells else 0
+            # An optional cell of another time is left over from an earlier message with the same key.
+            current = {c: v for c, (v, time) in cells.items() if time == stored_at or c not in OPTIONAL_COLUMNS}
+            encoded[stored_at].append(encode_row(*with_current_key(current)))
+        except ValueError as error:
+            raise RekeyingFailed(
+                f"Row {key[:60]!r} is no click: {error}. Delete it in the HBase shell, or repair it, and start again."
+            ) from None
+    return encoded
+
+
+def _compare_counts(hbase: HBase, table: str, copy: str, copied: int) -> None:
+    """Makes sure that no row is missing or double. Rows may expire meanwhile, in both tables alike."""
+    in_copy, in_table = _count(hbase, copy), _count(hbase, table)
+    if not in_table <= in_copy <= copied:
+        raise RekeyingFailed(
+            f"HBase table {table} has {in_table:,} rows, {copied:,} were read and {in_copy:,} are in {copy}. Nothing "
+            "was deleted. Start again; if the numbers differ again, two rows have the same new key."
+        )
+
+
+def _count(hbase: HBase, table: str) -> int:
+    return sum(1 for _ in hbase.scan_times(table, column=_COUNTED))
+
+
+def _replace(admin: "ClicksAdmin", table: str, copy: str, on_step: Callable[[RekeyingStep], None]) -> None:
+    """Puts the snapshot in the place of the old table, from whatever point an earlier attempt reached."""
+    if admin.exists(table):
+        found = admin.describe(table)
+        if found.key_version != KEY_VERSION:
+            if not found.read_only:
+                raise RekeyingFailed(
+                    f"HBase table {table} can be written to although it was copied to {copy}. Delete the table and the "
+                    f"snapshot {copy} in the HBase shell and start again, so that no click is lost."
+                )
+            admin.delete(table)
+            on_step(RekeyingStep.OLD_DELETED)
+    if not admin.exists(table):
+        admin.restore(copy, table)
+    on_step(RekeyingStep.RESTORED)
+
+
+def _mark_hours(settings: "Settings", hbase: HBase) -> int:
+    """Marks the hours dirty in which a user has several clicks of one millisecond; returns how many there are."""
+    with ThreadPoolExecutor(settings.ingest_connections, thread_name_prefix="rekeying") as pool:
+        found = pool.map(lambda bounds: _hours_with_ties(hbase, settings.clicks_table, *bounds), _SALT_RANGES)
+        hours = {hour for part in found for hour in part if hour >= settings.partitions_start_ms}
+    ledger = HourLedger(hbase, settings.hours_table)
+    states = ledger.read({hour + step for hour in hours for step in (0, HOUR_MS)})
+    now_ms = ledger.server_time_ms()
+    hours -= expired_hours(states.values(), ttl_days=settings.clicks_ttl_days, now_ms=now_ms)
+    ledger.mark_dirty(hours, holding_clicks=(), stored_since_ms=0)
+    return len(hours)
+
+
+def _hours_with_ties(hbase: HBase, table: str, start: bytes | None, stop: bytes | None) -> set[int]:
+    """Hours touched by clicks of the same user and millisecond; the rows of a range are in the order of time."""
+    hours: set[int] = set()
+    time, users = -1, set[bytes]()
+    for key, cells in hbase.scan(table, start, stop, columns=[_USER_ID]):
+        timestamp, user = timestamp_of(key), cells[_USER_ID]
+        if timestamp != time:
+            time, users = timestamp, set()
+        elif user in users:
+            hours.update(touched_hours(timestamp))
+        users.add(user)
+    return hours
