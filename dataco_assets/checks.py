@@ -158,6 +158,7 @@ def index_equals_aggregates(
     """Compares what a search sees with the aggregates."""
     from dataco_assets.aggregates.files import read_hours
     from dataco_assets.aggregates.totals import totals
+    from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import PublishedHour, refresh, verify_hours
 
     hours = _hours(context)
@@ -169,8 +170,9 @@ def index_equals_aggregates(
                 wrong[hour] = ["there is no Parquet of this hour to compare with"]
             else:
                 published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
-        refresh(client, settings.index_alias, hours)
-        for mismatch in verify_hours(client, settings.index_alias, published):
+        index = Index(client, settings.index_alias)
+        refresh(index, hours)
+        for mismatch in verify_hours(index, published):
             wrong[mismatch.hour] = list(mismatch.problems)
     return _result("index_equals_aggregates", wrong, hours)
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -176,6 +177,11 @@ def make_platform(env: Mapping[str, str], **overrides: Any) -> Platform:
     }
     settings = Settings(**values)
     return Platform(settings, connect(settings))
+
+
+def epoch_ms(text: str) -> int:
+    """Epoch ms of a time as the index returns it."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def click(event_id: str, *, at: int = NOON, user: str = "u1", url: str = "https://shop.example/", **more: Any) -> bytes:

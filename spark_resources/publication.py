@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
 from dataco_assets.elasticsearch_errors import IndexMissing, VersionConflict, failure, shortened, unavailable
@@ -48,7 +48,7 @@ class PublicationFailed(DatacoError):
 
 
 def documents(aggregates: DataFrame) -> DataFrame:
-    """The documents of aggregates: the index's fields with times as epoch ms, and `_document_id`, the `_id`.
+    """The documents of aggregates: the index's fields with times as ISO 8601 text, and `_document_id`, the `_id`.
 
     Ids, hosts and paths are those that `dataco_assets.index.layout` gives.
     """
@@ -58,11 +58,14 @@ def documents(aggregates: DataFrame) -> DataFrame:
         aggregates.withColumn(_ID, F.substring(F.sha2(identity, 256), 1, _ID_DIGITS))
         .withColumn("host", F.regexp_extract("page", PAGE_PARTS, 1))
         .withColumn("path", F.regexp_extract("page", PAGE_PARTS, 2))
-        .withColumn("hour", hour_ms)
-        .withColumn("computed_at", F.unix_millis("computed_at"))
-        .withColumnRenamed("page", "url")
+        .withColumns({name: _time_text(name) for name in ("hour", "computed_at")})
         .select(_ID, *PROPERTIES)
     )
+
+
+def _time_text(column: str) -> Column:
+    """As `dataco_assets.index.layout.time_text`; the session's time zone is UTC."""
+    return F.date_format(column, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
 
 
 def publish(
@@ -99,10 +102,9 @@ def publish(
     missing = sorted(months.keys() - indices.keys())
     if missing:
         raise IndexMissing(f"There is no index for {', '.join(missing)}. `dataco setup` creates what is missing.")
-    ready = documents(aggregates)
     for month, members in months.items():
-        of_month = ready.where(f"hour IN ({', '.join(f'{hour}L' for hour in members)})")
-        writer = of_month.write.format("org.elasticsearch.spark.sql").mode("append")
+        of_month = aggregates.where(F.unix_millis("hour").isin(members))
+        writer = documents(of_month).write.format("org.elasticsearch.spark.sql").mode("append")
         try:
             writer.options(**_CONNECTOR, **connection).save(indices[month])
         except (Py4JJavaError, PySparkException) as error:

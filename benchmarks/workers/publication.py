@@ -12,7 +12,9 @@ from benchmarks.workers.spark import session
 from dataco_assets.aggregates.files import read_hour, stored_hours
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.clients.elasticsearch import refresh as make_visible
-from dataco_assets.index.setup import ensure_index, ensure_month_indices, write_indices
+from dataco_assets.index.indices import Index
+from dataco_assets.index.layout import month_of, time_of
+from dataco_assets.index.setup import ensure_index, ensure_month_indices
 from dataco_assets.settings import settings
 from spark_resources.aggregates_files import stored_aggregates
 from spark_resources.publication import documents
@@ -37,8 +39,9 @@ def publish(documents_wanted: int, repetitions: int) -> dict[str, Any]:
     for way in ("platform", "peer"):
         own = chosen.model_copy(update={"index_alias": f"{chosen.index_alias}-{way}"})
         deque(ensure_index(client, own), maxlen=0)
-        ensure_month_indices(client, own, hours)
-        indices_of[way] = write_indices(client, own.index_alias, hours)
+        index = Index(client, own.index_alias)
+        ensure_month_indices(index, own, hours)
+        indices_of[way] = index.by_month(hours)
     url = chosen.elasticsearch_url
     publish_hours(
         stored_aggregates(spark, uri, hours[:_FEW_HOURS]), hours[:_FEW_HOURS], indices_of["platform"], url=url
@@ -80,13 +83,11 @@ def _bulk(url: str, ready: Sequence[dict[str, Any]], indices: dict[str, str]) ->
 
 
 def _operations(ready: Sequence[dict[str, Any]], indices: dict[str, str]) -> Iterator[dict[str, Any]]:
-    from dataco_assets.index.layout import month_of
-
     for document in ready:
         source = dict(document)
         yield {
             "_op_type": "index",
-            "_index": indices[month_of(source["hour"])],
+            "_index": indices[month_of(time_of(source["hour"]))],
             "_id": source.pop("_document_id"),
             "version": source["generation"],
             "version_type": "external_gte",

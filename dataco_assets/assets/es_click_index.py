@@ -23,22 +23,21 @@ from dataco_assets.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dataco_assets.clients.elasticsearch import SearchClient
+    from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import PublishedHour
 
 _SHOWN = 10
-_FIELD_NAMES = {"page": "url"}  # the page is what people call a URL when they search
 
 INDEX_SCHEMA = dg.TableSchema(
     columns=[
-        *(dg.TableColumn(_FIELD_NAMES.get(c.name, c.name), c.type, c.description) for c in COLUMNS),
+        *(dg.TableColumn(c.name, c.type, c.description) for c in COLUMNS),
         dg.TableColumn("host", "string", "Host of the page."),
         dg.TableColumn("path", "string", "Path of the page."),
     ]
 )
 _LINEAGE = dg.TableColumnLineage(
     {
-        **{_FIELD_NAMES.get(c.name, c.name): [dg.TableColumnDep(url_country_aggregates.key, c.name)] for c in COLUMNS},
+        **{c.name: [dg.TableColumnDep(url_country_aggregates.key, c.name)] for c in COLUMNS},
         "host": [dg.TableColumnDep(url_country_aggregates.key, "page")],
         "path": [dg.TableColumnDep(url_country_aggregates.key, "page")],
     }
@@ -135,35 +134,37 @@ def publish_hours(
         IndexDiffers: the index is not what the aggregates say.
         PublicationFailed, SearchError, HBaseError: see there.
     """
+    from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import delete_stale, refresh
-    from dataco_assets.index.setup import ensure_month_indices, write_indices
+    from dataco_assets.index.setup import ensure_month_indices
     from dataco_assets.ledgers.hours import HourLedger
     from spark_resources.aggregates_files import stored_aggregates
     from spark_resources.publication import publish
 
     with elasticsearch.client() as client:
+        index = Index(client, settings.index_alias)
         with stages.stage("validate the aggregates"):
             published = _validated(settings.aggregates_uri, hours)
         with stages.stage("start Spark"):
             session = spark.session
         with stages.stage("write the documents"):
-            ensure_month_indices(client, settings, hours)
+            ensure_month_indices(index, settings, hours)
             filled = [each.hour for each in published if each.totals.groups]
             if filled:
                 publish(
                     stored_aggregates(session, settings.aggregates_uri, filled),
                     filled,
-                    write_indices(client, settings.index_alias, hours),
+                    index.by_month(hours),
                     url=settings.elasticsearch_url,
                     username=settings.elasticsearch_username,
                     password=settings.elasticsearch_password.get_secret_value(),
                 )
         with stages.stage("remove what older runs left"):
-            refresh(client, settings.index_alias, hours)
-            removed = delete_stale(client, settings.index_alias, published)
-            refresh(client, settings.index_alias, hours)
+            refresh(index, hours)
+            removed = delete_stale(index, published)
+            refresh(index, hours)
         with stages.stage("compare the index with the aggregates"):
-            _verify(client, settings.index_alias, published)
+            _verify(index, published)
         with stages.stage("note the hours as done"), hbase.client() as connection:
             HourLedger(connection, settings.hours_table).set_done({each.hour: each.generation for each in published})
     return Publication(published, removed)
@@ -213,10 +214,10 @@ def _explain_unsound(unsound: Mapping[int, Sequence[object]]) -> str:
     )
 
 
-def _verify(client: "SearchClient", alias: str, published: "Sequence[PublishedHour]") -> None:
+def _verify(index: "Index", published: "Sequence[PublishedHour]") -> None:
     from dataco_assets.index.publication import verify_hours
 
-    mismatches = verify_hours(client, alias, published)
+    mismatches = verify_hours(index, published)
     if mismatches:
         listed = "\n  ".join(map(str, mismatches[:_SHOWN]))
         raise IndexDiffers(

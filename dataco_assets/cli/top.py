@@ -51,20 +51,24 @@ def top(
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
     from dataco_assets.elasticsearch_errors import IndexMissing
+    from dataco_assets.index.indices import Index, closed_text
     from dataco_assets.index.reading import busiest_pages, span
 
     chosen, code = settings(), _country(country)
     client = connect_at_once(chosen)
     try:
-        held = span(client, chosen.index_alias, code)
+        index = Index(client, chosen.index_alias)
+        held = span(index, code)
         if held is None:
             raise NothingToShow(_nothing(chosen.index_alias, code))
         start, end = time_range(hour, since, until, held)
-        pages = busiest_pages(client, chosen.index_alias, start, end, code, limit)
+        pages = busiest_pages(index, start, end, code, limit)
     except IndexMissing as error:
         raise NothingToShow(
             f"There is no index behind alias {chosen.index_alias} at {client.address} yet. {_HOW_TO_FILL}"
         ) from error
+    for state in index.closed():
+        Console(stderr=True, highlight=False).print(closed_text(state), markup=False, soft_wrap=True)
     if not pages:
         asked = f"in hours from {hour_key(start)} to before {hour_key(end)} UTC"
         raise NothingToShow(
@@ -119,13 +123,13 @@ def table(pages: "Sequence[PageTotals]", start: int, end: int, country: str | No
     where = f" from {country}" if country else " by country"
     shown = Table(
         title=f"Busiest pages{where}, {hour_key(start)} to {hour_key(end)} UTC",
-        caption="average: per click of known duration · users: distinct ones in the page's busiest hour; those of "
-        "several hours cannot be added up",
+        caption="most users in an hour: distinct users in the page's busiest hour, since those of several hours cannot "
+        "be added up · average s: seconds per click of known duration",
     )
     shown.add_column("#", justify="right", style="dim")
     shown.add_column("page", overflow="fold", ratio=1)
     shown.add_column("country")
-    for name in ("clicks", "users", "average s"):
+    for name in ("clicks", "most users in an hour", "average s"):
         shown.add_column(name, justify="right")
     for rank, page in enumerate(pages, start=1):
         average = page.average_seconds

@@ -72,7 +72,7 @@ def verify(
         ):
             verifier = Verifier(chosen, clicks, search, settle_seconds=settle, sleep=_wait)
             hours = verifier.hours(start, end)
-            report = Report(limit)
+            report = Report(limit, closed_indices=verifier.closed_indices())
             with _progress(len(hours)) as advance:
                 for verdict in verifier.verify(hours):
                     report.take(verdict)
@@ -99,6 +99,7 @@ class Report:
         differing: Differences in all.
         differing_hours: Hours that differ.
         shown: The differences kept.
+        closed_indices: Indices that an operator closed.
     """
 
     limit: int
@@ -109,6 +110,7 @@ class Report:
     differing: int = 0
     differing_hours: int = 0
     shown: "list[Difference]" = field(default_factory=list)
+    closed_indices: list[str] = field(default_factory=list)
 
     def take(self, verdict: "HourVerdict") -> None:
         """Adds one hour."""
@@ -141,6 +143,8 @@ class Report:
         for outcome, why in _NOT_JUDGED.items():
             if count := self.outcomes[outcome]:
                 yield f"{_some(count, 'hour')} {outcome}: not judged; {why}. Oldest: {hour_key(self.oldest[outcome])}."
+        for name in self.closed_indices:
+            yield f"Index {name} is closed: readers do not see its hours. `POST /{name}/_open` opens it again."
         if self.differing_hours:
             yield (
                 "A drain that died has stored clicks whose hours only the next drain marks: if clicks wait in Kafka "
@@ -152,6 +156,7 @@ _NOT_JUDGED = {
     "dirty": "clicks came that readers do not see yet",
     "changing": "they were refreshed while they were looked at",
     "expired": "HBase may have dropped some of their clicks (DATACO_CLICKS_TTL_DAYS)",
+    "closed": "the index of their month is closed",
 }
 
 

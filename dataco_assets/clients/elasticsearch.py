@@ -228,7 +228,7 @@ def search(client: SearchClient, indices: Sequence[str], **request: Any) -> Mapp
     return _complete(client, reply.body)
 
 
-def every_hit(
+def scan_documents(
     client: SearchClient,
     indices: Sequence[str],
     query: Mapping[str, Any],

@@ -1,11 +1,8 @@
-"""How the index is laid out: names, mapping, template, document ids. Pure.
-
-Belongs here: everything about a document or an index that can be said without a server. Does not belong here: asking
-one.
+"""How the index is laid out: names, mapping, templates, documents and their ids. Pure, no server is involved.
 
 Readers search the alias. Behind it is one index per month (UTC), `<alias>-YYYY.MM`. A rebuild replaces a month's index
 by `<alias>-YYYY.MM-r2`, the next one by `-r3`, and so on; so the index to write to is looked up behind the alias
-(`setup.write_index`), never computed.
+(`indices.Index`), never computed.
 """
 
 import hashlib
@@ -19,8 +16,12 @@ if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
 
-LAYOUT_VERSION = 1
-"""Raised when documents of the same mapping come to mean something else; a rebuild is then asked for."""
+LAYOUT_VERSION = 2
+"""Raised when the documents change; `dataco index rebuild` then moves those of an older layout (`upgraded`).
+
+1: the page was called `url`, and times were epoch milliseconds.
+2: `page`, as in the aggregates; times as ISO 8601 text.
+"""
 
 TEMPLATE_PRIORITY = 500
 TOMBSTONES_KEPT = "1h"
@@ -29,11 +30,16 @@ TOMBSTONES_KEPT = "1h"
 MAX_TERM_BYTES = 32_766
 """Lucene's limit of one keyword; see `PROPERTIES` for why no page reaches it."""
 
-PROPERTIES: Mapping[str, Mapping[str, str]] = {
-    "hour": {"type": "date", "format": "epoch_millis||strict_date_optional_time"},
+PROPERTIES: Mapping[str, Mapping[str, Any]] = {
+    # A date of Elasticsearch's default format: ISO 8601 text or epoch ms is accepted, and answers have the text.
+    "hour": {"type": "date"},
     # Keywords without `ignore_above`, so that every page can be found and none is missing from a total. A page has at
     # most 8,193 characters, of which at least 8 are ASCII (`http://…/`): at most 32,748 bytes, below the limit.
-    "url": {"type": "keyword"},
+    # `page.words` finds pages by the words (runs of letters) in them; without positions and norms it stays small.
+    "page": {
+        "type": "keyword",
+        "fields": {"words": {"type": "text", "analyzer": "simple", "index_options": "docs", "norms": False}},
+    },
     "country": {"type": "keyword"},
     "host": {"type": "keyword"},
     "path": {"type": "keyword"},
@@ -44,7 +50,7 @@ PROPERTIES: Mapping[str, Mapping[str, str]] = {
     "time_spent_samples": {"type": "long"},
     "average_time_spent_seconds": {"type": "double"},
     "generation": {"type": "long"},
-    "computed_at": {"type": "date", "format": "epoch_millis||strict_date_optional_time"},
+    "computed_at": {"type": "date"},
 }
 """Fields of a document and their types; no other field is accepted."""
 
@@ -88,6 +94,11 @@ def month_of(hour_ms: int) -> str:
     return datetime.fromtimestamp(hour_ms / 1000, UTC).strftime("%Y.%m")
 
 
+def months_between(since_ms: int, until_ms: int) -> tuple[str, str]:
+    """First and last month of the hours that start in [since_ms, until_ms)."""
+    return month_of(since_ms), month_of(max(since_ms, until_ms - 1))
+
+
 def months_of(hours: Iterable[int]) -> list[str]:
     """Months of the hours, each once, oldest first."""
     return sorted({month_of(hour) for hour in hours})
@@ -104,6 +115,27 @@ def host_and_path(page: str) -> tuple[str, str]:
     return (found[1], found[2]) if found else ("", "")
 
 
+def time_text(time_ms: int) -> str:
+    """A time as documents have it, ISO 8601 in UTC: `2026-01-31T12:00:00.000Z`."""
+    text = datetime.fromtimestamp(time_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{time_ms % 1000:03d}Z"
+
+
+def time_of(value: str | int) -> int:
+    """Epoch ms of a time in a document, as text (layout 2) or as epoch ms (layout 1)."""
+    if isinstance(value, int):
+        return value
+    parsed = datetime.fromisoformat(value)
+    return round((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of any layout in this version's; one of this version's comes back as it was."""
+    renamed = {("page" if name == "url" else name): value for name, value in document.items()}
+    times = {name: time_text(time_of(renamed[name])) for name in ("hour", "computed_at") if name in renamed}
+    return renamed | times
+
+
 def mappings() -> dict[str, Any]:
     """The mapping of every index; a field not listed makes a document be refused."""
     return {
@@ -113,8 +145,8 @@ def mappings() -> dict[str, Any]:
     }
 
 
-def _index_settings(settings: "Settings") -> dict[str, str]:
-    """Settings of every new index, written the way Elasticsearch gives them back."""
+def index_settings(settings: "Settings") -> dict[str, str]:
+    """Settings of every new index, written as Elasticsearch returns them."""
     return {
         "number_of_shards": str(settings.index_shards),
         "number_of_replicas": str(settings.index_replicas),
@@ -138,6 +170,11 @@ def template_bodies(settings: "Settings") -> dict[str, dict[str, Any]]:
     }
 
 
+def matches(patterns: Iterable[str], index: str) -> bool:
+    """Whether a template with the patterns applies to an index; as in Elasticsearch, `*` is the only wildcard."""
+    return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), index) for pattern in patterns)
+
+
 def _template(settings: "Settings", patterns: list[str], priority: int, aliases: dict[str, Any]) -> dict[str, Any]:
     return {
         "index_patterns": patterns,
@@ -149,7 +186,7 @@ def _template(settings: "Settings", patterns: list[str], priority: int, aliases:
             "layout": LAYOUT_VERSION,
         },
         "template": {
-            "settings": {"index": _index_settings(settings)},
+            "settings": {"index": index_settings(settings)},
             "mappings": mappings(),
             **({"aliases": aliases} if aliases else {}),
         },

@@ -15,11 +15,11 @@ from typing import Any
 
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.clicks.hour import hour_key
-from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, every_hit
+from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, scan_documents
 from dataco_assets.clients.elasticsearch import refresh as refresh_indices
 from dataco_assets.index.contents import RunContent, read_contents
+from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import month_of
-from dataco_assets.index.setup import write_indices
 
 _HOURS_PER_SEARCH = 100
 _SECONDS_TOLERANCE = 1e-6  # sums of doubles depend on the order of adding
@@ -61,22 +61,22 @@ class Mismatch:
         return f"{hour_key(self.hour)}: {'; '.join(self.problems)}"
 
 
-def refresh(client: SearchClient, alias: str, hours: Collection[int]) -> None:
+def refresh(index: Index, hours: Collection[int]) -> None:
     """Makes what was written of the hours visible to searches.
 
     Raises:
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    refresh_indices(client, _indices(client, alias, hours))
+    refresh_indices(index.client, index.holding(hours))
 
 
-def delete_stale(client: SearchClient, alias: str, published: Sequence[PublishedHour]) -> int:
+def delete_stale(index: Index, published: Sequence[PublishedHour]) -> int:
     """Deletes the hours' stale documents; call `refresh` before.
 
     A document that a newer run writes between the search and the deletion survives:
         * One of a smaller generation is deleted at version = our generation, accepted only while the document's version
           is smaller. The deletion itself then counts as our generation, so a straggling older run cannot bring the
-          document back (as long as Elasticsearch remembers it: `template.TOMBSTONES_KEPT`).
+          document back (as long as Elasticsearch remembers it: `layout.TOMBSTONES_KEPT`).
         * One of the same generation is deleted only if it has not changed since it was found.
 
     Returns:
@@ -87,11 +87,11 @@ def delete_stale(client: SearchClient, alias: str, published: Sequence[Published
     """
     targets = {hour.hour: hour for hour in published}
     deleted = 0
-    for month, index in write_indices(client, alias, targets).items():
+    for month, name in index.by_month(targets).items():
         of_month = [target for hour, target in sorted(targets.items()) if month_of(hour) == month]
         for start in range(0, len(of_month), _HOURS_PER_SEARCH):
             batch = of_month[start : start + _HOURS_PER_SEARCH]
-            deleted += bulk(client, _deletions(client, index, batch)).done
+            deleted += bulk(index.client, _deletions(index.client, name, batch)).done
     return deleted
 
 
@@ -113,7 +113,7 @@ def deletion(hit: Hit, generation: int) -> dict[str, Any]:
     return {**operation, "if_seq_no": hit["_seq_no"], "if_primary_term": hit["_primary_term"]}
 
 
-def verify_hours(client: SearchClient, alias: str, published: Sequence[PublishedHour]) -> list[Mismatch]:
+def verify_hours(index: Index, published: Sequence[PublishedHour]) -> list[Mismatch]:
     """Compares what searches see of the hours with what was published; call `refresh` before.
 
     Returns:
@@ -123,7 +123,7 @@ def verify_hours(client: SearchClient, alias: str, published: Sequence[Published
         ElasticsearchError: Elasticsearch does not answer or refuses; that is never a mismatch.
     """
     hours = [hour.hour for hour in published]
-    contents = read_contents(client, _indices(client, alias, hours), hours)
+    contents = read_contents(index.client, index.holding(hours), hours)
     compared = (compare(hour, contents.get(hour.hour, [])) for hour in sorted(published, key=lambda each: each.hour))
     return [mismatch for mismatch in compared if mismatch is not None]
 
@@ -168,7 +168,9 @@ def _foreign_runs(published: PublishedHour, runs: Sequence[RunContent]) -> Itera
 
 def _deletions(client: SearchClient, index: str, batch: Sequence[PublishedHour]) -> Iterator[dict[str, Any]]:
     generations = {hour.hour: hour.generation for hour in batch}
-    for hit in every_hit(client, [index], stale_query(batch), fields=[{"field": "hour", "format": "epoch_millis"}]):
+    for hit in scan_documents(
+        client, [index], stale_query(batch), fields=[{"field": "hour", "format": "epoch_millis"}]
+    ):
         (hour,) = hit["fields"]["hour"]
         yield deletion(hit, generations[int(hour)])
 
@@ -185,7 +187,3 @@ def _stale(published: PublishedHour) -> Mapping[str, Any]:
             "minimum_should_match": 1,
         }
     }
-
-
-def _indices(client: SearchClient, alias: str, hours: Collection[int]) -> list[str]:
-    return list(write_indices(client, alias, hours).values())

@@ -1,6 +1,6 @@
 """Reading the index: the busiest pages, and the hours it holds.
 
-Belongs here: questions readers ask. Does not belong here: how answers are shown (`cli/top.py`).
+The read side of the index; how answers are shown is `cli/top.py`'s.
 """
 
 import heapq
@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dataco_assets.clients.elasticsearch import SearchClient, search
+from dataco_assets.clients.elasticsearch import search
+from dataco_assets.index.indices import Index
 
 _GROUPS_PER_REQUEST = 10_000
 
@@ -49,7 +50,7 @@ class Span:
 
 
 def busiest_pages(
-    client: SearchClient, alias: str, since_ms: int, until_ms: int, country: str | None = None, limit: int = 10
+    index: Index, since_ms: int, until_ms: int, country: str | None = None, limit: int = 10
 ) -> list[PageTotals]:
     """The pages with most clicks, by country, in the hours that start in [since_ms, until_ms).
 
@@ -57,8 +58,7 @@ def busiest_pages(
     misses pages that are nowhere at the top and yet are in sum.)
 
     Args:
-        client: The client.
-        alias: The alias to search.
+        index: The alias to search.
         since_ms: Epoch ms.
         until_ms: Epoch ms.
         country: Only clicks from there.
@@ -66,22 +66,24 @@ def busiest_pages(
 
     Raises:
         IndexMissing: there is no index behind the alias yet.
+        IndexClosed: an index of these months is closed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    groups = _groups(client, alias, _in_range(since_ms, until_ms, country))
+    groups = _groups(index, index.covering(since_ms, until_ms), _in_range(since_ms, until_ms, country))
     return heapq.nsmallest(limit, groups, key=lambda group: (-group.clicks, group.page, group.country))
 
 
-def span(client: SearchClient, alias: str, country: str | None = None) -> Span | None:
-    """The first and the last hour the index holds; None when it is empty.
+def span(index: Index, country: str | None = None) -> Span | None:
+    """The first and the last hour that the open indices hold; None when they are empty.
 
     Raises:
         IndexMissing: there is no index behind the alias yet.
+        IndexClosed: all of them are closed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
     query = {"term": {"country": country}} if country else {"match_all": {}}
     ends = {name: {name: {"field": "hour"}} for name in ("min", "max")}
-    found = search(client, [alias], size=0, query=query, aggregations=ends)["aggregations"]
+    found = search(index.client, index.searchable(), size=0, query=query, aggregations=ends)["aggregations"]
     if found["min"]["value"] is None:
         return None
     return Span(int(found["min"]["value"]), int(found["max"]["value"]))
@@ -94,15 +96,17 @@ def _in_range(since_ms: int, until_ms: int, country: str | None) -> dict[str, An
     return {"bool": {"filter": filters}}
 
 
-def _groups(client: SearchClient, alias: str, query: Mapping[str, Any]) -> Iterator[PageTotals]:
+def _groups(index: Index, names: list[str], query: Mapping[str, Any]) -> Iterator[PageTotals]:
     sums = {name: {"sum": {"field": name}} for name in ("click_count", "time_spent_samples", "time_spent_seconds_sum")}
     composite: dict[str, Any] = {
         "size": _GROUPS_PER_REQUEST,
-        "sources": [{"url": {"terms": {"field": "url"}}}, {"country": {"terms": {"field": "country"}}}],
+        "sources": [{"page": {"terms": {"field": "page"}}}, {"country": {"terms": {"field": "country"}}}],
     }
     groups = {"composite": composite, "aggregations": {**sums, "users": {"max": {"field": "unique_users"}}}}
     while True:
-        found = search(client, [alias], size=0, query=query, aggregations={"groups": groups})["aggregations"]["groups"]
+        found = search(index.client, names, size=0, query=query, aggregations={"groups": groups})["aggregations"][
+            "groups"
+        ]
         yield from map(_totals, found["buckets"])
         if "after_key" not in found:
             return
@@ -111,7 +115,7 @@ def _groups(client: SearchClient, alias: str, query: Mapping[str, Any]) -> Itera
 
 def _totals(bucket: Mapping[str, Any]) -> PageTotals:
     return PageTotals(
-        page=bucket["key"]["url"],
+        page=bucket["key"]["page"],
         country=bucket["key"]["country"],
         clicks=round(bucket["click_count"]["value"]),
         samples=round(bucket["time_spent_samples"]["value"]),

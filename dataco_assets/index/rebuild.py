@@ -4,8 +4,9 @@ Belongs here: replacing the indices behind the alias by new ones with the same d
 computing documents anew; that is a backfill.
 
 For each month, oldest first:
-    1. a new index, `…-rN`, with today's mapping and settings, not behind the alias;
-    2. all documents are copied into it, with ids and versions, while writers go on writing to the old index;
+    1. a new index, `…-rN`, is made from its template, not behind the alias, and compared with this version's layout;
+    2. all documents are copied into it, with ids and versions, while writers go on writing to the old index; those of
+       an older layout are brought into this version's;
     3. the old index is closed for writing: writes under way end first, later ones fail and leave their hours dirty;
     4. the hours that changed since step 2 are copied again, until the sums by hour and run are the same in both;
     5. the alias is moved in one step: a search sees either the old index or the new one, never both or none;
@@ -21,9 +22,13 @@ from math import isclose
 from typing import Any
 
 from dataco_assets.clicks.hour import hour_key
-from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, every_hit, refresh
+from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, refresh, scan_documents
+from dataco_assets.elasticsearch_errors import IndexClosed
 from dataco_assets.index.contents import RunContent, read_contents
-from dataco_assets.index.setup import IndexMismatch, IndexState, put_templates, states
+from dataco_assets.index.indices import Index, IndexMismatch, IndexState, closed_text
+from dataco_assets.index.layout import upgraded
+from dataco_assets.index.setup import check_made
+from dataco_assets.index.templates import check_precedence, put_templates
 from dataco_assets.settings import Settings
 
 GRACE_SECONDS = 10.0
@@ -59,26 +64,31 @@ def rebuild(
         settings: Alias, shards, replicas.
         months: `YYYY.MM` to rebuild; none: all.
         restart: First delete what an interrupted rebuild left; only when none is running.
-        progress: Told how far the copying is.
+        progress: Called as the copying advances.
         grace_seconds: How long searches under way may go on using an index that was replaced.
 
     Raises:
-        IndexMismatch: an earlier rebuild left indices (and not `restart`), or a month has no index.
+        IndexMismatch: an earlier rebuild left indices (and not `restart`), a month has no index, or somebody else's
+            template decides what the new indices look like: found before anything is replaced, and named.
+        IndexClosed: an index to be replaced is closed.
         ElasticsearchError: Elasticsearch does not answer or refuses; what was not yet replaced is as it was.
     """
-    alias = settings.index_alias
-    present = states(client, alias)
-    _clear_leftovers(client, present, restart=restart)
-    behind = {state.name.month: state for state in present if state.has_alias}
+    index = Index(client, settings.index_alias)
+    _clear_leftovers(client, index.states(), restart=restart)
+    behind = {state.name.month: state for state in index.behind_alias()}
     if unknown := sorted(set(months) - set(behind)):
         raise IndexMismatch(
-            f"Alias {alias} has no index for {', '.join(unknown)}; it has {', '.join(behind) or 'none'}."
+            f"Alias {index.alias} has no index for {', '.join(unknown)}; it has {', '.join(behind) or 'none'}."
         )
+    chosen = [behind[month] for month in sorted(set(months) or behind)]
+    if closed := [state for state in chosen if state.closed]:
+        raise IndexClosed(f"{' '.join(map(closed_text, closed))} Nothing was replaced; --month picks single months.")
     put_templates(client, settings)
+    check_precedence(client, settings, [state.name.successor for state in chosen])
     replaced: list[str] = []
     try:
-        for month in sorted(set(months) or behind):
-            result = _Month(client, settings, behind[month], progress).replace()
+        for state in chosen:
+            result = _Month(index, settings, state, progress).replace()
             replaced.append(result.old)
             yield result
     finally:
@@ -91,9 +101,10 @@ def rebuild(
 class _Month:
     """The rebuilding of one month's index."""
 
-    def __init__(self, client: SearchClient, settings: Settings, state: IndexState, progress: Progress) -> None:
-        self._client = client
-        self._alias = settings.index_alias
+    def __init__(self, index: Index, settings: Settings, state: IndexState, progress: Progress) -> None:
+        self._index = index
+        self._client = index.client
+        self._settings = settings
         self._old = str(state.name)
         self._new_name = state.name.successor
         self._new = str(self._new_name)
@@ -104,6 +115,7 @@ class _Month:
         self._client.indices.create(index=self._new)  # mapping and settings come from its template
         swapped = False
         try:
+            check_made(self._new_state(), self._settings, aliases=frozenset())
             self._copy(_EVERYTHING, total=count(self._client, [self._old]))
             self._client.indices.add_block(index=self._old, block="write")  # returns when no write is under way
             again = self._copy_changed_hours()
@@ -115,19 +127,22 @@ class _Month:
                 self._undo()
         return Rebuilt(self._old, self._new, documents, again)
 
+    def _new_state(self) -> IndexState:
+        return next(state for state in self._index.look_again().states() if state.name == self._new_name)
+
     def _copy(self, query: dict[str, Any], *, total: int | None = None) -> None:
         bulk(self._client, self._writes(query, total))
 
     def _writes(self, query: dict[str, Any], total: int | None) -> Iterator[dict[str, Any]]:
         done = 0
-        for done, hit in enumerate(every_hit(self._client, [self._old], query, source=True), start=1):
+        for done, hit in enumerate(scan_documents(self._client, [self._old], query, source=True), start=1):
             if total is not None:
                 self._progress(self._old, done, max(total, done))
             yield {
                 "_op_type": "index",
                 "_index": self._new,
                 "_id": hit["_id"],
-                "_source": hit["_source"],
+                "_source": upgraded(hit["_source"]),
                 "version": hit["_version"],
                 "version_type": "external_gte",
             }
@@ -139,7 +154,7 @@ class _Month:
         for hour in changed:
             query = {"term": {"hour": hour}}
             self._copy(query)
-            kept = {hit["_id"] for hit in every_hit(self._client, [self._old], query)}
+            kept = {hit["_id"] for hit in scan_documents(self._client, [self._old], query)}
             bulk(self._client, self._removals(query, kept))
         left = self._changed_hours() if changed else []
         if left or count(self._client, [self._old]) != count(self._client, [self._new]):
@@ -157,7 +172,7 @@ class _Month:
 
     def _removals(self, query: dict[str, Any], kept: set[str]) -> Iterator[dict[str, Any]]:
         refresh(self._client, [self._new])
-        for hit in every_hit(self._client, [self._new], query):
+        for hit in scan_documents(self._client, [self._new], query):
             if hit["_id"] not in kept:
                 yield {"_op_type": "delete", "_index": self._new, "_id": hit["_id"]} | _unchanged(hit)
 
@@ -170,8 +185,7 @@ class _Month:
 
     def _undo(self) -> None:
         """Puts everything back, unless the alias moved after all: then only the reply was lost."""
-        moved = any(state.has_alias and state.name == self._new_name for state in states(self._client, self._alias))
-        if not moved:
+        if not self._new_state().has_alias:
             self._client.indices.put_settings(index=self._old, settings={"index.blocks.write": None})
             self._client.indices.delete(index=self._new)
 

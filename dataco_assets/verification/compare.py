@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +14,7 @@ from dataco_assets.verification.recompute import Figures, Group
 
 DIFFERENCES_KEPT = 20
 """Differences of one hour that are kept word for word; all are counted."""
+_TIMES = frozenset({"hour", "computed_at"})
 _TOLERANCE = 1e-9  # relative, of doubles
 
 
@@ -32,6 +34,7 @@ class Outcome(StrEnum):
     DIRTY = "dirty"
     CHANGING = "changing"
     EXPIRED = "expired"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ def compare_index(
     """
     seen: set[Group] = set()
     for hit in hits:
-        document = hit["_source"]
-        group = (str(document.get("url")), str(document.get("country")))
+        document = _with_times(hit["_source"])
+        group = (str(document.get("page")), str(document.get("country")))
         host, path = host_and_path(group[0])
         own: dict[str, Any] = {"host": host, "path": path, "_id": document_id(verdict.hour, *group)}
         if stored is not None:
@@ -134,6 +137,21 @@ def compare_index(
             wanted = stored.computed_at_ms
             verdict.add(Difference(verdict.hour, Place.INDEX, *group, "computed_at", wanted, computed_at))
     _missing(verdict, Place.INDEX, expected, seen)
+
+
+def _with_times(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with its times as epoch ms; what is no time stays as it is, and so differs."""
+    return {name: _epoch_ms(value) if name in _TIMES else value for name, value in document.items()}
+
+
+def _epoch_ms(value: object) -> object:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return value
+    if moment is None:
+        return value
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def host_and_path(page: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ An hour is judged only while nothing changes it:
       not judged.
     * A drain stores clicks a moment before it marks their hours. An hour that differs is therefore compared a second
       time, once its newest click is `settle_seconds` old; only what differs then counts.
+    * An hour whose month's index an operator closed cannot be judged; the others are.
     * An hour of which HBase may have dropped clicks (time to live) cannot be judged any more.
 
 An outage is never a difference: the servers' errors pass through. Memory holds one hour's groups, those of the half
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from dataco_assets.aggregates.files import AggregatesUnreadable, HourAggregates, read_hour, stored_hours
 from dataco_assets.clicks.event import MAX_TIMESTAMP_MS
 from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_of
-from dataco_assets.clients.elasticsearch import SearchClient, every_hit, refresh
+from dataco_assets.clients.elasticsearch import SearchClient, refresh, scan_documents
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.index.contents import hours_held
+from dataco_assets.index.indices import Index
+from dataco_assets.index.layout import month_of, time_of
 from dataco_assets.ledgers.hours import HourLedger, HourState, expired_hours
 from dataco_assets.verification.compare import (
     HourVerdict,
@@ -68,6 +71,7 @@ class Verifier:
         self._settings = settings
         self._hbase = hbase
         self._search = search
+        self._index = Index(search, settings.index_alias)
         self._ledger = HourLedger(hbase, settings.hours_table)
         self._settle_seconds = settle_seconds
         self._sleep = sleep
@@ -79,16 +83,21 @@ class Verifier:
             first: Start of the first hour, epoch ms; None for no limit.
             last: Start of the last hour, epoch ms; None for no limit.
         """
-        refresh(self._search, [self._settings.index_alias])
+        indices = self._index.searchable()
+        refresh(self._search, indices)
         start, end = first or 0, MAX_TIMESTAMP_MS + 1 if last is None else last + HOUR_MS
         known = {state.hour for state in self._ledger.all()}
         known |= set(stored_hours(self._settings.aggregates_uri))
-        known |= set(hours_held(self._search, [self._settings.index_alias]))
+        known |= set(hours_held(self._search, indices))
         chosen = {hour for hour in known if start <= hour < end}
         for gap_start, gap_end in _gaps(chosen, start, end):
             clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, gap_start, gap_end)
             chosen |= {hour_of(click.timestamp) for click in clicks}
         return sorted(chosen)
+
+    def closed_indices(self) -> list[str]:
+        """Indices that an operator closed; their hours cannot be judged."""
+        return [str(state.name) for state in self._index.closed()]
 
     def verify(self, hours: Sequence[int]) -> Iterator[HourVerdict]:
         """A verdict on each hour; those on doubtful hours come last."""
@@ -118,7 +127,10 @@ class Verifier:
             self._sleep(wait)
 
     def _look(self, hours: Sequence[int]) -> Iterator[HourVerdict]:
-        for run in contiguous_runs(hours):
+        closed = {state.name.month for state in self._index.look_again().closed()}
+        unreadable = {hour for hour in hours if closed and month_of(hour) in closed}
+        yield from (HourVerdict(hour, Outcome.CLOSED) for hour in sorted(unreadable))
+        for run in contiguous_runs(set(hours) - unreadable):
             for start in range(0, len(run), HOURS_AT_ONCE):
                 yield from self._look_at_run(run[start : start + HOURS_AT_ONCE])
 
@@ -163,14 +175,15 @@ class Verifier:
 
     def _documents(self, run: Sequence[int]) -> Iterator[Mapping[str, Any]]:
         within = {"range": {"hour": {"gte": run[0], "lt": run[-1] + HOUR_MS, "format": "epoch_millis"}}}
-        return every_hit(self._search, [self._settings.index_alias], within, source=True, sort=[{"hour": "asc"}])
+        indices = self._index.look_again().covering(run[0], run[-1] + HOUR_MS)
+        return scan_documents(self._search, indices, within, source=True, sort=[{"hour": "asc"}])
 
 
 class _ByHour:
     """Documents that come in the order of their hours, handed out hour by hour; earlier ones are skipped."""
 
     def __init__(self, hits: Iterator[Mapping[str, Any]]) -> None:
-        self._groups = groupby(hits, key=lambda hit: int(hit["_source"]["hour"]))
+        self._groups = groupby(hits, key=lambda hit: time_of(hit["_source"]["hour"]))
         self._next: tuple[int, Iterator[Mapping[str, Any]]] | None = None
 
     def of(self, hour: int) -> Iterator[Mapping[str, Any]]:

@@ -22,7 +22,7 @@ from dataco_assets.partitions import range_tags
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
-from dataco_assets_tests.platforms import Platform, click, make_platform
+from dataco_assets_tests.platforms import Platform, click, epoch_ms, make_platform
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
 from spark_resources.clicks_admin import clicks_admin
@@ -122,7 +122,7 @@ def indexed(made: Platform) -> list[tuple[str, str, int, float | None]]:
     hits = client.search(index=made.settings.index_alias, size=1000)["hits"]["hits"]
     found = (hit["_source"] for hit in hits)
     return sorted(
-        (hour_key(each["hour"]), each["url"], each["click_count"], each.get("average_time_spent_seconds"))
+        (hour_key(epoch_ms(each["hour"])), each["page"], each["click_count"], each.get("average_time_spent_seconds"))
         for each in found
     )
 

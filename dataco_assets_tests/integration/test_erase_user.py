@@ -58,7 +58,7 @@ def pages(refreshes: Refreshes) -> dict[str, int]:
     client.indices.refresh(index=settings.index_alias)
     hits = client.search(index=settings.index_alias, size=100)["hits"]["hits"]
     client.close()
-    return {hit["_source"]["url"].removeprefix("https://shop.example"): hit["_source"]["click_count"] for hit in hits}
+    return {hit["_source"]["page"].removeprefix("https://shop.example"): hit["_source"]["click_count"] for hit in hits}
 
 
 @pytest.mark.parametrize("user", ["ann", ODD])

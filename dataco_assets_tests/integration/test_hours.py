@@ -14,7 +14,7 @@ from dataco_assets.aggregates.files import read_hour
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect, open_client
 from dataco_assets.errors import DatacoError
-from dataco_assets_tests.platforms import NOON, Platform, click
+from dataco_assets_tests.platforms import NOON, Platform, click, epoch_ms
 from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, die, failure_of, interpose
 from spark_resources import publication
 
@@ -51,7 +51,7 @@ def documents(search: SearchClient, alias: str) -> dict[tuple[int, str], dict[st
     """Everything readers see, by hour and page."""
     search.indices.refresh(index=alias)
     hits = search.search(index=alias, size=10_000)["hits"]["hits"]
-    return {(hit["_source"]["hour"], hit["_source"]["url"]): hit["_source"] for hit in hits}
+    return {(epoch_ms(hit["_source"]["hour"]), hit["_source"]["page"]): hit["_source"] for hit in hits}
 
 
 def seconds(search: SearchClient, platform: Platform, name: str) -> float:

@@ -4,11 +4,14 @@ What was written is read back with the plain client, not with the code under tes
 """
 
 import random
+import re
 import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,9 +25,18 @@ from dataco_assets.cli import top as top_command
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.page import MAX_PAGE_CHARACTERS, page_of
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, open_client
-from dataco_assets.elasticsearch_errors import AlreadyThere, ElasticsearchRefused, IndexBlocked, IndexMissing
-from dataco_assets.errors import DatacoError
-from dataco_assets.index import layout, publication
+from dataco_assets.elasticsearch_errors import (
+    AlreadyThere,
+    ElasticsearchRefused,
+    IndexBlocked,
+    IndexClosed,
+    IndexMissing,
+)
+from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.index import layout, publication, setup, templates
+from dataco_assets.index import rebuild as rebuild_module
+from dataco_assets.index.indices import Index as Alias
+from dataco_assets.index.indices import IndexMismatch, IndexReplaced
 from dataco_assets.index.layout import document_id, host_and_path
 from dataco_assets.index.publication import (
     PublishedHour,
@@ -32,9 +44,10 @@ from dataco_assets.index.publication import (
     refresh,
     verify_hours,
 )
-from dataco_assets.index.reading import busiest_pages, span
+from dataco_assets.index.reading import Span, busiest_pages, span
 from dataco_assets.index.rebuild import Rebuilt, rebuild
-from dataco_assets.index.setup import IndexMismatch, ensure_index, ensure_month_indices, write_index
+from dataco_assets.index.setup import ensure_index, ensure_month_indices
+from dataco_assets.index.templates import ForeignTemplate
 from dataco_assets.settings import Settings, settings
 from local_stack.stack import Stack
 
@@ -58,17 +71,27 @@ class Index:
     neighbours: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def looked_up(self) -> Alias:
+        """The alias as it is now, looked up again."""
+        return Alias(self.client, self.alias)
+
+    def write_index(self, month: str) -> str:
+        """The month's index behind the alias, according to Elasticsearch."""
+        (name,) = [name for name in self.indices() if re.fullmatch(rf"{self.alias}-{month}(-r\d+)?", name)]
+        return name
+
+    @property
     def alias(self) -> str:
         return self.settings.index_alias
 
     def create(self, *hours: int) -> "Index":
         ensure_index(self.client, self.settings, now_ms=NOON)
-        ensure_month_indices(self.client, self.settings, hours)
+        ensure_month_indices(self.looked_up, self.settings, hours)
         return self
 
     def write(self, hour: int, rows: Rows, generation: int, computed_at: int = RUN, index: str = "") -> list[Any]:
         """Writes documents as the Spark connector does; the failures."""
-        target = index or write_index(self.client, self.alias, "2020.06" if hour < JULY else "2020.07")
+        target = index or self.write_index("2020.06" if hour < JULY else "2020.07")
         operations: list[dict[str, Any]] = []
         for (page, country), clicks in rows.items():
             version = {"version": generation, "version_type": "external_gte"}
@@ -82,8 +105,8 @@ class Index:
     def publish(self, hour: int, rows: Rows, generation: int, computed_at: int = RUN) -> int:
         """Writes and deletes what is stale; the number deleted."""
         assert self.write(hour, rows, generation, computed_at) == []
-        refresh(self.client, self.alias, [hour])
-        return delete_stale(self.client, self.alias, [published(hour, rows, generation, computed_at)])
+        refresh(self.looked_up, [hour])
+        return delete_stale(self.looked_up, [published(hour, rows, generation, computed_at)])
 
     def rows(self, name: str = "") -> dict[tuple[int, str, str], tuple[int, int]]:
         """Clicks and generation of every document that readers see."""
@@ -92,7 +115,7 @@ class Index:
         hits = self.plain.search(index=target, size=10_000, version=True)["hits"]["hits"]
         sources = [(hit["_source"], hit["_version"]) for hit in hits]
         assert all(source["generation"] == version for source, version in sources)
-        return {(s["hour"], s["url"], s["country"]): (s["click_count"], s["generation"]) for s, _ in sources}
+        return {(ms(s["hour"]), s["page"], s["country"]): (s["click_count"], s["generation"]) for s, _ in sources}
 
     def indices(self) -> set[str]:
         return set(self.plain.indices.get_alias(name=self.alias).body)
@@ -107,8 +130,8 @@ def document(hour: int, page: str, country: str, clicks: int, generation: int, c
     host, path = host_and_path(page)
     samples = clicks // 2
     return {
-        "hour": hour,
-        "url": page,
+        "hour": iso(hour),
+        "page": page,
         "country": country,
         "host": host,
         "path": path,
@@ -119,8 +142,16 @@ def document(hour: int, page: str, country: str, clicks: int, generation: int, c
         "time_spent_samples": samples,
         "average_time_spent_seconds": 1.1 if samples else None,
         "generation": generation,
-        "computed_at": computed_at,
+        "computed_at": iso(computed_at),
     }
+
+
+def iso(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ms(text: str) -> int:
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def published(hour: int, rows: Rows, generation: int, computed_at: int = RUN) -> PublishedHour:
@@ -182,8 +213,8 @@ def test_months_are_created_once_with_alias_mapping_and_settings(index: Index) -
     chosen = index.settings.model_copy(update={"index_shards": 3})
     ensure_index(index.client, chosen, now_ms=NOON)
 
-    created = ensure_month_indices(index.client, chosen, [NOON, JULY - 1, JULY])
-    again = ensure_month_indices(index.client, chosen, [NOON, JULY])
+    created = ensure_month_indices(index.looked_up, chosen, [NOON, JULY - 1, JULY])
+    again = ensure_month_indices(index.looked_up, chosen, [NOON, JULY])
 
     assert (created, again) == ([f"{index.alias}-2020.07"], [])
     state = index.plain.indices.get(index=f"{index.alias}-2020.07")[f"{index.alias}-2020.07"]
@@ -198,8 +229,6 @@ def test_nothing_is_created_by_a_write(index: Index) -> None:
     for name in ("2021.01", "2020.06-r2"):
         with pytest.raises(NotFoundError, match="forbids index auto creation"):
             index.plain.index(index=f"{index.alias}-{name}", document={"hour": NOON})
-    with pytest.raises(IndexMissing, match=r"2021\.01"):
-        write_index(index.client, index.alias, "2021.01")
 
 
 def test_indices_of_others_made_later_are_none_of_ours(index: Index) -> None:
@@ -214,7 +243,7 @@ def test_indices_of_others_made_later_are_none_of_ours(index: Index) -> None:
 
 def test_a_month_without_a_template_is_not_created(index: Index) -> None:
     with pytest.raises(IndexMissing, match="dataco setup"):
-        ensure_month_indices(index.client, index.settings, [NOON])
+        ensure_month_indices(index.looked_up, index.settings, [NOON])
     assert f"{index.alias}-2020.06" not in index.everything(f"{index.alias}-*")
 
 
@@ -240,9 +269,9 @@ def test_the_longest_page_can_be_stored_and_found(index: Index, letter: str) -> 
     assert index.write(NOON, {(page, "DE"): 4}, generation=1) == []
 
     index.plain.indices.refresh(index=index.alias)
-    for name, value in (("url", page), ("path", page[len("http://a") :])):
+    for name, value in (("page", page), ("path", page[len("http://a") :])):
         assert index.plain.count(index=index.alias, query={"term": {name: value}})["count"] == 1
-    (found,) = busiest_pages(index.client, index.alias, NOON, NOON + HOUR_MS)
+    (found,) = busiest_pages(index.looked_up, NOON, NOON + HOUR_MS)
     assert (found.page, found.clicks) == (page, 4)
 
 
@@ -261,21 +290,167 @@ def test_an_index_that_differs_is_named(index: Index) -> None:
     with pytest.raises(IndexMismatch, match=wanted):
         ensure_index(index.client, index.settings, now_ms=NOON)
     with pytest.raises(IndexMismatch, match=wanted):
-        ensure_month_indices(index.client, index.settings, [NOON])
+        ensure_month_indices(index.looked_up, index.settings, [NOON])
 
 
-def test_an_index_outside_the_alias_is_named(index: Index) -> None:
+def test_an_index_outside_the_alias_is_named_when_it_holds_documents(index: Index) -> None:
     index.create()
+    index.write(NOON, {("https://a.example/", "DE"): 1}, 1)
     index.plain.indices.delete_alias(index=f"{index.alias}-2020.06", name=index.alias)
     with pytest.raises(IndexMismatch, match=r"2020\.06 exists but is not behind alias"):
-        ensure_month_indices(index.client, index.settings, [NOON])
+        ensure_month_indices(index.looked_up, index.settings, [NOON])
+
+
+def test_what_a_failed_creation_left_does_not_block_its_month(index: Index) -> None:
+    index.create()
+    stray = f"{index.alias}-2020.07"
+    with foreign_template(index, priority=1000):  # an index made by it: another mapping, and no alias
+        index.plain.indices.create(index=stray)
+
+    assert ensure_month_indices(index.looked_up, index.settings, [JULY]) == [stray]
+
+    assert index.indices() == {f"{index.alias}-2020.06", stray}
+    assert index.write(JULY, {("https://a.example/", "DE"): 1}, 1) == []
+
+
+@contextmanager
+def foreign_template(index: Index, priority: int, **body: Any) -> Iterator[str]:
+    """Somebody else's template that matches every index of the alias, as long as the block lasts."""
+    name = f"company-default-{index.alias}"
+    body = body or {"template": {"settings": {"number_of_shards": 2}}}
+    index.plain.indices.put_index_template(name=name, index_patterns=[f"{index.alias}-*"], priority=priority, **body)
+    try:
+        yield name
+    finally:
+        index.plain.indices.delete_index_template(name=name)
+
+
+TAKES_PRECEDENCE = r"Index template {name} \(patterns .*-\*; priority 1000\) takes precedence .* lower its priority"
+
+
+@pytest.mark.parametrize("body", [{}, {"data_stream": {}}, {"template": {"aliases": {"all": {}}}}])
+def test_somebody_elses_template_is_named_before_anything_is_replaced(index: Index, body: dict[str, Any]) -> None:
+    index.create()
+    index.publish(NOON, pages(20), generation=1)
+    before, everything = index.rows(), set(index.everything(f"{index.alias}-*"))
+
+    with foreign_template(index, 1000, **body) as name:
+        named = TAKES_PRECEDENCE.format(name=name)
+        with pytest.raises(ForeignTemplate, match=named):
+            run_rebuild(index)
+        with pytest.raises(ForeignTemplate, match=named):
+            ensure_index(index.client, index.settings, now_ms=NOON)
+        with pytest.raises(ForeignTemplate, match=named):
+            ensure_month_indices(index.looked_up, index.settings, [JULY])
+        assert ensure_month_indices(index.looked_up, index.settings, [NOON]) == []  # what exists is as it was
+
+        assert set(index.everything(f"{index.alias}-*")) == everything
+        assert index.rows() == before
+        assert len(busiest_pages(index.looked_up, NOON, NOON + HOUR_MS, limit=50)) == 20
+
+    assert ensure_month_indices(index.looked_up, index.settings, [JULY]) == [f"{index.alias}-2020.07"]
+    assert len(run_rebuild(index)) == 2
+    assert index.rows() == before
+
+
+def test_a_template_that_appears_while_an_index_is_made_is_found_before_readers_get_the_index(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.create()
+    index.publish(NOON, pages(20), generation=1)
+    before, everything = index.rows(), set(index.everything(f"{index.alias}-*"))
+    honest, looked = templates.check_precedence, []
+
+    def not_yet_there(*arguments: Any) -> None:
+        looked.append(1)
+        if len(looked) > 1:
+            honest(*arguments)
+
+    monkeypatch.setattr(rebuild_module, "check_precedence", not_yet_there)
+    monkeypatch.setattr(setup, "check_precedence", not_yet_there)
+    with foreign_template(index, 1000) as name:
+        with pytest.raises(IndexMismatch, match=r"2020\.06-r2 was made by an index template that is not the platform"):
+            run_rebuild(index)
+        looked.clear()
+        with pytest.raises(IndexMismatch, match=TAKES_PRECEDENCE.format(name=name)):
+            ensure_month_indices(index.looked_up, index.settings, [JULY])
+        assert set(index.everything(f"{index.alias}-*")) == everything
+        assert index.rows() == before
+    assert index.write(NOON, {("https://a.example/", "DE"): 1}, 1) == []  # nothing stayed closed for writing
+
+
+def test_templates_that_do_not_take_precedence_do_not_matter(index: Index) -> None:
+    legacy = f"legacy-{index.alias}"
+    index.plain.indices.put_template(
+        name=legacy, index_patterns=[f"{index.alias}-*"], order=9_000, settings={"number_of_shards": 3}
+    )
+    try:
+        with foreign_template(index, priority=1):
+            index.create(NOON, JULY)
+            run_rebuild(index)
+    finally:
+        index.plain.indices.delete_template(name=legacy)
+    states = index.plain.indices.get(index=index.alias).body.values()
+    assert {state["settings"]["index"]["number_of_shards"] for state in states} == {"1"}
+
+
+def test_a_closed_month_is_named_and_the_others_go_on(index: Index) -> None:
+    index.create(NOON, JULY)
+    for hour in (NOON, JULY):
+        index.publish(hour, pages(20), generation=1)
+    name = f"{index.alias}-2020.06"
+    index.plain.indices.close(index=name)
+    named = rf"{name}.* is closed.*POST /{name}/_open"
+
+    looked_up = index.looked_up
+    assert span(looked_up) == Span(JULY, JULY)
+    assert len(busiest_pages(looked_up, JULY, JULY + HOUR_MS, limit=50)) == 20
+    assert index.publish(JULY, pages(10), generation=2) == 10
+    refresh(looked_up, [JULY])
+    assert verify_hours(looked_up, [published(JULY, pages(10), 2)]) == []
+    for use in (
+        lambda: busiest_pages(looked_up, NOON, JULY + HOUR_MS),
+        lambda: verify_hours(looked_up, [published(NOON, pages(20), 1)]),
+        lambda: ensure_month_indices(index.looked_up, index.settings, [NOON, JULY]),
+        lambda: run_rebuild(index),
+    ):
+        with pytest.raises(IndexClosed, match=named):
+            use()
+    assert [done.old for done in run_rebuild(index, months=["2020.07"])] == [f"{index.alias}-2020.07"]
+    assert any(name in line and "closed" in line for line, _ in ensure_index(index.client, index.settings, now_ms=JULY))
+
+    index.plain.indices.close(index=f"{index.alias}-2020.07-r2")
+    with pytest.raises(IndexClosed, match=named):
+        span(index.looked_up)
+    for each in (name, f"{index.alias}-2020.07-r2"):
+        index.plain.indices.open(index=each)
+    index.plain.cluster.health(index=f"{index.alias}-*", wait_for_no_initializing_shards=True)
+
+
+def test_a_month_that_a_rebuild_replaces_meanwhile_is_published_again(index: Index) -> None:
+    index.create()
+    index.publish(NOON, pages(20), generation=1)
+    looked_up = index.looked_up
+
+    def replaced_in_the_middle() -> None:
+        with looked_up.in_use([NOON]):
+            run_rebuild(index)
+            verify_hours(looked_up, [published(NOON, pages(20), 1)])
+
+    with pytest.raises(IndexReplaced, match=r"replaced .*-2020\.06 meanwhile") as caught:
+        replaced_in_the_middle()
+    assert caught.value.kind is ErrorKind.PASSING
+    assert verify_hours(looked_up, [published(NOON, pages(20), 1)]) == []
+    with pytest.raises(IndexMissing) as missing, looked_up.in_use([NOON]):  # nothing was replaced
+        index.client.indices.get(index=f"{index.alias}-2020.08")
+    assert type(missing.value) is IndexMissing
 
 
 def test_somebody_elses_index_behind_the_alias_is_named(index: Index) -> None:
     index.create()
     other = f"{index.alias}-extra"
     index.plain.indices.create(index=other, aliases={index.alias: {}})
-    with pytest.raises(IndexMismatch, match=rf"{other} is behind alias {index.alias} but is none of ours"):
+    with pytest.raises(IndexMismatch, match=rf"{other} is behind alias {index.alias} but is not one of the platform's"):
         ensure_index(index.client, index.settings, now_ms=NOON)
 
 
@@ -319,17 +494,17 @@ def test_an_hour_that_became_empty_becomes_empty(index: Index) -> None:
     index.create()
     index.publish(NOON, pages(5_000), generation=1)
     assert index.publish(NOON, {}, generation=2) == 5_000
-    refresh(index.client, index.alias, [NOON])
-    assert verify_hours(index.client, index.alias, [published(NOON, {}, 2)]) == []
+    refresh(index.looked_up, [NOON])
+    assert verify_hours(index.looked_up, [published(NOON, {}, 2)]) == []
     assert index.rows() == {}
 
 
 def test_an_older_run_deletes_nothing_of_a_newer_one(index: Index) -> None:
     index.create()
     index.publish(NOON, {("https://a.example/", "DE"): 9}, generation=5, computed_at=RUN)
-    refresh(index.client, index.alias, [NOON])
+    refresh(index.looked_up, [NOON])
     older = [published(NOON, {}, generation=4, computed_at=RUN - 1), published(NOON, {}, 5, computed_at=RUN - 1)]
-    assert [delete_stale(index.client, index.alias, [run]) for run in older] == [0, 0]
+    assert [delete_stale(index.looked_up, [run]) for run in older] == [0, 0]
     assert len(index.rows()) == 1
 
 
@@ -340,8 +515,8 @@ def test_a_newer_document_written_between_search_and_deletion_survives(
     index.create()
     raced, gone = ("https://raced.example/", "DE"), ("https://gone.example/", "DE")
     index.write(NOON, {raced: 1, gone: 1}, stale, computed_at=RUN)
-    refresh(index.client, index.alias, [NOON])
-    search = publication.every_hit
+    refresh(index.looked_up, [NOON])
+    search = publication.scan_documents
 
     def search_and_lose_the_race(*arguments: Any, **options: Any) -> Iterator[Any]:
         hits = list(search(*arguments, **options))
@@ -349,8 +524,8 @@ def test_a_newer_document_written_between_search_and_deletion_survives(
         assert index.write(NOON, {raced: 7}, newer, computed_at=RUN + 2) == []
         yield from hits
 
-    monkeypatch.setattr(publication, "every_hit", search_and_lose_the_race)
-    assert delete_stale(index.client, index.alias, [published(NOON, {}, ours, computed_at=RUN + 1)]) == 1
+    monkeypatch.setattr(publication, "scan_documents", search_and_lose_the_race)
+    assert delete_stale(index.looked_up, [published(NOON, {}, ours, computed_at=RUN + 1)]) == 1
 
     assert index.rows() == {(NOON, *raced): (7, newer)}
 
@@ -376,9 +551,9 @@ def test_verification_of_a_month_in_one_go(index: Index) -> None:
             operations += [{"index": {"_index": target}}, document(hour, page, country, clicks, 1, RUN)]
     assert not index.plain.bulk(operations=operations)["errors"]
     everything = [published(hour, rows[hour], 1) for hour in hours]
-    refresh(index.client, index.alias, hours)
+    refresh(index.looked_up, hours)
 
-    assert verify_hours(index.client, index.alias, everything) == []
+    assert verify_hours(index.looked_up, everything) == []
 
 
 @pytest.mark.parametrize(
@@ -405,10 +580,10 @@ def test_verification_finds_each_difference(index: Index, change: dict[str, Any]
         index.plain.delete(index=name, id=identity)
     else:
         index.plain.index(index=name, id=identity, document=document(NOON, page, country, clicks, 2, RUN) | change)
-    refresh(index.client, index.alias, [NOON])
+    refresh(index.looked_up, [NOON])
 
     expected = [published(NOON + HOUR_MS, rows, 2), published(NOON, rows, 2)]
-    (mismatch,) = verify_hours(index.client, index.alias, expected)
+    (mismatch,) = verify_hours(index.looked_up, expected)
 
     assert mismatch.hour == NOON
     assert told in str(mismatch)
@@ -420,18 +595,18 @@ def test_verification_tells_a_newer_run_from_a_fault(index: Index) -> None:
     rows = pages(5)
     index.publish(NOON, rows, generation=2)
     index.publish(NOON, rows, generation=3)
-    refresh(index.client, index.alias, [NOON])
-    (mismatch,) = verify_hours(index.client, index.alias, [published(NOON, rows, 2)])
+    refresh(index.looked_up, [NOON])
+    (mismatch,) = verify_hours(index.looked_up, [published(NOON, rows, 2)])
     assert mismatch.newer_generation == 3
 
 
 def test_a_month_without_an_index_is_a_mismatch_only_with_clicks(index: Index) -> None:
     index.create()
     empty, full = published(JULY, {}, 1), published(JULY, pages(2), 1)
-    refresh(index.client, index.alias, [JULY])
-    assert delete_stale(index.client, index.alias, [empty]) == 0
-    assert verify_hours(index.client, index.alias, [empty]) == []
-    assert len(verify_hours(index.client, index.alias, [full])) == 1
+    refresh(index.looked_up, [JULY])
+    assert delete_stale(index.looked_up, [empty]) == 0
+    assert verify_hours(index.looked_up, [empty]) == []
+    assert len(verify_hours(index.looked_up, [full])) == 1
 
 
 def test_a_full_disk_is_an_error_that_says_so(index: Index) -> None:
@@ -449,7 +624,7 @@ def test_an_index_closed_for_writing_is_an_error_before_writing(index: Index) ->
     name = f"{index.alias}-2020.06"
     index.plain.indices.add_block(index=name, block="write")
     with pytest.raises(IndexBlocked, match=r"2020\.06 is closed for writing"):
-        ensure_month_indices(index.client, index.settings, [NOON])
+        ensure_month_indices(index.looked_up, index.settings, [NOON])
     good = document(NOON, "https://a.example/", "DE", 1, 1, RUN)
     with pytest.raises(IndexBlocked, match="closed for writing"):
         bulk(index.client, [{"_op_type": "index", "_index": name, "_id": "x", "_source": good}])
@@ -461,7 +636,7 @@ def test_a_missing_shard_is_an_outage_not_a_mismatch(index: Index) -> None:
     name = f"{index.alias}-2020.06"
     index.plain.indices.close(index=name)
     with pytest.raises(DatacoError, match="closed"):
-        verify_hours(index.client, index.alias, [published(NOON, {}, 1)])
+        verify_hours(index.looked_up, [published(NOON, {}, 1)])
 
 
 def test_creating_twice_is_told_apart(index: Index) -> None:
@@ -519,8 +694,8 @@ def test_a_rebuild_keeps_everything_and_readers_see_no_gap(index: Index) -> None
     assert [done.new for done in first] == [f"{index.alias}-2020.06-r2", f"{index.alias}-2020.07-r2"]
     assert index.indices() == {done.new for done in second}
     assert set(index.everything(f"{index.alias}-*")) == {*index.neighbours, *index.indices()}
-    assert ensure_month_indices(index.client, index.settings, [NOON, JULY]) == []
-    assert write_index(index.client, index.alias, "2020.06") == f"{index.alias}-2020.06-r3"
+    assert ensure_month_indices(index.looked_up, index.settings, [NOON, JULY]) == []
+    assert index.write_index("2020.06") == f"{index.alias}-2020.06-r3"
     assert index.write(NOON, {next(iter(june)): 1}, generation=6) == ["version_conflict_engine_exception"]
 
 
@@ -555,18 +730,83 @@ def test_a_rebuild_of_an_older_layout_keeps_documents_as_they_are_until_they_are
             version_type="external_gte",
         )
     with pytest.raises(IndexMismatch, match=r"entering_users should be .* but is absent.*dataco index rebuild"):
-        ensure_month_indices(index.client, index.settings, [NOON])
+        ensure_month_indices(index.looked_up, index.settings, [NOON])
     before = index.rows()
 
     run_rebuild(index)
 
-    assert ensure_month_indices(index.client, index.settings, [NOON]) == []
+    assert ensure_month_indices(index.looked_up, index.settings, [NOON]) == []
     assert index.rows() == before
-    (mismatch,) = verify_hours(index.client, index.alias, [published(NOON, rows, 1)])
+    (mismatch,) = verify_hours(index.looked_up, [published(NOON, rows, 1)])
     assert mismatch.problems == (f"unique users: 0 in place of {published(NOON, rows, 1).totals.entering_users:,}",)
     index.publish(NOON, rows, generation=1, computed_at=RUN + 1)
-    refresh(index.client, index.alias, [NOON])
-    assert verify_hours(index.client, index.alias, [published(NOON, rows, 1, RUN + 1)]) == []
+    refresh(index.looked_up, [NOON])
+    assert verify_hours(index.looked_up, [published(NOON, rows, 1, RUN + 1)]) == []
+
+
+def test_a_rebuild_brings_documents_of_the_first_layout_into_this_one(index: Index) -> None:
+    """Layout 1 as it was released: the page was `url`, times were epoch ms."""
+    types = {
+        "keyword": ("url", "country", "host", "path"),
+        "long": ("click_count", "unique_users", "entering_users", "time_spent_samples", "generation"),
+        "double": ("time_spent_seconds_sum", "average_time_spent_seconds"),
+    }
+    first: dict[str, Any] = {name: {"type": kind} for kind, names in types.items() for name in names}
+    for name in ("hour", "computed_at"):
+        first[name] = {"type": "date", "format": "epoch_millis||strict_date_optional_time"}
+    rows = pages(2_000)
+    old = f"{index.alias}-2020.06"
+    mappings = {"dynamic": "strict", "_meta": {"layout": 1}, "properties": first}
+    index.plain.indices.create(index=old, mappings=mappings, aliases={index.alias: {}})
+    operations: list[dict[str, Any]] = []
+    for (page, country), clicks in rows.items():
+        source = document(NOON, page, country, clicks, 7, RUN) | {"url": page, "hour": NOON, "computed_at": RUN}
+        del source["page"]
+        where = {"_index": old, "_id": document_id(NOON, page, country), "version": 7, "version_type": "external_gte"}
+        operations += [{"index": where}, source]
+    assert not index.plain.bulk(operations=operations)["errors"]
+    wanted = r"2020\.06.*dataco index rebuild"
+    for use in (
+        lambda: ensure_index(index.client, index.settings, now_ms=NOON),
+        lambda: span(index.looked_up),
+        lambda: busiest_pages(index.looked_up, NOON, NOON + HOUR_MS),
+    ):
+        with pytest.raises(IndexMismatch, match=wanted):
+            use()
+
+    (done,) = run_rebuild(index)
+
+    assert done.documents == 2_000
+    assert index.rows() == {(NOON, *group): (clicks, 7) for group, clicks in rows.items()}
+    index.plain.indices.refresh(index=index.alias)
+    hits = index.plain.search(index=index.alias, size=3)["hits"]["hits"]
+    for hit in hits:
+        source = hit["_source"]
+        group = (source["page"], source["country"])
+        assert source == document(NOON, *group, rows[group], 7, RUN)
+        assert hit["_id"] == document_id(NOON, *group)
+    assert verify_hours(index.looked_up, [published(NOON, rows, 7)]) == []
+    ensure_index(index.client, index.settings, now_ms=NOON)
+
+
+def test_times_are_text_in_answers_and_accepted_as_text_or_number(index: Index) -> None:
+    index.create()
+    index.publish(NOON, {("https://a.example/", "DE"): 3}, generation=1)
+    for noon in (NOON, "2020-06-01T12:00:00Z", "2020-06-01T14:00+02:00"):
+        aggregations = {"hours": {"terms": {"field": "hour"}}}
+        found = index.plain.search(index=index.alias, query={"term": {"hour": noon}}, aggregations=aggregations)
+        assert [hit["_source"]["hour"] for hit in found["hits"]["hits"]] == ["2020-06-01T12:00:00.000Z"]
+        (bucket,) = found["aggregations"]["hours"]["buckets"]
+        assert bucket["key_as_string"] == "2020-06-01T12:00:00.000Z"
+
+
+def test_pages_are_found_by_the_words_in_them(index: Index) -> None:
+    index.create()
+    shoes = "https://shop.example/p/Red-Shoes?q=12"
+    index.publish(NOON, {(shoes, "DE"): 3, ("https://other.test/", "DE"): 1}, generation=1)
+    for query in ("page.words:shoes", "page.words:(example AND red)", f'page:"{shoes}"'):
+        hits = index.plain.search(index=index.alias, q=query)["hits"]["hits"]
+        assert [hit["_source"]["page"] for hit in hits] == [shoes], query
 
 
 def test_what_is_published_during_a_rebuild_is_kept(index: Index) -> None:
@@ -592,7 +832,7 @@ def test_what_is_published_during_a_rebuild_is_kept(index: Index) -> None:
     assert done.hours_copied_again == 3
     expected = [published(hours[0], shrunk, 2), published(hours[1], rows, 1, RUN + 1), published(hours[2], rows, 1)]
     expected.append(published(hours[2] + HOUR_MS, shrunk, 1))
-    assert verify_hours(index.client, index.alias, expected) == []
+    assert verify_hours(index.looked_up, expected) == []
     assert done.documents == 101 + 4_000 + 4_000 + 101
 
 
@@ -618,7 +858,7 @@ class Writer:
         number = 0
         while not self._stop.is_set():
             # Several writes to one name, as a Spark job does that looked it up at its start.
-            target = write_index(self._index.client, self._index.alias, "2020.06")
+            target = self._index.write_index("2020.06")
             for _ in range(20):
                 number += 1
                 page = f"https://writer.example/{number}"
@@ -696,7 +936,7 @@ def test_busiest_pages_add_up_over_hours_and_months(index: Index) -> None:
     for hour in hours:
         expected.update(rows[hour])
 
-    found = busiest_pages(index.client, index.alias, NOON, JULY + HOUR_MS, limit=1_000)
+    found = busiest_pages(index.looked_up, NOON, JULY + HOUR_MS, limit=1_000)
 
     assert [((p.page, p.country), p.clicks) for p in found] == sorted(
         expected.items(), key=lambda item: (-item[1], item[0])
@@ -706,12 +946,12 @@ def test_busiest_pages_add_up_over_hours_and_months(index: Index) -> None:
     assert top.most_users_in_an_hour == max(max(1, clicks // 3) for clicks in per_hour if clicks)
     assert top.samples == sum(clicks // 2 for clicks in per_hour)
     assert top.average_seconds == pytest.approx(1.1)
-    french = busiest_pages(index.client, index.alias, NOON, JULY, "FR", limit=5)
+    french = busiest_pages(index.looked_up, NOON, JULY, "FR", limit=5)
     assert {page.country for page in french} == {"FR"}
     assert french[0].clicks == max(
         count for (_, country), count in (Counter(rows[NOON]) + Counter(rows[hours[1]])).items() if country == "FR"
     )
-    held = span(index.client, index.alias)
+    held = span(index.looked_up)
     assert held is not None
     assert (held.first_hour, held.last_hour) == (NOON, JULY)
 

@@ -99,7 +99,7 @@ def documents(environment: Mapping[str, str]) -> dict[tuple[int, str, str], dict
     while True:
         body: dict[str, Any] = {
             "size": 5_000,
-            "sort": [{"hour": "asc"}, {"url": "asc"}, {"country": "asc"}],
+            "sort": [{"hour": "asc"}, {"page": "asc"}, {"country": "asc"}],
             **({"search_after": after} if after else {}),
         }
         request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
@@ -107,7 +107,8 @@ def documents(environment: Mapping[str, str]) -> dict[tuple[int, str, str], dict
             hits = json.load(reply)["hits"]["hits"]
         for hit in hits:
             source = hit["_source"]
-            key = (source["hour"], source["url"], source["country"])
+            hour_ms = round(datetime.fromisoformat(source["hour"]).timestamp() * 1000)
+            key = (hour_ms, source["page"], source["country"])
             assert key not in found
             found[key] = source
         if not hits:

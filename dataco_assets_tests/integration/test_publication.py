@@ -20,7 +20,7 @@ from dataco_assets.elasticsearch_errors import (
     IndexMissing,
     VersionConflict,
 )
-from dataco_assets.index.layout import document_id, host_and_path, mappings, month_of
+from dataco_assets.index.layout import document_id, host_and_path, mappings, month_of, time_of
 from local_stack.stack import Stack
 from spark_resources import publication
 from spark_resources.publication import documents, publish
@@ -88,12 +88,14 @@ def stored(client: Elasticsearch, indices: dict[str, str]) -> dict[str, dict[str
 
 
 def test_document_ids_are_the_same_in_python_and_on_spark(spark: SparkSession) -> None:
-    row = documents(aggregates(spark, 1)).where(f"hour = {LAST_OF_JANUARY} AND url = '{PAGES[0]}'").collect()[0]
+    row = (
+        documents(aggregates(spark, 1)).where(f"hour = '2026-01-31T23:00:00.000Z' AND page = '{PAGES[0]}'").collect()[0]
+    )
     # A literal, so that neither side can change alone, nor both.
     assert row["_document_id"] == "c3997003ecde8f6dc2eea208d054da7c"
     for row in documents(aggregates(spark, 1)).collect():
-        assert row["_document_id"] == document_id(row["hour"], row["url"], "FR")
-        assert (row["host"], row["path"]) == host_and_path(row["url"])
+        assert row["_document_id"] == document_id(time_of(row["hour"]), row["page"], "FR")
+        assert (row["host"], row["path"]) == host_and_path(row["page"])
 
 
 def test_every_field_of_every_document(
@@ -106,8 +108,8 @@ def test_every_field_of_every_document(
         for page, (host, path) in zip(PAGES, parts, strict=True):
             known = {"time_spent_seconds_sum": 1.5, "time_spent_samples": 3, "average_time_spent_seconds": 0.5}
             expected[document_id(hour, page, "FR")] = {
-                "hour": hour,
-                "url": page,
+                "hour": "2026-01-31T23:00:00.000Z" if hour == LAST_OF_JANUARY else "2026-02-01T00:00:00.000Z",
+                "page": page,
                 "country": "FR",
                 "host": host,
                 "path": path,
@@ -117,7 +119,7 @@ def test_every_field_of_every_document(
                 # A null has no field.
                 **(known if hour == HOURS[0] else {"time_spent_seconds_sum": 0.0, "time_spent_samples": 0}),
                 "generation": 7,
-                "computed_at": COMPUTED_AT,
+                "computed_at": "2026-02-02T02:40:00.123Z",
                 "_index": indices[month_of(hour)],
                 "_version": 7,
             }
@@ -151,7 +153,7 @@ def test_only_the_hours_named_are_written(
     spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str]
 ) -> None:
     publish(aggregates(spark, 1), [FIRST_OF_FEBRUARY], indices, url=url)
-    assert {document["hour"] for document in stored(client, indices).values()} == {FIRST_OF_FEBRUARY}
+    assert {document["hour"] for document in stored(client, indices).values()} == {"2026-02-01T00:00:00.000Z"}
 
 
 def test_a_document_the_mapping_does_not_know_is_refused(

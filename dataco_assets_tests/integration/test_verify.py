@@ -21,7 +21,7 @@ from dataco_assets.settings import settings
 from dataco_assets.verification import verifier
 from dataco_assets.verification.compare import Outcome
 from dataco_assets.verification.verifier import Verifier
-from dataco_assets_tests.platforms import NOON, Platform, click
+from dataco_assets_tests.platforms import NOON, Platform, click, epoch_ms
 from dataco_assets_tests.refreshes import Refreshes
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("environment")]
@@ -82,19 +82,38 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
     settings.cache_clear()
 
 
+def test_a_closed_month_is_named_and_the_others_are_judged(platform: Platform, refreshes: Refreshes) -> None:
+    fill(platform)
+    platform.produce([click("july", at=NOON + 40 * 24 * HOUR_MS + 45 * 60_000, user="dee")])
+    platform.drain()
+    refreshes.settle()
+    search = connect(platform.settings)
+    june = f"{platform.settings.index_alias}-2020.06"
+    search.indices.close(index=june)
+
+    code, output = run("--settle", "0")
+
+    assert code == 0, output
+    assert f"POST /{june}/_open" in output
+    assert "closed: not judged" in output
+    assert "1 hour judged (1 click in 1 group): no difference." in output
+    assert run("--settle", "0", "--strict")[0] == 1
+    search.close()
+
+
 def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refreshes) -> None:
     fill(platform)
     refreshes.settle()
     search = connect(platform.settings)
     alias = platform.settings.index_alias
     hits = search.search(index=alias, size=10)["hits"]["hits"]
-    (cyd,) = (hit for hit in hits if hit["_source"]["url"].endswith("/c"))
-    (bob,) = (hit for hit in hits if hit["_source"]["hour"] == NOON)
+    (cyd,) = (hit for hit in hits if hit["_source"]["page"].endswith("/c"))
+    (bob,) = (hit for hit in hits if epoch_ms(hit["_source"]["hour"]) == NOON)
 
     def index(hit: dict[str, Any], **changed: Any) -> Callable[[], None]:
         def write() -> None:
             body = {**hit["_source"], **changed}
-            where = {"index": hit["_index"], "id": changed.get("url", hit["_id"])}
+            where = {"index": hit["_index"], "id": changed.get("page", hit["_id"])}
             version = {"version": body["generation"], "version_type": "external_gte"}
             search.index(**where, document=body, refresh=True, **version)
 
@@ -111,7 +130,7 @@ def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refres
         (lambda: tamper(platform, NOON, "time_spent_seconds_sum", 1), ["Parquet", "900.0", "time_spent_seconds_sum"]),
         (index(bob, entering_users=0), ["2020-06-01-12:00", "index", "entering_users"]),
         (index(bob, time_spent_samples=2), ["2020-06-01-12:00", "index", "time_spent_samples"]),
-        (index(cyd, url="[red]\x1b[31mpage"), ["2020-06-05-16:00", "index", "[red]�[31mpage", "absent", "1 clicks"]),
+        (index(cyd, page="[red]\x1b[31mpage"), ["2020-06-05-16:00", "index", "[red]�[31mpage", "absent", "1 clicks"]),
         (index(cyd, hour=LATER + 7 * HOUR_MS), ["2020-06-05-23:00", "index", "group", "absent"]),
         (delete, ["2020-06-05-16:00", "index", "1 clicks", "absent"]),
     ]

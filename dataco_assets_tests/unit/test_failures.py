@@ -105,6 +105,7 @@ PASSING = {
     "ElasticsearchUnavailable",
     "HBaseUnavailable",
     "IndexBlocked",
+    "IndexReplaced",
     "IndexDiffers",
     "KafkaUnavailable",
     "OffsetGap",

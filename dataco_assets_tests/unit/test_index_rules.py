@@ -89,7 +89,7 @@ def _in_template(index: str, name: str) -> bool:
 
 def test_the_mapping_has_the_columns_of_the_aggregates() -> None:
     types = {"timestamp": "date", "string": "keyword", "long": "long", "double": "double"}
-    expected = {("url" if column.name == "page" else column.name): types[column.type] for column in COLUMNS}
+    expected = {column.name: types[column.type] for column in COLUMNS}
     assert {name: rule["type"] for name, rule in PROPERTIES.items()} == expected | {
         "host": "keyword",
         "path": "keyword",

@@ -104,8 +104,8 @@ def stored(*rows: dict[str, Any]) -> HourAggregates:
 
 
 def hit(**changed: Any) -> dict[str, Any]:
-    source = {**row(), "hour": NOON, "url": PAGE, "host": "shop.example", "path": "/a/b", "computed_at": 5_000}
-    del source["page"]
+    times = {"hour": "2020-06-01T12:00:00.000Z", "computed_at": "1970-01-01T00:00:05.000Z"}
+    source = {**row(), **times, "host": "shop.example", "path": "/a/b"}
     found = {"_id": document_id(NOON, PAGE, "FR"), "_version": 7}
     for name, value in changed.items():
         (found if name in found else source)[name] = value

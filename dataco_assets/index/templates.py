@@ -1,0 +1,88 @@
+"""The index templates on the server: the platform's own, and those of others that would take precedence over them.
+
+Of all composable templates whose patterns match a new index, Elasticsearch applies the one with the highest priority
+alone and silently. So one of somebody else's decides what an index looks like without anything failing.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dataco_assets.clients.elasticsearch import SearchClient
+from dataco_assets.elasticsearch_errors import shortened
+from dataco_assets.index.indices import IndexMismatch, listed
+from dataco_assets.index.layout import IndexName, differences, matches, template_bodies
+from dataco_assets.settings import Settings
+
+
+class ForeignTemplate(IndexMismatch):
+    """Somebody else's index template takes precedence over the platform's."""
+
+
+def put_templates(client: SearchClient, settings: Settings) -> None:
+    """Creates or replaces the platform's templates."""
+    for name, body in template_bodies(settings).items():
+        client.indices.put_index_template(name=name, **body)
+
+
+def check_templates(client: SearchClient, settings: Settings) -> None:
+    """Compares the platform's templates with what this version and its settings expect.
+
+    Raises:
+        IndexMissing: there is none.
+        IndexMismatch: one differs.
+    """
+    for name, expected in template_bodies(settings).items():
+        (found,) = client.indices.get_index_template(name=name)["index_templates"]
+        stored = found["index_template"]
+        # What a later Elasticsearch adds of its own does not matter; components do: they change the mapping.
+        lines = differences(
+            {**expected, "composed_of": []}, {key: stored.get(key) for key in (*expected, "composed_of")}
+        )
+        if lines:
+            raise IndexMismatch(
+                f"Index template {name} differs from what this version and its settings expect: {listed(lines)}. "
+                "`dataco index rebuild` replaces it and all indices without a gap for readers."
+            )
+
+
+def check_precedence(client: SearchClient, settings: Settings, names: Iterable[IndexName]) -> None:
+    """Makes sure that no other template would decide what new indices look like.
+
+    Args:
+        client: The client.
+        settings: Alias, shards, replicas.
+        names: Names of the indices to be made.
+
+    Raises:
+        ForeignTemplate: one would; it is named.
+    """
+    present = {each["name"]: each["index_template"] for each in client.indices.get_index_template()["index_templates"]}
+    own = template_bodies(settings)
+    for name in names:
+        winner = winning_template(present, str(name))
+        if winner is None or winner in own:
+            continue
+        template = present[winner]
+        raise ForeignTemplate(
+            f"Index template {shortened(winner)} (patterns {shortened(', '.join(template['index_patterns']))}; "
+            f"priority {template.get('priority', 0)}) takes precedence over the platform's (priority "
+            f"{_own_priority(own, str(name))}) for index {name}, which would not get this version's layout. Nothing "
+            "was created or replaced. Narrow the patterns of that template or lower its priority, or choose another "
+            "DATACO_INDEX_ALIAS."
+        )
+
+
+def winning_template(templates: Mapping[str, Mapping[str, Any]], index: str) -> str | None:
+    """Name of the composable template that Elasticsearch would apply to a new index; None when none matches.
+
+    Args:
+        templates: All there are, by name, each with `index_patterns` and, unless it is 0, `priority`.
+        index: Name of the index.
+    """
+    matching = [name for name, body in templates.items() if matches(body["index_patterns"], index)]
+    return max(matching, key=lambda name: templates[name].get("priority") or 0, default=None)
+
+
+def _own_priority(own: Mapping[str, Mapping[str, Any]], index: str) -> int:
+    name = winning_template(own, index)
+    return int(own[name]["priority"]) if name is not None else 0
