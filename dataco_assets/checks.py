@@ -15,8 +15,8 @@ import dagster as dg
 from dataco_assets.assets.es_click_index import es_click_index
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
-from dataco_assets.clicks.hour import hour_from_key, hour_key
-from dataco_assets.partitions import HOURS
+from dataco_assets.clicks.hour import hour_key
+from dataco_assets.partitions import HOURS, hours_to_do
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.settings import Settings
@@ -45,7 +45,7 @@ def _result(name: str, wrong: Mapping[int, Sequence[str]], hours: Sequence[int])
 
 
 def _hours(context: dg.AssetCheckExecutionContext) -> list[int]:
-    return [hour_from_key(key) for key in context.op_execution_context.partition_keys]
+    return hours_to_do(context.op_execution_context.run.tags)
 
 
 @dg.multi_asset_check(

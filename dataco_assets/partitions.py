@@ -4,11 +4,12 @@ Belongs here: the one partitions definition of the platform. Does not belong her
 (`ledgers/hours.py`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
 from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_from_key, hour_key, hour_of
+from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 
 HOURS = dg.HourlyPartitionsDefinition(start_date=settings().partitions_start, timezone="UTC", end_offset=1)
@@ -26,6 +27,10 @@ _SCATTERED = "dataco/hours"
 _NO_ASSET_EVENTS = "dagster/defer_asset_events"
 
 
+class NoHours(DatacoError):
+    """A run of the hourly assets was started without partitions."""
+
+
 def is_partition(hour: int, *, start_ms: int, now_ms: int) -> bool:
     """Whether an hour is one of `HOURS`, by arithmetic: Dagster takes 0.3 ms for the answer.
 
@@ -37,16 +42,30 @@ def is_partition(hour: int, *, start_ms: int, now_ms: int) -> bool:
     return hour % HOUR_MS == 0 and start_ms <= hour <= hour_of(now_ms)
 
 
-def run_hours(tags: Mapping[str, str]) -> Sequence[str]:
-    """Partition keys a run is for, read off its tags; empty for a run without partitions."""
+def run_hours(tags: Mapping[str, str]) -> Sequence[int]:
+    """Hours a run is for, as starts in epoch ms, read off its tags; empty for a run without partitions.
+
+    By arithmetic: a run may be of hours that are no partitions any more, since the first one can be moved.
+    """
     if key := tags.get(_PARTITION):
-        return [key]
+        return [hour_from_key(key)]
     if _SCATTERED in tags:
         return hours_from_text(tags[_SCATTERED])
     if _RANGE_START not in tags or _RANGE_END not in tags:
         return []
-    # By arithmetic: a run may be of hours that are no partitions any more, since the first one can be moved.
-    return _span(tags[_RANGE_START], tags[_RANGE_END])
+    return range(hour_from_key(tags[_RANGE_START]), hour_from_key(tags[_RANGE_END]) + HOUR_MS, HOUR_MS)
+
+
+def hours_to_do(tags: Mapping[str, str]) -> list[int]:
+    """Hours that a run of the hourly assets has to do, as starts in epoch ms.
+
+    Raises:
+        NoHours: the run has no partitions.
+    """
+    hours = list(run_hours(tags))
+    if not hours:
+        raise NoHours("The run is for no hour. Start it for a partition, or for a range of them.")
+    return hours
 
 
 def is_scattered(tags: Mapping[str, str]) -> bool:
@@ -59,35 +78,30 @@ def range_tags(first: str, last: str) -> dict[str, str]:
     return {_RANGE_START: first, _RANGE_END: last}
 
 
-def scattered_tags(keys: Sequence[str]) -> dict[str, str]:
+def scattered_tags(hours: Sequence[int]) -> dict[str, str]:
     """Tags that make one run of hours with gaps between them.
 
-    Dagster knows ranges only. So the run's range spans the gaps, the hours are in a tag of our own, and Dagster is
-    told to leave reporting materialisations, which it would report of the gaps too, to the run.
+    Dagster knows ranges only. So the run's range spans the gaps, a tag of the platform's own names the hours, and
+    another one has Dagster leave it to the run to report what it materialised: Dagster would report the gaps too.
 
     Args:
-        keys: Partition keys, in order, in at most `MOST_SPANS` spans.
+        hours: Starts of the hours, epoch ms, in order and in at most `MOST_SPANS` spans.
     """
-    return {**range_tags(keys[0], keys[-1]), _SCATTERED: hours_to_text(keys), _NO_ASSET_EVENTS: "true"}
+    text = hours_to_text(hours)
+    return {**range_tags(hour_key(hours[0]), hour_key(hours[-1])), _SCATTERED: text, _NO_ASSET_EVENTS: "true"}
 
 
-def hours_to_text(keys: Sequence[str]) -> str:
-    """Partition keys as spans, `2026-01-01-00:00/2,2026-01-03-07:00/1`: first hour and number of hours of each."""
-    spans = contiguous_runs(map(hour_from_key, keys))
-    return ",".join(f"{hour_key(span[0])}/{len(span)}" for span in spans[:MOST_SPANS])
+def hours_to_text(hours: Iterable[int]) -> str:
+    """Hours as spans, `2026-01-01-00:00/2,2026-01-03-07:00/1`: first hour and number; at most `MOST_SPANS`."""
+    spans = contiguous_runs(hours)[:MOST_SPANS]
+    return ",".join(f"{hour_key(span[0])}/{len(span)}" for span in spans)
 
 
-def hours_from_text(text: str) -> list[str]:
-    """The partition keys that `hours_to_text` wrote."""
-    return list(_spans(text))
-
-
-def _spans(text: str) -> Iterator[str]:
+def hours_from_text(text: str) -> list[int]:
+    """The hours that `hours_to_text` wrote."""
+    hours: list[int] = []
     for span in filter(None, text.split(",")):
         key, count = span.split("/")
         first = hour_from_key(key)
-        yield from (hour_key(first + step * HOUR_MS) for step in range(int(count)))
-
-
-def _span(first: str, last: str) -> list[str]:
-    return [hour_key(hour) for hour in range(hour_from_key(first), hour_from_key(last) + HOUR_MS, HOUR_MS)]
+        hours += range(first, first + int(count) * HOUR_MS, HOUR_MS)
+    return hours

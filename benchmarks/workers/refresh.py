@@ -118,7 +118,7 @@ def _hollow_checks(checks: dg.AssetChecksDefinition) -> dg.AssetChecksDefinition
 
 def _documents(first: str, last: str) -> int:
     hours = run_hours(range_tags(first, last))
-    return sum(row_count(hour_path(settings().aggregates_uri, hour_from_key(hour))) for hour in hours)
+    return sum(row_count(hour_path(settings().aggregates_uri, hour)) for hour in hours)
 
 
 def _refresh(job: dg.JobDefinition, instance: dg.DagsterInstance, first: str, last: str) -> dict[str, float]:

@@ -9,12 +9,12 @@ import dagster as dg
 from dataco_assets.aggregates.columns import COLUMNS
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS
-from dataco_assets.assets.report import hour_metadata, run_metadata
+from dataco_assets.assets.report import hour_metadata, report_hours, run_metadata
 from dataco_assets.assets.stages import Stages
 from dataco_assets.assets.url_country_aggregates import HOURS_FRESH, url_country_aggregates
-from dataco_assets.clicks.hour import hour_from_key, hour_key
+from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError, ErrorKind
-from dataco_assets.partitions import HOURS
+from dataco_assets.partitions import HOURS, hours_to_do
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.spark import SparkResource
@@ -83,16 +83,16 @@ def es_click_index(
     """Publishes the hours of this run."""
     stages = Stages(context.log)
     with explained():
-        hours = [hour_from_key(key) for key in context.partition_keys]
+        hours = hours_to_do(context.run.tags)
         done = publish_hours(hours, stages, settings=settings, spark=spark, hbase=hbase, elasticsearch=elasticsearch)
-    for each in done.published:
-        context.add_asset_metadata(hour_metadata(each.totals, each.generation), partition_key=hour_key(each.hour))
-    return dg.MaterializeResult(
-        metadata={
+    return report_hours(
+        context,
+        {each.hour: hour_metadata(each.totals, each.generation) for each in done.published},
+        {
             **run_metadata({each.hour: each.totals for each in done.published}),
             "run: stale documents removed": done.removed,
             **stages.metadata(),
-        }
+        },
     )
 
 

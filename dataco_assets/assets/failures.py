@@ -11,7 +11,6 @@ from typing import Final
 
 import dagster as dg
 
-from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.partitions import hours_from_text, hours_to_text
 
@@ -78,7 +77,7 @@ def failure_of(run: dg.DagsterRun) -> RunFailure | None:
     # A run started again inherits its tags from the failed one: they speak of that one.
     if tags.get(_RUN) != run.run_id:
         return None
-    hours = tuple(map(hour_from_key, hours_from_text(tags.get(_HOURS, ""))))
+    hours = tuple(hours_from_text(tags.get(_HOURS, "")))
     return RunFailure(ErrorKind(tags[_KIND]), tags[_ERROR], tags[_MESSAGE], hours)
 
 
@@ -88,7 +87,7 @@ def failure_tags(run_id: str, error: DatacoError) -> dict[str, str]:
     shown = first_line if len(first_line) <= _SHOWN_MESSAGE else first_line[:_SHOWN_MESSAGE] + "…"
     tags = {_KIND: error.kind.value, _ERROR: type(error).__name__, _MESSAGE: shown, _RUN: run_id}
     # Set also when empty: a run started again inherits the tag.
-    return tags | {_HOURS: hours_to_text([hour_key(hour) for hour in error.hours])}
+    return tags | {_HOURS: hours_to_text(error.hours)}
 
 
 def _tag_run(error: DatacoError) -> None:

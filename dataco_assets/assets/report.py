@@ -7,6 +7,11 @@ goes into Markdown only as escaped code.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
+
+from dataco_assets.clicks.hour import hour_key
+from dataco_assets.partitions import is_scattered
+
 if TYPE_CHECKING:
     from dataco_assets.aggregates.totals import HourTotals
 
@@ -23,6 +28,26 @@ def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
         "average seconds": totals.time_spent_seconds / totals.samples if totals.samples else 0.0,
         "generation": generation,
     }
+
+
+def report_hours(
+    context: dg.AssetExecutionContext, hours: Mapping[int, Mapping[str, Any]], run: Mapping[str, Any]
+) -> dg.MaterializeResult:
+    """Reports the hours of a run as materialised, each with its own metadata and the run's.
+
+    Args:
+        context: The asset's.
+        hours: Metadata by hour, epoch ms.
+        run: Metadata of the run.
+    """
+    for hour, metadata in hours.items():
+        if is_scattered(context.run.tags):
+            context.log_event(
+                dg.AssetMaterialization(context.asset_key, partition=hour_key(hour), metadata={**run, **metadata})
+            )
+        else:
+            context.add_asset_metadata(metadata, partition_key=hour_key(hour))
+    return dg.MaterializeResult(metadata=run)
 
 
 def run_metadata(hours: Mapping[int, "HourTotals"]) -> dict[str, Any]:

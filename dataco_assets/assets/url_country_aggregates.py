@@ -10,10 +10,10 @@ import dagster as dg
 from dataco_assets.aggregates.columns import COLUMNS
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS, raw_clicks
-from dataco_assets.assets.report import hour_metadata, pages_markdown, run_metadata
+from dataco_assets.assets.report import hour_metadata, pages_markdown, report_hours, run_metadata
 from dataco_assets.assets.stages import Stages
-from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, contiguous_runs, hour_from_key, hour_key
-from dataco_assets.partitions import HOURS
+from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, contiguous_runs
+from dataco_assets.partitions import HOURS, hours_to_do
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import Settings
@@ -77,21 +77,19 @@ def url_country_aggregates(
 
     stages = Stages(context.log)
     with explained():
-        hours = [hour_from_key(key) for key in context.partition_keys]
+        hours = hours_to_do(context.run.tags)
         computed = compute_hours(hours, context.run.run_id, stages, settings=settings, spark=spark, hbase=hbase)
     found = {hour: totals(aggregates) for hour, aggregates in computed.stored.items()}
-    for hour in hours:
-        context.add_asset_metadata(
-            hour_metadata(found[hour], computed.files[hour].generation), partition_key=hour_key(hour)
-        )
-    return dg.MaterializeResult(
-        metadata={
+    return report_hours(
+        context,
+        {hour: hour_metadata(found[hour], computed.files[hour].generation) for hour in hours},
+        {
             **run_metadata(found),
             "run: rows scanned": computed.rows_scanned,
             "run: hours left as a newer run computed them": sum(file.kept for file in computed.files.values()),
             **stages.metadata(),
             "run: busiest pages": dg.MetadataValue.md(pages_markdown(busiest_pages(computed.stored.values()))),
-        }
+        },
     )
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dataco_assets.cli import backfill, clicks, demo, erase_user, index, rejected, setup, status, top, verify
+from dataco_assets.cli import backfill, clicks, demo, erase_user, index, rejected, resume, setup, status, top, verify
 from dataco_assets.errors import DatacoError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.add_typer(rejected.app, name="rejected")
 app.add_typer(index.app, name="index")
 app.command()(setup.setup)
 app.command()(status.status)
+app.command()(resume.resume)
 app.command()(top.top)
 app.command()(verify.verify)
 app.command()(backfill.backfill)

@@ -4,16 +4,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from dataco_assets.assets.failures import RunFailure
+
 FIRST_BACK_OFF_SECONDS = 30.0
 LONGEST_BACK_OFF_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
 class PastRun:
-    """A finished run, as far as back-off is concerned."""
+    """A finished run, as far as the next one depends on it.
+
+    Attributes:
+        failed: Whether it failed.
+        ended_at: Epoch seconds.
+        started_at: Epoch seconds.
+        run_id: Dagster's id.
+        hours: Hours it was for, epoch ms; none for an ingest.
+        lane: Lane of a refresh that a sensor started.
+        failure: The error it failed with; None when the process died or the program is at fault.
+        circumstances: Fingerprint given by the sensor that started it; empty when a person did.
+    """
 
     failed: bool
     ended_at: float
+    started_at: float = 0.0
+    run_id: str = ""
+    hours: Sequence[int] = ()
+    lane: str = ""
+    failure: RunFailure | None = None
+    circumstances: str = ""
 
 
 def back_off_seconds(failures: int) -> float:

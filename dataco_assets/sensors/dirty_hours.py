@@ -1,18 +1,27 @@
 """`dirty_hours_sensor`: starts refreshes of the hours whose clicks readers do not all see."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.jobs import REFRESH_JOB
-from dataco_assets.partitions import HOURS
+from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork, active, why_parked
+from dataco_assets.partitions import is_partition
 from dataco_assets.resources.hbase import HBaseResource
-from dataco_assets.sensors.refresh import hours_to_refresh, run_request
-from dataco_assets.sensors.runs import hours_view
+from dataco_assets.sensors.circumstances import circumstances
+from dataco_assets.sensors.parking import settled_hours
+from dataco_assets.sensors.refresh import HoursView, failures_by_hour, hours_to_refresh, run_request
+from dataco_assets.sensors.runs import CIRCUMSTANCES_TAG, backlog_speed, past_runs, refreshes_in_flight
 from dataco_assets.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from dataco_assets.clients.hbase import HBase
+    from dataco_assets.ledgers.hours import HourState
+    from dataco_assets.sensors.back_off import PastRun
 
 _CALL_SECONDS = 4.0
 """Deadline of each call of the gateway; with it down, an evaluation ends within 5 s."""
@@ -22,42 +31,108 @@ _CALL_SECONDS = 4.0
     job_name=REFRESH_JOB,
     minimum_interval_seconds=settings().sensor_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Refreshes the hours whose clicks the index does not show yet, oldest first, adjacent hours in one run "
-    f"of at most {settings().hours_per_run}; the running hour at most once in "
-    f"{settings().running_hour_refresh_seconds} s.",
+    description="Refreshes the hours whose clicks the index does not show yet. The running hour has a run of its own, "
+    f"at most once in {settings().running_hour_refresh_seconds} s; the others follow oldest first, at most "
+    f"{settings().hours_per_run} in a run. A failed hour is retried with back-off, or parked until something changes.",
 )
 def dirty_hours_sensor(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], hbase: HBaseResource
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """Asks for a refresh of dirty hours."""
+    """Requests refreshes of dirty hours."""
     from dataco_assets.ledgers.hours import HourLedger, expired_hours
 
+    now, now_circumstances = time.time(), circumstances(settings)
+    past = past_runs(context.instance, REFRESH_JOB)
     try:
         with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
             states = HourLedger(client, settings.hours_table).all()
+            dirty = [state.hour for state in states if state.is_dirty]
+            entries = _settle(client, settings.hours_table, set(dirty), past, now_circumstances, now)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot read the hour ledger: {error}")
-    expired = expired_hours(states, ttl_days=settings.clicks_ttl_days, now_ms=time.time_ns() // 1_000_000)
-    dirty = [state.hour for state in states if state.is_dirty and state.hour not in expired]
-    if not dirty:
-        stuck = [hour_key(state.hour) for state in states if state.is_dirty]
-        return dg.SkipReason(_stuck(stuck) if stuck else "Every hour is up to date.")
+    expired = expired_hours(states, ttl_days=settings.clicks_ttl_days, now_ms=int(now * 1000))
+    left_alone = _left_alone(states, expired, settings.partitions_start_ms)
     runs = hours_to_refresh(
-        hours_view(context.instance, dirty),
-        exists=lambda hour: HOURS.has_partition_key(hour_key(hour)),
+        _view(context.instance, [hour for hour in dirty if hour not in expired], entries, past, now),
+        exists=lambda hour: is_partition(hour, start_ms=settings.partitions_start_ms, now_ms=int(now * 1000)),
         hours_per_run=settings.hours_per_run,
         running_hour_seconds=settings.running_hour_refresh_seconds,
     )
-    if not runs:
-        return dg.SkipReason(
-            f"{len(dirty):,} hours are dirty; all are being refreshed, wait for a back-off or their turn, or have not "
-            "begun."
-        )
-    return [run_request(hours) for hours in runs]
+    if runs:
+        return [run_request(run, {CIRCUMSTANCES_TAG: now_circumstances}) for run in runs]
+    return dg.SkipReason(" ".join(_reasons(len(dirty), list(entries.values()), left_alone)))
 
 
-def _stuck(hours: Sequence[str]) -> str:
-    return (
-        f"{len(hours)} hours from {hours[0]} to {hours[-1]} got clicks, but hold some older than HBase keeps "
-        "(DATACO_CLICKS_TTL_DAYS), so they are not computed again: that could only lose clicks."
+def _settle(
+    client: "HBase",
+    table: str,
+    dirty: Collection[int],
+    past: "Sequence[PastRun]",
+    now_circumstances: str,
+    now: float,
+) -> dict[int, Parked]:
+    """Parks hours and resumes parked ones; returns all entries by hour."""
+    work = ParkedWork(client, table)
+    entries = {hour_from_key(name): entry for name, entry in work.all().items() if name != INGEST}
+    changed = settled_hours(entries, dirty, past, now_circumstances, now)
+    work.write(changed.values())
+    return entries | changed
+
+
+def _view(
+    instance: dg.DagsterInstance,
+    dirty: Sequence[int],
+    entries: Mapping[int, Parked],
+    past: "Sequence[PastRun]",
+    now: float,
+) -> HoursView:
+    in_flight, lanes = refreshes_in_flight(instance)
+    settled_at = {hour: entry.ended_at for hour, entry in entries.items() if entry.ended_at is not None}
+    refreshed_at: dict[int, float] = {}
+    for run in past:
+        for hour in run.hours:
+            refreshed_at.setdefault(hour, run.started_at)
+    return HoursView(
+        dirty=dirty,
+        in_flight=in_flight,
+        lanes=lanes,
+        parked={hour for hour, entry in entries.items() if entry.is_active},
+        failures=failures_by_hour(past, settled_at),
+        refreshed_at=refreshed_at,
+        backlog_speed=backlog_speed(past),
+        now=now,
     )
+
+
+def _left_alone(states: "Sequence[HourState]", expired: Collection[int], start_ms: int) -> list[str]:
+    """Why some dirty hours are never refreshed."""
+    old = [state.hour for state in states if state.is_dirty and state.hour in expired]
+    outside = [state.hour for state in states if state.is_dirty and state.hour < start_ms and state.hour not in expired]
+    reasons: list[str] = []
+    if old:
+        reasons.append(
+            f"{_named(old)} clicks came in, but HBase may have dropped older ones (DATACO_CLICKS_TTL_DAYS), so "
+            "computing again could only lose clicks."
+        )
+    if outside:
+        reasons.append(f"{_named(outside)} before the first partition (DATACO_PARTITIONS_START).")
+    return reasons
+
+
+def _named(hours: Sequence[int]) -> str:
+    if len(hours) == 1:
+        return f"The hour {hour_key(hours[0])} is left alone:"
+    return f"{len(hours):,} hours from {hour_key(hours[0])} to {hour_key(hours[-1])} are left alone:"
+
+
+def _reasons(dirty: int, entries: Sequence[Parked], left_alone: Sequence[str]) -> Iterator[str]:
+    parked = active(entries)
+    if parked:
+        yield why_parked(parked)
+    yield from left_alone
+    if not dirty:
+        yield "Every hour is up to date."
+    elif not parked and not left_alone:
+        yield (
+            f"{dirty:,} hours are dirty; all are being refreshed, wait for a back-off or their turn, or have not begun."
+        )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dataco_assets.ledgers.parked import Parked, why_parked
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_in_a_row
 
 
@@ -13,16 +14,16 @@ class IngestView:
     Attributes:
         waiting: Offsets waiting, up to the last stable one.
         waited_long: Whether one of them has waited longer than allowed.
-        in_flight: Whether a run that drains the topic is queued or at work.
         past: Finished ingest runs, newest first.
         now: Epoch seconds.
+        parked: The ingest's entry among parked work, if it has one.
     """
 
     waiting: int
     waited_long: bool
-    in_flight: bool
     past: Sequence[PastRun]
     now: float
+    parked: Parked | None = None
 
 
 def reason_to_wait(view: IngestView, least_waiting: int) -> str | None:
@@ -32,13 +33,14 @@ def reason_to_wait(view: IngestView, least_waiting: int) -> str | None:
         view: What was measured.
         least_waiting: Waiting clicks from which on a run is worth it whatever their age.
     """
-    if view.in_flight:
-        return "A run that drains the topic is queued or at work."
     if not view.waiting:
         return "No click is waiting."
     if view.waiting < least_waiting and not view.waited_long:
         return f"{view.waiting:,} clicks are waiting, fewer than {least_waiting:,}, and none has waited long."
-    failures = failures_in_a_row(view.past)
+    entry = view.parked
+    if entry is not None and entry.is_active:
+        return f"{why_parked([entry])} {view.waiting:,} clicks wait."
+    failures = failures_in_a_row([run for run in view.past if entry is None or not entry.settles(run.ended_at)])
     if failures:
         again_in = view.past[0].ended_at + back_off_seconds(failures) - view.now
         if again_in > 0:

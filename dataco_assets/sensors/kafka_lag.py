@@ -1,15 +1,21 @@
 """`kafka_lag_sensor`: starts an ingest when clicks wait in Kafka."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import dagster as dg
 
 from dataco_assets.errors import DatacoError
 from dataco_assets.jobs import INGEST_JOB
+from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
+from dataco_assets.sensors.back_off import PastRun
+from dataco_assets.sensors.circumstances import circumstances
 from dataco_assets.sensors.ingest import IngestView, reason_to_wait
-from dataco_assets.sensors.runs import drains_in_flight, past_runs
+from dataco_assets.sensors.parking import settled_ingest
+from dataco_assets.sensors.runs import CIRCUMSTANCES_TAG, drains_in_flight, past_runs
 from dataco_assets.settings import Settings, settings
 
 _CALL_SECONDS = 1.0
@@ -21,7 +27,8 @@ _CALL_SECONDS = 1.0
     minimum_interval_seconds=settings().sensor_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Starts an ingest when {settings().lag_min_clicks:,} clicks wait in Kafka, or one has waited for "
-    f"{settings().lag_max_age_seconds:.0f} s. Never two at once; a failed one is tried again with back-off.",
+    f"{settings().lag_max_age_seconds:.0f} s. Never two at once; a failed one is retried with back-off, or parked "
+    "until something changes.",
 )
 def kafka_lag_sensor(
     context: dg.SensorEvaluationContext,
@@ -29,25 +36,52 @@ def kafka_lag_sensor(
     kafka: KafkaResource,
     hbase: HBaseResource,
 ) -> dg.RunRequest | dg.SkipReason:
-    """Asks for an ingest when clicks wait; the cursor remembers since when."""
-    in_flight = drains_in_flight(context.instance)
-    waiting, waited_long = 0, False
-    if not in_flight:
-        try:
-            waiting, waited_long, cursor = _measure(settings, kafka, hbase, context.cursor)
-        except DatacoError as error:
-            return dg.SkipReason(f"Cannot tell the lag: {error}")
-        context.update_cursor(cursor)
-    view = IngestView(waiting, waited_long, in_flight, past_runs(context.instance, INGEST_JOB), time.time())
+    """Requests an ingest when clicks wait; the cursor remembers since when."""
+    if drains_in_flight(context.instance):
+        return dg.SkipReason("A run that drains the topic is queued or at work.")
+    past = past_runs(context.instance, INGEST_JOB)
+    try:
+        measured = _measure(settings, kafka, hbase, context.cursor)
+        now_circumstances = circumstances(settings, measured.topic_id)
+        entry = _settle(settings, hbase, past, now_circumstances)
+    except DatacoError as error:
+        return dg.SkipReason(f"Cannot tell the lag: {error}")
+    context.update_cursor(measured.cursor)
+    view = IngestView(measured.waiting, measured.waited_long, past, time.time(), entry)
     if (reason := reason_to_wait(view, settings.lag_min_clicks)) is not None:
         return dg.SkipReason(reason)
-    return dg.RunRequest(tags={"dataco/clicks_waiting": str(waiting)})
+    return dg.RunRequest(tags={"dataco/clicks_waiting": str(measured.waiting), CIRCUMSTANCES_TAG: now_circumstances})
 
 
-def _measure(
-    settings: Settings, kafka: KafkaResource, hbase: HBaseResource, cursor: str | None
-) -> tuple[int, bool, str]:
-    """Waiting clicks, whether one of them has waited too long, and the cursor for the next evaluation."""
+def _settle(settings: Settings, hbase: HBaseResource, past: Sequence[PastRun], now_circumstances: str) -> Parked | None:
+    """Parks the ingest, or resumes it; returns its entry."""
+    with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
+        work = ParkedWork(client, settings.hours_table)
+        entry = work.read(INGEST)
+        settled = settled_ingest(entry, past, now_circumstances, time.time())
+        if settled is not None and settled != entry:
+            work.write([settled])
+    return settled
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the lag is.
+
+    Attributes:
+        waiting: Clicks that wait.
+        waited_long: Whether one of them has waited too long.
+        topic_id: Id of the topic.
+        cursor: For the next evaluation.
+    """
+
+    waiting: int
+    waited_long: bool
+    topic_id: str
+    cursor: str
+
+
+def _measure(settings: Settings, kafka: KafkaResource, hbase: HBaseResource, cursor: str | None) -> _Measured:
     from dataco_assets.clients.kafka.topics import KafkaAdmin
     from dataco_assets.ingest.log import Watch, has_waited_since, measure_lag
     from dataco_assets.ledgers.offsets import OffsetLedger
@@ -63,4 +97,4 @@ def _measure(
     waited_long = (
         bool(lag.losses) or watch.longest(now) > longest or has_waited_since(admin, lag, int((now - longest) * 1000))
     )
-    return waiting, waited_long, watch.to_json()
+    return _Measured(waiting, waited_long, lag.topic.topic_id, watch.to_json())

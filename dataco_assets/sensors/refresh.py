@@ -1,16 +1,29 @@
 """Which hours to refresh now, and in which runs. Pure, but for the request it ends in."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from math import ceil
 
 import dagster as dg
 
-from dataco_assets.clicks.hour import contiguous_runs, hour_key, touched_hours
-from dataco_assets.partitions import range_tags
-from dataco_assets.sensors.back_off import back_off_seconds
+from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_key, touched_hours
+from dataco_assets.partitions import MOST_SPANS, range_tags, scattered_tags
+from dataco_assets.sensors.back_off import PastRun, back_off_seconds
 
-RUNS_IN_FLIGHT = 2
-"""Refresh runs the dirty-hours sensor keeps going at once: one at work, one waiting."""
+LIVE_BACKLOG_SECONDS = 60.0
+"""How long a run of old hours may take while clicks of this very moment come in: they wait for it."""
+_FIRST_LIVE_HOURS = 24
+"""Hours of such a run before one has shown how long they take."""
+
+
+class Lane(StrEnum):
+    """The two lanes of refreshes: one run of each is queued or at work at a time."""
+
+    RUNNING_HOUR = "running hour"
+    """Hours that clicks of this very moment touch: the running one and, in its first 30 minutes, the one before."""
+    BACKLOG = "backlog"
+    """All others."""
 
 
 @dataclass(frozen=True)
@@ -20,28 +33,48 @@ class HoursView:
     Attributes:
         dirty: Hours whose clicks readers do not all see.
         in_flight: Hours of queued or working runs.
-        runs_in_flight: How many such runs there are.
+        lanes: Lanes that have a run queued or at work.
+        parked: Hours that wait for a person.
         failures: Failures in a row of an hour, and when the last one ended (epoch seconds).
         refreshed_at: When the last refresh of an hour was started (epoch seconds).
+        backlog_speed: Hours and seconds of the last backlog run that succeeded; None before the first.
         now: Epoch seconds.
     """
 
     dirty: Sequence[int]
-    in_flight: Collection[int]
-    runs_in_flight: int
+    in_flight: Collection[int] = ()
+    lanes: Collection[Lane] = ()
+    parked: Collection[int] = ()
     failures: Mapping[int, tuple[int, float]] = field(default_factory=dict)
     refreshed_at: Mapping[int, float] = field(default_factory=dict)
+    backlog_speed: tuple[int, float] | None = None
     now: float = 0.0
 
     def failures_of(self, hour: int) -> int:
         """Failures in a row of an hour."""
         return self.failures.get(hour, (0, 0.0))[0]
 
+    @property
+    def running_hours(self) -> tuple[int, ...]:
+        """Hours that clicks of this very moment touch."""
+        return touched_hours(int(self.now * 1000))
+
+
+@dataclass(frozen=True)
+class RefreshRun:
+    """A run to start: its lane and its hours, oldest first."""
+
+    lane: Lane
+    hours: Sequence[int]
+
 
 def hours_to_refresh(
     view: HoursView, *, exists: Callable[[int], bool], hours_per_run: int, running_hour_seconds: float
-) -> list[list[int]]:
-    """The runs to start now, each a list of contiguous hours, oldest first.
+) -> list[RefreshRun]:
+    """The runs to start now, at most one of each lane.
+
+    The running hour has a lane of its own, so that no backlog holds it up; a backlog run is kept short as long as
+    there is a running hour to refresh, since both need the one Spark session at a time.
 
     An hour that failed waits for its back-off, shares a run only with hours that failed as often, and its run is
     cut to an eighth with every failure: one bad hour soon stands alone. Hours that failed less come first, so that bad
@@ -51,43 +84,111 @@ def hours_to_refresh(
         view: What was measured.
         exists: Whether an hour is a partition; one that is not (ahead of the clock) waits without holding up others.
         hours_per_run: Most hours in a run.
-        running_hour_seconds: Least time between two refreshes of an hour that clicks of this very moment touch: the
-            running one and, in its first 30 minutes, the one before.
+        running_hour_seconds: Least time between two refreshes of the running hour.
     """
-    ready = [hour for hour in view.dirty if exists(hour) and _is_ready(view, hour, running_hour_seconds)]
-    chunks: list[list[int]] = []
-    for contiguous in contiguous_runs(ready):
-        chunks += _chunks(contiguous, view, hours_per_run)
-    chunks.sort(key=lambda chunk: view.failures_of(chunk[0]))
-    return chunks[: max(0, RUNS_IN_FLIGHT - view.runs_in_flight)]
+    running = set(view.running_hours)
+    hours = {Lane.RUNNING_HOUR: _running_hours(view, exists, running_hour_seconds), Lane.BACKLOG: list[int]()}
+    if Lane.BACKLOG not in view.lanes:
+        is_live = any(hour in view.refreshed_at for hour in running) or not running.isdisjoint(view.dirty)
+        most = min(hours_per_run, live_hours(view.backlog_speed)) if is_live else hours_per_run
+        ready = (hour for hour in sorted(view.dirty) if hour not in running and _is_ready(view, hour, exists))
+        hours[Lane.BACKLOG] = _backlog(view, ready, most)
+    return [RefreshRun(lane, sorted(chosen)) for lane, chosen in hours.items() if chosen]
 
 
-def _is_ready(view: HoursView, hour: int, running_hour_seconds: float) -> bool:
-    if hour in view.in_flight:
+def live_hours(speed: tuple[int, float] | None) -> int:
+    """How many old hours to refresh in one run while the running hour waits for it.
+
+    Args:
+        speed: Hours and seconds of the last such run.
+    """
+    if speed is None:
+        return _FIRST_LIVE_HOURS
+    hours, seconds = speed
+    return ceil(hours * LIVE_BACKLOG_SECONDS / max(seconds, 1.0))
+
+
+def _running_hours(view: HoursView, exists: Callable[[int], bool], least_seconds: float) -> list[int]:
+    if Lane.RUNNING_HOUR in view.lanes:
+        return []
+    dirty = set(view.running_hours).intersection(view.dirty)
+    ready = [
+        hour
+        for hour in dirty
+        if _is_ready(view, hour, exists) and view.now >= view.refreshed_at.get(hour, 0.0) + least_seconds
+    ]
+    return _that_failed_least(view, ready)
+
+
+def _backlog(view: HoursView, ready: Iterable[int], most: int) -> list[int]:
+    """The oldest hours that never failed; or else those that failed least."""
+    chosen: list[int] = []
+    failed: list[int] = []
+    for hour in ready:
+        if view.failures_of(hour):
+            failed.append(hour)
+        else:
+            chosen.append(hour)
+        if len(chosen) == most:
+            break
+    if not chosen:
+        chosen = _that_failed_least(view, failed)
+    times = view.failures_of(chosen[0]) if chosen else 0
+    return _within(chosen, max(1, most >> 3 * times))
+
+
+def _that_failed_least(view: HoursView, hours: Sequence[int]) -> list[int]:
+    least = min(map(view.failures_of, hours), default=0)
+    return [hour for hour in hours if view.failures_of(hour) == least]
+
+
+def _within(hours: Sequence[int], most: int) -> list[int]:
+    """The first hours: at most so many, and in as many spans as a run can name."""
+    spans = contiguous_runs(hours)[:MOST_SPANS]
+    return [hour for span in spans for hour in span][:most]
+
+
+def _is_ready(view: HoursView, hour: int, exists: Callable[[int], bool]) -> bool:
+    if hour in view.in_flight or hour in view.parked or not exists(hour):
         return False
     failures, failed_at = view.failures.get(hour, (0, 0.0))
-    if failures and view.now < failed_at + back_off_seconds(failures):
-        return False
-    if hour in touched_hours(int(view.now * 1000)):
-        return view.now >= view.refreshed_at.get(hour, 0.0) + running_hour_seconds
-    return True
+    return not failures or view.now >= failed_at + back_off_seconds(failures)
 
 
-def _chunks(hours: Sequence[int], view: HoursView, hours_per_run: int) -> Iterator[list[int]]:
-    chunk: list[int] = []
-    for hour in hours:
-        failures = view.failures_of(hour)
-        if chunk and (failures != view.failures_of(chunk[0]) or len(chunk) >= max(1, hours_per_run >> 3 * failures)):
-            yield chunk
-            chunk = []
-        chunk.append(hour)
-    if chunk:
-        yield chunk
+def failures_by_hour(past: Sequence[PastRun], settled_at: Mapping[int, float]) -> dict[int, tuple[int, float]]:
+    """Failures since the last success of each hour, and when the last one ended (epoch seconds).
+
+    A failure that names some hours of its run is a failure of these alone.
+
+    Args:
+        past: Finished runs, newest first.
+        settled_at: When a parked hour was resumed; what failed before does not count any more.
+    """
+    failures: dict[int, tuple[int, float]] = {}
+    succeeded: set[int] = set()
+    for run in past:
+        if not run.failed:
+            succeeded.update(run.hours)
+            continue
+        for hour in (run.failure.hours if run.failure else ()) or run.hours:
+            if hour not in succeeded and run.ended_at > settled_at.get(hour, 0.0):
+                count, ended_at = failures.get(hour, (0, run.ended_at))
+                failures[hour] = (count + 1, ended_at)
+    return failures
 
 
-def run_request(hours: Sequence[int]) -> dg.RunRequest:
-    """One refresh run for contiguous hours."""
-    first, last = hour_key(hours[0]), hour_key(hours[-1])
-    if first == last:
-        return dg.RunRequest(partition_key=first)
-    return dg.RunRequest(tags=range_tags(first, last))
+def run_request(run: RefreshRun, tags: Mapping[str, str]) -> dg.RunRequest:
+    """The request for a run.
+
+    Args:
+        run: Lane and hours.
+        tags: Tags besides those that name lane and hours.
+    """
+    first, last = run.hours[0], run.hours[-1]
+    tags = {**tags, "dataco/lane": run.lane.value}
+    if len(run.hours) == 1:
+        return dg.RunRequest(partition_key=hour_key(first), tags=tags)
+    is_range = last - first == (len(run.hours) - 1) * HOUR_MS
+    return dg.RunRequest(
+        tags=tags | (range_tags(hour_key(first), hour_key(last)) if is_range else scattered_tags(run.hours))
+    )

@@ -1,16 +1,17 @@
 """What Dagster's runs tell the sensors: which are going on, and how the finished ones ended."""
 
-import time
 from collections.abc import Sequence
 
 import dagster as dg
 
-from dataco_assets.clicks.hour import hour_from_key
+from dataco_assets.assets.failures import failure_of
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
 from dataco_assets.partitions import run_hours
 from dataco_assets.sensors.back_off import PastRun
-from dataco_assets.sensors.refresh import HoursView
+from dataco_assets.sensors.refresh import Lane
 
+CIRCUMSTANCES_TAG = "dataco/circumstances"
+LANE_TAG = "dataco/lane"
 _RUNS_LOOKED_AT = 50
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
@@ -28,38 +29,43 @@ def drains_in_flight(instance: dg.DagsterInstance) -> bool:
     return any(run.job_name == INGEST_JOB or topic_drain in (run.asset_selection or ()) for run in runs)
 
 
-def past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
-    """The job's finished runs, newest first, as far as back-off looks back."""
-    return [
-        PastRun(record.dagster_run.status == dg.DagsterRunStatus.FAILURE, record.end_time or 0.0)
-        for record in _finished(instance, job)
-    ]
-
-
-def _finished(instance: dg.DagsterInstance, job: str) -> Sequence[dg.RunRecord]:
-    finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
-    return instance.get_run_records(dg.RunsFilter(job_name=job, statuses=finished), limit=_RUNS_LOOKED_AT)
-
-
-def hours_view(instance: dg.DagsterInstance, dirty: Sequence[int]) -> HoursView:
-    """What the runs say of the dirty hours: in flight, failed, last refreshed."""
+def refreshes_in_flight(instance: dg.DagsterInstance) -> tuple[set[int], set[Lane]]:
+    """Hours that are being refreshed, whoever started it, and the lanes that have a run."""
     index = dg.AssetKey("es_click_index")
     going = [
         run
         for run in instance.get_runs(filters=dg.RunsFilter(statuses=IN_FLIGHT))
         if run.job_name == REFRESH_JOB or index in (run.asset_selection or ())
     ]
-    in_flight = {hour_from_key(key) for run in going for key in run_hours(run.tags)}
-    failures: dict[int, tuple[int, float]] = {}
-    refreshed_at: dict[int, float] = {}
-    settled: set[int] = set()
-    for record in _finished(instance, REFRESH_JOB):  # newest first
-        failed = record.dagster_run.status == dg.DagsterRunStatus.FAILURE
-        for hour in map(hour_from_key, run_hours(record.dagster_run.tags)):
-            refreshed_at.setdefault(hour, record.start_time or 0.0)
-            if failed and hour not in settled:
-                count, ended_at = failures.get(hour, (0, record.end_time or 0.0))
-                failures[hour] = (count + 1, ended_at)
-            elif not failed:
-                settled.add(hour)
-    return HoursView(dirty, in_flight, len(going), failures, refreshed_at, time.time())
+    hours = {hour for run in going for hour in run_hours(run.tags)}
+    return hours, {Lane(run.tags[LANE_TAG]) for run in going if LANE_TAG in run.tags}
+
+
+def past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
+    """The job's finished runs, newest first, as far as the sensors look back."""
+    finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+    records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=finished), limit=_RUNS_LOOKED_AT)
+    return [_past_run(record) for record in records]
+
+
+def backlog_speed(past: Sequence[PastRun]) -> tuple[int, float] | None:
+    """Hours and seconds of the last backlog run that succeeded."""
+    for run in past:
+        if run.lane == Lane.BACKLOG and not run.failed:
+            return len(run.hours), run.ended_at - run.started_at
+    return None
+
+
+def _past_run(record: dg.RunRecord) -> PastRun:
+    run = record.dagster_run
+    failed = run.status == dg.DagsterRunStatus.FAILURE
+    return PastRun(
+        failed=failed,
+        ended_at=record.end_time or 0.0,
+        started_at=record.start_time or 0.0,
+        run_id=run.run_id,
+        hours=run_hours(run.tags),
+        lane=run.tags.get(LANE_TAG, ""),
+        failure=failure_of(run) if failed else None,
+        circumstances=run.tags.get(CIRCUMSTANCES_TAG, ""),
+    )

@@ -3,8 +3,9 @@
 Belongs here: what Dagster adds to the rooms below. The numbers themselves are `test_pipeline.py`'s matter.
 """
 
+import importlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from dataco_assets.aggregates.files import hour_path, read_hour
+from dataco_assets.cli.resume import NotParked, resume
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.index.setup import ensure_index
-from dataco_assets.partitions import range_tags
+from dataco_assets.partitions import range_tags, run_hours
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 pytestmark = pytest.mark.stack
+publishing = importlib.import_module("dataco_assets.assets.es_click_index")  # the package's attribute is the asset
 MORNING = 1_770_624_000_000  # 2026-02-09 08:00 UTC
 HOURS = [MORNING, MORNING + HOUR_MS, MORNING + 2 * HOUR_MS]
 
@@ -253,20 +256,22 @@ def test_an_hour_that_lost_clicks_to_the_time_to_live_is_left_alone(platform: Pl
 def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
     instance = dg.DagsterInstance.ephemeral()
     platform.produce([click("a", at=MORNING + 1, user="ann"), click("b", at=MORNING + 3 * HOUR_MS, user="ann")])
-    assert asked(platform, kafka_lag_sensor, instance) == [{"dataco/clicks_waiting": "2"}]
+    (ingest,) = tick(platform, kafka_lag_sensor, instance).run_requests or []
+    assert ingest.tags["dataco/clicks_waiting"] == "2"
     assert run_job(platform, "ingest_clicks", instance=instance).success
     assert asked(platform, kafka_lag_sensor, instance) == "No click is waiting."
 
-    wanted = asked(platform, dirty_hours_sensor, instance)
+    (wanted,) = tick(platform, dirty_hours_sensor, instance).run_requests or []
 
-    # The hour before each click too: it may hold the click before.
-    assert wanted == [
-        range_tags("2026-02-09-07:00", "2026-02-09-08:00"),
-        range_tags("2026-02-09-10:00", "2026-02-09-11:00"),
-    ]
-    assert isinstance(wanted, list)
-    for tags in wanted:
-        assert run_job(platform, "refresh_hours", tags, instance=instance).success
+    # The hour before each click too: it may hold the click before. One run, whatever lies between them.
+    refreshed = [MORNING - HOUR_MS, MORNING, MORNING + 2 * HOUR_MS, MORNING + 3 * HOUR_MS]
+    assert list(run_hours(wanted.tags)) == refreshed
+    result = run_job(platform, "refresh_hours", wanted.tags, instance=instance)
+    assert result.success, failure(result)
+    assert set(checks(result).values()) == {True}
+    for asset in ("url_country_aggregates", "es_click_index"):
+        reported = instance.get_materialized_partitions(dg.AssetKey(asset))
+        assert reported == set(map(hour_key, refreshed)), "and not the hour between them, which nobody computed"
     assert asked(platform, dirty_hours_sensor, instance) == "Every hour is up to date."
     assert [(hour, clicks) for hour, _, clicks, _ in indexed(platform)] == [
         ("2026-02-09-08:00", 1),
@@ -292,13 +297,94 @@ def test_a_record_from_the_future_does_not_hide_how_long_those_behind_it_wait(pl
     )
 
 
+def test_an_ingest_that_failed_for_good_is_started_again_only_when_something_changed(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    platform.produce([b"no click"] * 1_000 + [click("a", at=MORNING)])
+
+    def ingest() -> None:
+        (request,) = tick(platform, kafka_lag_sensor, instance).run_requests or []
+        result = run_job(platform, "ingest_clicks", request.tags, instance=instance)
+        assert "dataco.PermanentFailure: TooManyRejected: " in failure(result)
+
+    def reason() -> str:
+        return str(tick(platform, kafka_lag_sensor, instance).skip_message)
+
+    ingest()
+    for _ in range(3):
+        assert "TooManyRejected" in reason()
+        assert "`dataco resume ingest`" in reason()
+    assert len(instance.get_runs()) == 1
+
+    monkeypatch.setattr("dataco_assets.cli.resume.settings", lambda: platform.settings)
+    resume(["ingest"])
+    ingest()  # at once, without back-off; nothing was repaired, so it is parked again
+    assert "TooManyRejected" in reason()
+
+    tolerant = platform.settings.model_copy(update={"ingest_max_rejected_share": 1.0})
+    platform = Platform(tolerant, platform.hbase)
+    (request,) = tick(platform, kafka_lag_sensor, instance).run_requests or []
+    assert run_job(platform, "ingest_clicks", request.tags, instance=instance).success
+    assert reason() == "No click is waiting."
+
+
+def test_an_hour_that_failed_for_good_is_parked_alone_and_holds_up_no_other(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = dg.DagsterInstance.ephemeral()
+    fill(platform)
+    honest = publishing._validated
+
+    def find_the_first_hour_unsound(uri: str, hours: Sequence[int]) -> Any:
+        if HOURS[0] in hours:
+            raise publishing.UnsoundAggregates("An hour breaks its rules.", hours=HOURS[:1])
+        return honest(uri, hours)
+
+    monkeypatch.setattr(publishing, "_validated", find_the_first_hour_unsound)
+
+    def refreshed() -> tuple[list[int], bool]:
+        """The hours of the run that is started, and whether it succeeded."""
+        (request,) = tick(platform, dirty_hours_sensor, instance).run_requests or []
+        return list(run_hours(request.tags)), run_job(
+            platform, "refresh_hours", request.tags, instance=instance
+        ).success
+
+    others = [MORNING - HOUR_MS, *HOURS[1:]]
+    assert refreshed() == (sorted([HOURS[0], *others]), False)
+    assert refreshed() == (others, True), "at once: they did not fail"
+    for _ in range(3):
+        reason = asked(platform, dirty_hours_sensor, instance)
+        assert "UnsoundAggregates: An hour breaks its rules." in reason
+        assert "`dataco resume 2026-02-09-08:00`" in reason
+
+    monkeypatch.setattr("dataco_assets.cli.resume.settings", lambda: platform.settings)
+    with pytest.raises(NotParked, match=r"'2026-02-10' is not parked. Parked are: 2026-02-09-08:00"):
+        resume(["2026-02-10"])
+    resume(["2026-02-09"])
+    assert refreshed() == (HOURS[:1], False), "at once, without back-off"
+    assert "UnsoundAggregates" in asked(platform, dirty_hours_sensor, instance)
+
+    monkeypatch.setattr(publishing, "_validated", honest)
+    platform = Platform(platform.settings.model_copy(update={"hours_per_run": 167}), platform.hbase)
+    assert refreshed() == (HOURS[:1], True)
+    assert asked(platform, dirty_hours_sensor, instance) == "Every hour is up to date."
+    assert indexed(platform) == EXPECTED
+
+
 def tick(
     made: Platform, sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str | None = None
 ) -> "SensorExecutionData":
     """One evaluation of a sensor."""
-    resources = definitions(made).resources or {}
-    names = {name: resources[name] for name in sensor.required_resource_keys}
-    with dg.build_sensor_context(instance=instance, resources=names, sensor_name=sensor.name, cursor=cursor) as context:
+    defs = definitions(made)
+    names = {name: (defs.resources or {})[name] for name in sensor.required_resource_keys}
+    with dg.build_sensor_context(
+        instance=instance,
+        resources=names,
+        sensor_name=sensor.name,
+        cursor=cursor,
+        repository_def=defs.get_repository_def(),
+    ) as context:
         return sensor.evaluate_tick(context)
 
 

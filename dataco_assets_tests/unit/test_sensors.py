@@ -14,17 +14,31 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.test_utils import create_run_for_test
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of, touched_hours
+from dataco_assets.assets.failures import RunFailure
+from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key, hour_of, touched_hours
+from dataco_assets.errors import ErrorKind
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.hours import HourLedger, HourState
+from dataco_assets.ledgers.parked import Parked, ParkedWork
 from dataco_assets.partitions import HOURS, MOST_SPANS, is_partition, range_tags, run_hours, scattered_tags
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag, kafka_lag_sensor
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_in_a_row
+from dataco_assets.sensors.circumstances import circumstances
 from dataco_assets.sensors.ingest import IngestView, reason_to_wait
-from dataco_assets.sensors.refresh import RUNS_IN_FLIGHT, HoursView, hours_to_refresh, run_request
+from dataco_assets.sensors.parking import CHANGED, SUCCEEDED, WIDESPREAD, settled_hours, settled_ingest
+from dataco_assets.sensors.refresh import (
+    HoursView,
+    Lane,
+    RefreshRun,
+    failures_by_hour,
+    hours_to_refresh,
+    live_hours,
+    run_request,
+)
 from dataco_assets.sensors.runs import IN_FLIGHT
 from dataco_assets.settings import Settings, settings
 
@@ -59,10 +73,8 @@ def test_only_failures_since_the_last_success_count() -> None:
 # Whether to start an ingest
 
 
-def view(
-    *, waiting: int = 0, waited_long: bool = False, in_flight: bool = False, past: Sequence[PastRun] = ()
-) -> IngestView:
-    return IngestView(waiting, waited_long, in_flight, past, NOON)
+def view(*, waiting: int = 0, waited_long: bool = False, past: Sequence[PastRun] = ()) -> IngestView:
+    return IngestView(waiting, waited_long, past, NOON)
 
 
 def failed(*seconds_ago: float) -> list[PastRun]:
@@ -75,7 +87,6 @@ def failed(*seconds_ago: float) -> list[PastRun]:
         (view(), "No click"),
         (view(waited_long=True), "No click"),
         (view(waiting=999), "999 clicks are waiting, fewer than 1,000"),
-        (view(waiting=5_000, waited_long=True, in_flight=True), "queued or at work"),
         (view(waiting=5_000, past=failed(29.0)), "last 1 runs failed; trying again in 1 s. 5,000 clicks"),
         (view(waiting=5_000, past=failed(119.0, 300.0, 600.0)), "last 3 runs failed; trying again in 1 s"),
         (view(waiting=1, waited_long=True, past=failed(899.0, *[1_000.0] * 30)), "trying again in 1 s"),
@@ -106,29 +117,87 @@ def test_reasons_to_start(seen: IngestView) -> None:
 def wanted(
     seen: HoursView, *, exists: Callable[[int], bool] = lambda _: True, hours_per_run: int = 168
 ) -> list[list[int]]:
+    """The hours of the runs that are started."""
+    return [list(run.hours) for run in runs_wanted(seen, exists=exists, hours_per_run=hours_per_run)]
+
+
+def runs_wanted(
+    seen: HoursView, *, exists: Callable[[int], bool] = lambda _: True, hours_per_run: int = 168
+) -> list[RefreshRun]:
     return hours_to_refresh(seen, exists=exists, hours_per_run=hours_per_run, running_hour_seconds=60.0)
 
 
 def seen(dirty: Sequence[int], **rest: Any) -> HoursView:
-    return HoursView(dirty, **({"in_flight": (), "runs_in_flight": 0, "now": NOON} | rest))
+    rest.setdefault("now", NOON)
+    return HoursView(dirty, **rest)
 
 
-def test_adjacent_hours_share_a_run_and_the_oldest_come_first() -> None:
-    assert wanted(seen(hours([7, 1, 2, 3, 8]))) == [hours([1, 2, 3]), hours([7, 8])]
+def test_hours_share_a_run_whatever_lies_between_them_the_oldest_first() -> None:
+    assert wanted(seen(hours([7, 1, 2, 3, 8]))) == [hours([1, 2, 3, 7, 8])]
 
 
 def test_a_run_has_at_most_the_hours_asked_for() -> None:
-    assert wanted(seen(hours(range(10))), hours_per_run=4) == [hours(range(4)), hours(range(4, 8))]
+    assert wanted(seen(hours(range(10))), hours_per_run=4) == [hours(range(4))]
 
 
-@pytest.mark.parametrize(("going", "more"), [(0, 2), (1, 1), (2, 0), (5, 0)])
-def test_only_so_many_runs_are_in_flight(going: int, more: int) -> None:
-    assert RUNS_IN_FLIGHT == 2
-    assert len(wanted(seen(hours([1, 3, 5, 7]), runs_in_flight=going))) == more
+def test_a_thousand_hours_one_a_day_take_a_dozen_runs() -> None:
+    dirty = set(hours(range(0, 24_000, 24)))
+    runs = 0
+    while dirty:
+        (run,) = wanted(seen(sorted(dirty), now=hour(30_000) / 1000))
+        dirty -= set(run)
+        runs += 1
+    assert runs == 10, "100 spans each"
 
 
-def test_hours_in_flight_are_skipped_and_split_their_neighbours() -> None:
-    assert wanted(seen(hours([1, 2, 3]), in_flight=set(hours([2])))) == [hours([1]), hours([3])]
+def test_the_running_hour_has_a_run_of_its_own_beside_any_backlog() -> None:
+    """14 spans of old hours once kept the running hour waiting for 23 minutes."""
+    spans = [start + step for start in range(-400, -120, 20) for step in range(3)]
+    runs = runs_wanted(seen(hours([*spans, 11, 12])))
+    assert runs == [
+        RefreshRun(Lane.RUNNING_HOUR, hours([11, 12])),
+        RefreshRun(Lane.BACKLOG, hours(spans)[:24]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lanes", "more"),
+    [
+        ((), [Lane.RUNNING_HOUR, Lane.BACKLOG]),
+        ((Lane.BACKLOG,), [Lane.RUNNING_HOUR]),
+        ((Lane.RUNNING_HOUR,), [Lane.BACKLOG]),
+        (tuple(Lane), []),
+    ],
+)
+def test_each_lane_has_one_run_at_a_time(lanes: Sequence[Lane], more: Sequence[Lane]) -> None:
+    assert [run.lane for run in runs_wanted(seen(hours([1, 3, 12]), lanes=lanes))] == more
+
+
+def test_old_hours_wait_in_short_runs_while_clicks_of_this_moment_come_in() -> None:
+    old = hours(range(-500, 0))
+    assert len(wanted(seen(old))[0]) == 168, "nothing comes in"
+    assert len(wanted(seen([*old, hour(12)]))[1]) == 24, "nothing is known of how long they take"
+    assert len(wanted(seen(old, refreshed_at={hour(12): NOON - 60}))[0]) == 24
+    assert len(wanted(seen([*old, hour(12)], backlog_speed=(24, 180.0)))[1]) == 8
+    assert len(wanted(seen([*old, hour(12)], backlog_speed=(24, 20.0)))[1]) == 72
+
+
+def test_how_many_old_hours_a_live_run_has() -> None:
+    assert live_hours((1, 3_000.0)) == 1, "never none"
+    assert live_hours((10, 0.0)) == 600
+    # Half of the seconds do not depend on the hours: after a few runs one takes as long as it may.
+    count = 1
+    for _ in range(20):
+        count = live_hours((count, 30 + 0.5 * count))
+    assert 55 <= count <= 60
+
+
+def test_hours_in_flight_are_skipped() -> None:
+    assert wanted(seen(hours([1, 2, 3]), in_flight=set(hours([2])))) == [hours([1, 3])]
+
+
+def test_parked_hours_are_skipped_and_hold_up_no_other() -> None:
+    assert wanted(seen(hours([1, 2, 3, 12]), parked=set(hours([2, 12])))) == [hours([1, 3])]
 
 
 def test_hours_that_are_no_partitions_never_hold_up_the_others() -> None:
@@ -141,7 +210,7 @@ def test_hours_that_are_no_partitions_never_hold_up_the_others() -> None:
 @pytest.mark.parametrize(("ago", "ready"), [(0.0, False), (59.9, False), (60.0, True), (None, True)])
 def test_the_running_hour_is_refreshed_at_most_once_a_minute(ago: float | None, ready: bool) -> None:
     refreshed = {} if ago is None else {hour(12): NOON - ago}
-    assert wanted(seen(hours([5, 12]), refreshed_at=refreshed)) == ([hours([5])] + ([hours([12])] if ready else []))
+    assert wanted(seen(hours([5, 12]), refreshed_at=refreshed)) == ([hours([12])] if ready else []) + [hours([5])]
 
 
 @pytest.mark.parametrize(("minutes", "ready"), [(0, False), (29, False), (30, True), (59, True)])
@@ -153,46 +222,47 @@ def test_so_is_the_hour_before_it_as_long_as_clicks_of_now_reach_back_into_it(mi
 
 def test_a_failed_hour_waits_for_its_back_off_and_its_neighbours_do_not() -> None:
     failures = {hour(2): (3, NOON - 119)}
-    assert wanted(seen(hours([1, 2, 3]), failures=failures)) == [hours([1]), hours([3])]
+    assert wanted(seen(hours([1, 2, 3]), failures=failures)) == [hours([1, 3])]
     failures = {hour(2): (3, NOON - 120)}
-    assert hours([2]) in wanted(seen(hours([2, 5]), failures=failures))
+    assert wanted(seen(hours([2]), failures=failures)) == [hours([2])]
 
 
 def test_a_failed_run_is_cut_to_an_eighth_with_every_failure() -> None:
-    for times, most in enumerate([8, 1, 1]):
-        failures = {hour(number): (times, 0.0) for number in range(8)} if times else {}
-        assert [len(run) for run in wanted(seen(hours(range(8)), failures=failures), hours_per_run=8)] == (
-            [8] if most == 8 else [most, most]
-        )
+    for times, most in enumerate([64, 8, 1, 1]):
+        failures = {hour(number): (times, 0.0) for number in range(-64, 0)} if times else {}
+        assert [len(run) for run in wanted(seen(hours(range(-64, 0)), failures=failures), hours_per_run=64)] == [most]
 
 
 def test_healthy_hours_never_share_a_run_with_one_that_failed() -> None:
     failures = {hour(3): (9, 0.0)}
-    assert wanted(seen(hours(range(7)), failures=failures)) == [hours([0, 1, 2]), hours([4, 5, 6])]
-    assert wanted(seen(hours([3, 4]), failures=failures)) == [hours([4]), hours([3])]
+    assert wanted(seen(hours(range(7)), failures=failures)) == [hours([0, 1, 2, 4, 5, 6])]
+    assert wanted(seen(hours([3]), failures=failures)) == [hours([3])]
+    assert wanted(seen(hours([11, 12]), failures={hour(11): (1, 0.0)})) == [hours([12])]
 
 
 def test_many_failing_hours_do_not_take_the_turns_of_healthy_ones() -> None:
-    bad = hours(range(0, 40, 2))
+    bad = hours(range(-40, 0, 2))
     failures = dict.fromkeys(bad, (6, NOON - 10_000))
-    assert wanted(seen([*bad, *hours([100, 101])], failures=failures))[0] == hours([100, 101])
+    assert wanted(seen([*bad, *hours([2, 3])], failures=failures)) == [hours([2, 3])]
 
 
 @given(
     dirty=st.sets(st.integers(-3, 30)),
     in_flight=st.sets(st.integers(-3, 30)),
+    parked=st.sets(st.integers(-3, 30)),
     failures=st.dictionaries(st.integers(-3, 30), st.tuples(st.integers(1, 9), st.floats(-1_000, 0))),
     refreshed=st.dictionaries(st.integers(-3, 30), st.floats(-200, 0)),
-    going=st.integers(0, 3),
+    lanes=st.sets(st.sampled_from(list(Lane))),
     hours_per_run=st.integers(1, 10),
     minute=st.integers(0, 59),
 )
 def test_whatever_the_view_the_runs_are_sound(
     dirty: set[int],
     in_flight: set[int],
+    parked: set[int],
     failures: Mapping[int, tuple[int, float]],
     refreshed: Mapping[int, float],
-    going: int,
+    lanes: set[Lane],
     hours_per_run: int,
     minute: int,
 ) -> None:
@@ -200,33 +270,42 @@ def test_whatever_the_view_the_runs_are_sound(
     view_now = seen(
         hours(sorted(dirty)),
         in_flight=set(hours(sorted(in_flight))),
-        runs_in_flight=going,
+        parked=set(hours(sorted(parked))),
+        lanes=lanes,
         failures={hour(h): (count, now + ended) for h, (count, ended) in failures.items()},
         refreshed_at={hour(h): now + started for h, started in refreshed.items()},
         now=now,
     )
-    runs = wanted(view_now, exists=lambda h: hour(0) <= h <= hour(12), hours_per_run=hours_per_run)
-    chosen = [h for run in runs for h in run]
-    assert len(runs) <= max(0, RUNS_IN_FLIGHT - going)
+    runs = runs_wanted(view_now, exists=lambda h: hour(0) <= h <= hour(12), hours_per_run=hours_per_run)
+    chosen = [h for run in runs for h in run.hours]
+    assert not lanes.intersection(run.lane for run in runs)
+    assert len({run.lane for run in runs}) == len(runs)
     assert len(chosen) == len(set(chosen))
-    assert set(chosen) <= set(hours(sorted((dirty - in_flight) & set(range(13)))))
+    assert set(chosen) <= set(hours(sorted((dirty - in_flight - parked) & set(range(13)))))
+    running = set(touched_hours(int(now * 1000)))
     for run in runs:
-        assert run == list(range(run[0], run[-1] + 1, HOUR_MS))
-        assert len({view_now.failures_of(h) for h in run}) == 1
-        assert len(run) <= max(1, hours_per_run // 2 ** view_now.failures_of(run[0]))
+        assert list(run.hours) == sorted(run.hours)
+        assert len({view_now.failures_of(h) for h in run.hours}) == 1
+        if run.lane is Lane.BACKLOG:
+            assert len(run.hours) <= max(1, hours_per_run >> 3 * view_now.failures_of(run.hours[0]))
+            assert running.isdisjoint(run.hours)
+        else:
+            assert running.issuperset(run.hours)
     for h in chosen:
         count, ended = view_now.failures.get(h, (0, 0.0))
         assert now >= ended + back_off_seconds(count)
-        if h in touched_hours(int(now * 1000)):
+        if h in running:
             assert now >= view_now.refreshed_at.get(h, 0.0) + 60.0
-    # Room and a ready hour: then something is done.
-    ready = [h for h in dirty - in_flight - failures.keys() - refreshed.keys() if 0 <= h <= 12]
-    assert runs or not ready or going >= RUNS_IN_FLIGHT
+    # A free lane and a ready hour: then something is done.
+    ready = [hour(h) for h in dirty - in_flight - parked - failures.keys() - refreshed.keys() if 0 <= h <= 12]
+    for h in ready:
+        lane = Lane.RUNNING_HOUR if h in running else Lane.BACKLOG
+        assert lane in lanes or any(run.lane is lane for run in runs)
 
 
 def test_one_bad_hour_ends_up_alone_and_all_others_are_refreshed() -> None:
     """Plays the sensor against runs that fail exactly when they hold the bad hour, for two hours of time."""
-    bad, dirty, now = hour(777), set(hours(range(700, 868))), NOON
+    bad, dirty, now = hour(777), set(hours(range(700, 868))), hour(900) / 1000
     failures: dict[int, tuple[int, float]] = {}
     last_failed: list[int] = []
     for _ in range(2 * 60 * 4):
@@ -241,29 +320,204 @@ def test_one_bad_hour_ends_up_alone_and_all_others_are_refreshed() -> None:
     assert dirty == {bad}
 
 
+def test_a_hundred_thousand_dirty_hours_are_a_fraction_of_a_second_of_work() -> None:
+    dirty = [hour(number) for number in range(-100_000, 0)]
+    started = time.process_time()
+    runs = hours_to_refresh(
+        seen(dirty, failures=dict.fromkeys(dirty[:5000], (1, 0.0))),
+        exists=lambda h: is_partition(h, start_ms=dirty[0], now_ms=int(NOON * 1000)),
+        hours_per_run=168,
+        running_hour_seconds=60.0,
+    )
+    assert time.process_time() - started < 0.5
+    assert [len(run.hours) for run in runs] == [168]
+
+
+# Parking
+
+NO = RunFailure(ErrorKind.PERMANENT, "TooManyRejected", "61% of 4,000 messages are rejected.")
+HERE = "as-it-is"
+
+
+def broken(
+    *numbers: int, ago: float = 60.0, circumstances: str = HERE, about: Sequence[int] = (), error: str = "Broken"
+) -> PastRun:
+    failure = RunFailure(ErrorKind.PERMANENT, error, "It is broken.", tuple(hours(about)))
+    return PastRun(True, NOON - ago, run_id="run", hours=hours(numbers), failure=failure, circumstances=circumstances)
+
+
+def settled(
+    past: Sequence[PastRun], entry: Parked | None = None, circumstances: str = HERE, now: float = NOON
+) -> Parked | None:
+    return settled_ingest(entry, past, circumstances, now)
+
+
+def test_a_permanent_failure_parks_the_ingest_and_says_what_is_to_be_done() -> None:
+    entry = settled([PastRun(True, NOON - 60, run_id="0123456789", failure=NO, circumstances=HERE)])
+    assert entry is not None
+    assert entry.is_active
+    reason = str(reason_to_wait(IngestView(7_000, True, [], NOON, entry), 1_000))
+    for expected in (
+        "2026-01-01 11:59 UTC",
+        "01234567",
+        "TooManyRejected: 61%",
+        "`dataco resume ingest`",
+        "7,000 clicks",
+    ):
+        assert expected in reason
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        PastRun(True, NOON - 60, failure=RunFailure(ErrorKind.PASSING, "Away", "Gone."), circumstances=HERE),
+        PastRun(True, NOON - 60, failure=None, circumstances=HERE),
+        PastRun(True, NOON - 60, failure=NO, circumstances=""),
+        PastRun(True, NOON - 60, failure=NO, circumstances="as-it-was"),
+        PastRun(False, NOON - 60, circumstances=HERE),
+    ],
+    ids=["passing", "a bug or a dead process", "started by a person", "changed meanwhile", "succeeded"],
+)
+def test_other_ends_of_a_run_park_nothing(run: PastRun) -> None:
+    assert settled([run]) is None
+    assert settled([run, PastRun(True, NOON - 600, failure=NO, circumstances=HERE)]) is None, "the newest decides"
+
+
+def test_a_parked_ingest_stays_parked_until_something_changes() -> None:
+    runs = [PastRun(True, NOON - 60, run_id="r", failure=NO, circumstances=HERE)]
+    entry = settled(runs)
+    assert entry is not None
+    assert settled(runs, entry, now=NOON + 1e7) == entry
+
+    changed = settled(runs, entry, circumstances="another")
+    assert changed is not None
+    assert (changed.is_active, changed.ended_by) == (False, CHANGED)
+    by_hand = settled([PastRun(False, NOON - 1), *runs], entry)
+    assert by_hand is not None
+    assert (by_hand.is_active, by_hand.ended_by) == (False, SUCCEEDED)
+
+
+def test_what_was_resumed_is_tried_at_once_and_parked_again_only_by_another_failure() -> None:
+    runs = [PastRun(True, NOON - 60, run_id="r", failure=NO, circumstances=HERE)]
+    entry = settled(runs)
+    assert entry is not None
+    resumed = entry.ended("a person", NOON - 30)
+    assert settled(runs, resumed) == resumed
+    assert reason_to_wait(IngestView(1_000, True, runs, NOON, resumed), 1_000) is None, "no back-off"
+
+    again = [PastRun(True, NOON - 1, run_id="r2", failure=NO, circumstances=HERE), *runs]
+    parked = settled(again, resumed)
+    assert parked is not None
+    assert parked.is_active
+    assert parked.run_id == "r2"
+
+
+def test_resumed_under_a_clock_that_is_behind_is_resumed_all_the_same() -> None:
+    runs = [PastRun(True, NOON - 60, run_id="r", failure=NO, circumstances=HERE)]
+    entry = settled(runs)
+    assert entry is not None
+    resumed = entry.ended("a person", NOON - 3_600)
+    assert settled(runs, resumed) == resumed
+
+
+def settled_now(
+    past: Sequence[PastRun],
+    dirty: Sequence[int],
+    entries: Mapping[int, Parked] | None = None,
+    circumstances: str = HERE,
+) -> dict[int, Parked]:
+    return settled_hours(entries or {}, set(hours(dirty)), past, circumstances, NOON)
+
+
+def test_an_hour_is_parked_alone() -> None:
+    assert set(settled_now([broken(3)], [1, 2, 3])) == {hour(3)}
+    assert settled_now([broken(1, 2, 3)], [1, 2, 3]) == {}, "any of the three may be the bad one"
+    assert set(settled_now([broken(1, 2, 3, about=[2])], [1, 2, 3])) == {hour(2)}, "the error says which"
+    assert settled_now([broken(3)], [1, 2]) == {}, "refreshed since"
+    assert settled_now([PastRun(False, NOON, hours=hours([3])), broken(3)], [3]) == {}, "refreshed, and dirty again"
+
+
+def test_an_error_of_several_single_hours_is_about_all_that_fail_with_it() -> None:
+    entries = settled_now([broken(1), broken(2), broken(3)], range(60))
+    assert len(entries) == WIDESPREAD
+    assert set(settled_now([broken(*range(10, 20))], range(60), entries)) == set(hours(range(10, 20)))
+    assert settled_now([broken(*range(10, 20), error="Other")], range(60), entries) == {}
+
+
+def test_parked_hours_are_resumed_by_a_change_and_by_a_refresh() -> None:
+    entries = settled_now([broken(3), broken(5)], [3, 5])
+    assert settled_now([broken(3), broken(5)], [3, 5], entries) == {}
+    changed = settled_now([broken(3), broken(5)], [3, 5], entries, circumstances="another")
+    assert {each.ended_by for each in changed.values()} == {CHANGED}
+    done = settled_now([], [5], entries)
+    assert {h: each.ended_by for h, each in done.items()} == {hour(3): SUCCEEDED}
+
+
+def test_failures_before_an_hour_was_resumed_do_not_count() -> None:
+    past = [broken(3, ago=10), broken(3, ago=20), broken(3, 4, ago=30)]
+    assert failures_by_hour(past, {}) == {hour(3): (3, NOON - 10), hour(4): (1, NOON - 30)}
+    assert failures_by_hour(past, {hour(3): NOON - 15}) == {hour(3): (1, NOON - 10), hour(4): (1, NOON - 30)}
+
+
+def test_a_failure_about_some_hours_of_a_run_is_none_of_the_others() -> None:
+    assert failures_by_hour([broken(1, 2, 3, about=[2])], {}) == {hour(2): (1, NOON - 60)}
+
+
+def test_the_circumstances_are_settings_code_and_topic_but_no_secret() -> None:
+    here = Settings.load()
+    assert circumstances(here) == circumstances(here.model_copy())
+    assert circumstances(here) != circumstances(here.model_copy(update={"ingest_max_rejected_share": 0.9}))
+    assert circumstances(here) != circumstances(here, "another topic")
+    assert circumstances(here) == circumstances(here.model_copy(update={"elasticsearch_password": SecretStr("x")}))
+
+
 # Runs and their hours
 
 
 def test_one_hour_is_a_partition_and_several_are_a_range() -> None:
-    assert run_request(hours([3])).partition_key == "2026-01-01-03:00"
-    request = run_request(hours([3, 4, 5]))
-    assert request.partition_key is None
-    assert request.tags == range_tags("2026-01-01-03:00", "2026-01-01-05:00")
+    def request(*numbers: int) -> dg.RunRequest:
+        return run_request(RefreshRun(Lane.BACKLOG, hours(numbers)), {"dataco/x": "y"})
+
+    tags = {"dataco/x": "y", "dataco/lane": "backlog"}
+    assert request(3).partition_key == "2026-01-01-03:00"
+    assert request(3).tags == tags
+    assert request(3, 4, 5).partition_key is None
+    assert request(3, 4, 5).tags == tags | range_tags("2026-01-01-03:00", "2026-01-01-05:00")
+
+
+def test_hours_with_gaps_are_a_range_that_names_them() -> None:
+    request = run_request(RefreshRun(Lane.BACKLOG, hours([3, 4, 9])), {})
+    assert request.tags == {
+        "dataco/lane": "backlog",
+        "dataco/hours": "2026-01-01-03:00/2,2026-01-01-09:00/1",
+        "dagster/defer_asset_events": "true",
+        **range_tags("2026-01-01-03:00", "2026-01-01-09:00"),
+    }
 
 
 @given(first=st.integers(0, 3_000), length=st.integers(1, 200))
 def test_a_runs_tags_lead_back_to_its_hours(first: int, length: int) -> None:
     keys = [hour_key(h) for h in hours(range(first, first + length))]
-    assert list(run_hours(range_tags(keys[0], keys[-1]))) == keys
+    assert [hour_key(h) for h in run_hours(range_tags(keys[0], keys[-1]))] == keys
 
 
 def test_a_run_of_hours_that_are_no_partitions_any_more_breaks_no_tick() -> None:
     assert len(run_hours(range_tags("2001-01-01-00:00", "2001-01-01-04:00"))) == 5
-    assert run_hours({"dagster/partition": "2001-01-01-00:00"}) == ["2001-01-01-00:00"]
+    assert run_hours({"dagster/partition": "2001-01-01-00:00"}) == [hour_from_key("2001-01-01-00:00")]
     assert run_hours({}) == []
 
 
 # The shells
+
+
+@pytest.fixture(autouse=True)
+def parked_work(monkeypatch: pytest.MonkeyPatch) -> dict[str, Parked]:
+    """The entries of parked work, in memory; integration/test_parking.py has them in HBase."""
+    entries: dict[str, Parked] = {}
+    monkeypatch.setattr(ParkedWork, "all", lambda _: dict(entries))
+    monkeypatch.setattr(ParkedWork, "read", lambda _, name: entries.get(name))
+    monkeypatch.setattr(ParkedWork, "write", lambda _, new: entries.update({each.name: each for each in new}))
+    return entries
 
 
 @pytest.fixture
@@ -369,7 +623,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets what the lag sensor measures."""
 
     def set_lag(waiting: int) -> None:
-        monkeypatch.setattr(kafka_lag, "_measure", lambda *_: (waiting, False, "{}"))
+        monkeypatch.setattr(kafka_lag, "_measure", lambda *_: kafka_lag._Measured(waiting, False, "topic", "{}"))
 
     return set_lag
 
@@ -408,7 +662,7 @@ def test_dirty_hours_become_requests_and_those_in_flight_do_not(
     instance: dg.DagsterInstance, ledger: Callable[[Sequence[int]], None]
 ) -> None:
     ledger(hours([1, 2, 3, 7]))
-    assert tick_hours(instance)[0].tags == range_tags(hour_key(hour(1)), hour_key(hour(3)))
+    assert run_hours(tick_hours(instance)[0].tags) == hours([1, 2, 3, 7])
     create_run_for_test(
         instance,
         job_name="__ASSET_JOB",
@@ -436,7 +690,7 @@ def test_failures_are_counted_by_hour_up_to_its_last_success(
     finished(range_tags(hour_key(hour(3)), hour_key(hour(4))), success=False)
     ledger(hours([1, 2, 3, 4, 6]))
     # 1 failed once, 3 and 4 twice, all a moment ago; 2 has succeeded since, 6 was never tried.
-    assert [request.partition_key for request in tick_hours(instance)] == [hour_key(hour(2)), hour_key(hour(6))]
+    assert [run_hours(request.tags) for request in tick_hours(instance)] == [hours([2, 6])]
 
 
 def test_nothing_dirty_is_a_skip(instance: dg.DagsterInstance, ledger: Callable[[Sequence[int]], None]) -> None:
@@ -447,9 +701,8 @@ def test_nothing_dirty_is_a_skip(instance: dg.DagsterInstance, ledger: Callable[
 @given(spans=st.lists(st.tuples(st.integers(0, 30_000), st.integers(1, 9)), min_size=1, max_size=MOST_SPANS))
 def test_so_do_those_of_a_run_with_gaps(spans: list[tuple[int, int]]) -> None:
     wanted_hours = sorted({hour(first + step) for first, count in spans for step in range(count)})
-    keys = [hour_key(h) for h in wanted_hours]
-    tags = scattered_tags(keys)
-    assert list(run_hours(tags)) == keys
+    tags = scattered_tags(wanted_hours)
+    assert list(run_hours(tags)) == wanted_hours
     assert len(max(tags.values(), key=len)) < 2_500, "PostgreSQL's index of run tags takes no more than 2,700 bytes"
 
 

@@ -1,0 +1,119 @@
+"""Parked work: what failed for a reason that only a person can end, and is not tried again until something changed.
+
+Kept in the table of the hour ledger, in the cell `h:parked` (JSON) of an hour's row or of the row `ingest`, so that the
+sensors, `dataco status` and `dataco resume` see the same, whichever machine they are on. An entry stays after its end:
+it says which failures are settled.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+if TYPE_CHECKING:
+    from dataco_assets.clients.hbase import HBase
+
+INGEST = "ingest"
+"""Name of the entry of the whole ingest; an hour's entry has the hour's key."""
+_CELL = b"h:parked"
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Parked:
+    """Work that is parked, or was.
+
+    Attributes:
+        name: `ingest`, or an hour's key.
+        error: Class of the error.
+        message: First line of its message.
+        run_id: The run that failed.
+        since: When it failed, epoch seconds.
+        circumstances: Fingerprint of settings, code and topic when the run was started.
+        ended_at: When it was resumed, epoch seconds; None while it is parked.
+        ended_by: What resumed it.
+        notified: Whether the present state was reported to the webhook.
+    """
+
+    name: str
+    error: str
+    message: str
+    run_id: str
+    since: float
+    circumstances: str
+    ended_at: float | None = None
+    ended_by: str = ""
+    notified: bool = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the work is parked now."""
+        return self.ended_at is None
+
+    def ended(self, by: str, now: float) -> Self:
+        """The entry, resumed. The end is never before the failure, whatever the clocks say."""
+        return replace(self, ended_at=max(now, self.since), ended_by=by, notified=False)
+
+    def settles(self, ended_at: float) -> bool:
+        """Whether a run that failed at that time (epoch seconds) needs no more attention."""
+        return self.ended_at is not None and ended_at <= self.ended_at
+
+
+class ParkedWork:
+    """The entries in HBase. Every method raises what `dataco_assets.clients.hbase` raises.
+
+    Args:
+        hbase: Client.
+        table: Name of the hour ledger's table.
+    """
+
+    def __init__(self, hbase: "HBase", table: str) -> None:
+        self._hbase = hbase
+        self._table = table
+
+    def all(self) -> dict[str, Parked]:
+        """Every entry by name, also those that have ended."""
+        return {key.decode(): _decoded(cells[_CELL]) for key, cells in self._hbase.scan(self._table, columns=[_CELL])}
+
+    def read(self, name: str) -> Parked | None:
+        """One entry."""
+        cells = self._hbase.rows(self._table, [name.encode()], [_CELL]).get(name.encode(), {})
+        return _decoded(cells[_CELL]) if cells else None
+
+    def write(self, entries: Iterable[Parked]) -> None:
+        """Adds or replaces entries."""
+        for entry in entries:
+            self._hbase.put(self._table, entry.name.encode(), {_CELL: msgspec.json.encode(entry)})
+
+
+def active(entries: Iterable[Parked]) -> list[Parked]:
+    """Those that are parked now, oldest first."""
+    return sorted((entry for entry in entries if entry.is_active), key=lambda entry: (entry.since, entry.name))
+
+
+def why_parked(entries: Sequence[Parked]) -> str:
+    """What is parked, why, since when, and what ends it; for a person.
+
+    Args:
+        entries: Active ones, oldest first; at least one.
+    """
+    first = entries[0]
+    since = datetime.fromtimestamp(first.since, UTC)
+    changes = "a setting, the code or the topic" if first.name == INGEST else "a setting or the code"
+    return (
+        f"Parked since {since:%Y-%m-%d %H:%M} UTC: {names(entries)}. {first.error}: {first.message} (run "
+        f"{first.run_id[:8]}) Not tried again before a person resumes it with `dataco resume {first.name}`, or "
+        f"{changes} changes."
+    )
+
+
+def names(entries: Sequence[Parked]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(entries) - _NAMED:,} more" if len(entries) > _NAMED else ""
+    return ", ".join(entry.name for entry in entries[:_NAMED]) + more
+
+
+def _decoded(cell: bytes) -> Parked:
+    return msgspec.json.decode(cell, type=Parked)

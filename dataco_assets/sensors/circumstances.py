@@ -1,0 +1,36 @@
+"""The circumstances of a run: a fingerprint of what must change before a parked failure is worth another try."""
+
+import hashlib
+import importlib
+from functools import cache
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from dataco_assets.settings import Settings
+
+_PACKAGES = ("dataco_assets", "spark_resources")
+_DIGITS = 16
+
+
+def circumstances(settings: Settings, topic_id: str = "") -> str:
+    """A fingerprint of settings, code and topic. Secrets do not enter it: it is shown.
+
+    Args:
+        settings: The platform's settings.
+        topic_id: Id of the clicks topic, for an ingest.
+    """
+    secret = {name for name, value in settings if isinstance(value, SecretStr)}
+    shown = settings.model_dump_json(exclude=secret)
+    return hashlib.sha256(f"{shown}\0{code_version()}\0{topic_id}".encode()).hexdigest()[:_DIGITS]
+
+
+@cache
+def code_version() -> str:
+    """A fingerprint of the platform's source, as it is when this process first asks."""
+    digest = hashlib.sha256()
+    for package in _PACKAGES:
+        (root,) = importlib.import_module(package).__path__
+        for path in sorted(Path(root).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
