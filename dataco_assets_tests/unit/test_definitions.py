@@ -14,6 +14,7 @@ import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 from pydantic import SecretStr
 
+from dataco_assets.clicks.row import COLUMNS
 from dataco_assets.definitions import build_defs, defs
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.settings import Settings
@@ -143,6 +144,12 @@ def test_only_the_edges_read_the_settings_of_the_process() -> None:
         if isinstance(node, ast.FunctionDef) and any(reading.search(ast.unparse(statement)) for statement in node.body)
     ]
     assert inside == [], "`settings()` in a body; it may stand in decorators only"
+
+
+def test_raw_clicks_shows_the_columns_that_a_row_has() -> None:
+    metadata = defs.resolve_asset_graph().get(dg.AssetKey("raw_clicks")).metadata
+    shown = [column.name for column in metadata["dagster/column_schema"].columns]
+    assert shown == [column.decode() for column in COLUMNS]
 
 
 @pytest.mark.parametrize("name", ["raw_clicks", "url_country_aggregates", "es_click_index"])
