@@ -18,7 +18,8 @@ from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.resources.spark import SparkResource
-from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
+from dataco_assets.run_leases import leased_executor
+from dataco_assets.sensors import dead_runs_sensor, dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import Settings
 from dataco_assets.settings import settings as settings_of_this_process
 
@@ -57,11 +58,12 @@ def build_defs(
         asset_checks=_with_overrides("check", {each.node_def.name: each for each in CHECKS}, asset_check_overrides),
         jobs=_with_overrides("job", {job.name: job for job in (ingest_clicks, refresh_hours)}, job_overrides),
         sensors=_with_overrides(
-            "sensor", {each.name: each for each in (kafka_lag_sensor, dirty_hours_sensor)}, sensor_overrides
+            "sensor",
+            {each.name: each for each in (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor)},
+            sensor_overrides,
         ),
         resources=_resources(settings, resource_overrides),
-        # One process per run: aggregates and index share a Spark session.
-        executor=dg.in_process_executor,
+        executor=leased_executor,
     )
 
 

@@ -2,6 +2,8 @@
 
 import dagster as dg
 
+from dataco_assets.run_leases import leased_executor
+
 INGEST_JOB = "ingest_clicks"
 REFRESH_JOB = "refresh_hours"
 
@@ -9,7 +11,7 @@ ingest_clicks = dg.define_asset_job(
     INGEST_JOB,
     selection=dg.AssetSelection.assets("raw_clicks"),
     description="Stores what waits in the clicks topic, then ends. Started by kafka_lag_sensor.",
-    executor_def=dg.in_process_executor,
+    executor_def=leased_executor,
     tags={"domain": "clickstream"},
 )
 
@@ -18,6 +20,6 @@ refresh_hours = dg.define_asset_job(
     selection=dg.AssetSelection.assets("url_country_aggregates", "es_click_index"),
     description="Computes hours from HBase and publishes them, in one process with one Spark session. Started by "
     "dirty_hours_sensor; a range of hours is one Spark job.",
-    executor_def=dg.in_process_executor,
+    executor_def=leased_executor,
     tags={"domain": "clickstream"},
 )

@@ -6,7 +6,9 @@ Belongs here: which hours may be asked for, and how the run is started and told 
 
 import os
 import time
+import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -88,16 +90,21 @@ def _execute(tags: Mapping[str, str], hours: int) -> None:
 
     from dataco_assets.definitions import defs
     from dataco_assets.jobs import REFRESH_JOB
+    from dataco_assets.run_leases import held_lease
 
+    run_id = str(uuid.uuid4())
     if "DAGSTER_HOME" in os.environ:
         instance = dg.DagsterInstance.get()
+        lease = held_lease(instance, run_id)
     else:
         typer.echo("DAGSTER_HOME is not set: the run is recorded nowhere.", err=True)
         instance = dg.DagsterInstance.ephemeral()
+        lease = nullcontext()
     started = time.monotonic()
-    with instance:
+    with instance, lease:
         result = defs.resolve_job_def(REFRESH_JOB).execute_in_process(
             instance=instance,
+            run_id=run_id,
             tags=dict(tags),
             run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
             raise_on_error=False,

@@ -8,7 +8,8 @@ None uses run keys: a key is never launched again after its run failed, and what
 by looking at the runs themselves, which every evaluation does.
 """
 
+from dataco_assets.sensors.dead_runs import dead_runs_sensor
 from dataco_assets.sensors.dirty_hours import dirty_hours_sensor
 from dataco_assets.sensors.kafka_lag import kafka_lag_sensor
 
-__all__ = ["dirty_hours_sensor", "kafka_lag_sensor"]
+__all__ = ["dead_runs_sensor", "dirty_hours_sensor", "kafka_lag_sensor"]

@@ -68,6 +68,8 @@ def test_both_instances_tell_nobody_and_repeat_only_crashed_runs(config: Mapping
     assert config["nux"] == {"enabled": False}
     assert config["run_monitoring"]["enabled"]
     assert config["run_monitoring"]["free_slots_after_run_end_seconds"] > 0
+    # A run that was just launched when everything died goes on within 90 s.
+    assert config["run_monitoring"]["start_timeout_seconds"] + config["run_monitoring"]["poll_interval_seconds"] <= 70
     assert config["run_retries"]["enabled"]
     assert not config["run_retries"]["retry_on_asset_or_op_failure"]
     assert set(config["retention"]["sensor"]["purge_after_days"]) == {"skipped", "started", "success", "failure"}
@@ -213,6 +215,7 @@ def test_helm_never_repeats_a_pod_and_repeats_only_crashed_runs() -> None:
     assert launcher["runK8sConfig"]["jobSpecConfig"]["backoffLimit"] == 0
     # The chart would write a second `run_retries` into the same file.
     assert not values["dagsterDaemon"]["runRetries"]["enabled"]
+    assert not values["dagsterDaemon"]["runMonitoring"]["enabled"]
     assert values["additionalInstanceConfig"]["run_retries"] == _yaml(DOCKER / "dagster.yaml")["run_retries"]
     pools = _yaml(DOCKER / "dagster.yaml")["concurrency"]["pools"]
     assert values["concurrency"]["pools"] == {
@@ -224,7 +227,11 @@ def test_helm_never_repeats_a_pod_and_repeats_only_crashed_runs() -> None:
 def test_what_the_chart_adds_to_the_instance_is_valid(tmp_path: Path) -> None:
     extra = _yaml(DOCKER / "helm-values.yaml")["additionalInstanceConfig"]
     (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(extra))
-    assert dagster_instance_config(str(tmp_path))[0]["nux"] == {"enabled": False}
+    config = dagster_instance_config(str(tmp_path))[0]
+    assert config["nux"] == {"enabled": False}
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.run_monitoring_enabled
+        assert instance.run_monitoring_max_runtime_seconds > 0, "a run that hangs would hold its pool for ever"
 
 
 def test_helm_values_and_manifests_name_the_same_things() -> None:
