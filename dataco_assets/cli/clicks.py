@@ -1,9 +1,7 @@
-"""`dataco clicks …`: the producer. Sends clicks to the platform from a file, from a generator or from an access log.
+"""`dataco clicks …`: sends clicks to the platform from a file of JSON lines, the generator, or an access log.
 
-Belongs here: options, progress and the closing line. Does not belong here: making clicks (`dataco_assets.sources`) and
-talking to Kafka (`dataco_assets.clients.kafka`, imported when a command runs so that `--help` stays quick).
-
-Nothing is judged on the way: what breaks the contract is sent too, and the platform rejects it where it can be seen.
+`dataco_assets.sources` makes the clicks; the Kafka client is imported only when a command runs, so that `--help` is
+quick. Clicks are not validated here: the platform rejects invalid ones with a reason.
 """
 
 import itertools
@@ -58,8 +56,8 @@ def send(
 ) -> None:
     """Send JSON lines as they are, one click a line.
 
-    The bytes of a line are not changed or judged: a malformed line is sent too, and the platform rejects it with a
-    reason. Empty lines are left out. Messages are keyed by user_id, where a line has one.
+    Lines are neither changed nor validated: the platform rejects a malformed one with a reason. Empty lines are
+    skipped. The key of a message is the line's user_id, if it has one.
     """
     started, sent = time.monotonic(), 0
     key_of = msgspec.json.Decoder(_Keyed)
@@ -373,6 +371,6 @@ def _some(count: int, thing: str) -> str:
 
 
 def _close(what: str, details: tuple[str, ...], started: float, *, err: bool = False) -> None:
-    told = ", ".join(detail for detail in details if detail)
+    given = ", ".join(detail for detail in details if detail)
     seconds = time.monotonic() - started
-    typer.echo(f"{what}{f' ({told})' if told else ''} in {seconds:.1f} s", err=err)
+    typer.echo(f"{what}{f' ({given})' if given else ''} in {seconds:.1f} s", err=err)

@@ -1,7 +1,6 @@
-"""`dataco demo`: real and made-up clicks through the whole platform, on servers of its own, in a few minutes.
+"""`dataco demo`: runs real and made-up clicks through the whole platform, on local servers, in a few minutes.
 
-Belongs here: the script of the demo, told step by step. Does not belong here: anything the platform does; every step is
-a command that a person could type, run as such.
+Every step is a command that a person could type, printed and run as such.
 """
 
 import os
@@ -110,7 +109,7 @@ def _hours(back: int) -> tuple[str, str]:
 
 
 class _Steps:
-    """Runs the demo's commands one by one and tells what they are."""
+    """Runs the demo's commands one by one, each under a title."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

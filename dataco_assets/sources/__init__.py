@@ -1,6 +1,5 @@
-"""Where clicks come from when no web site sends them: synthetic visits and web-server logs.
+"""Sources of clicks other than a live web site: synthetic visits and web servers' logs, as iterators.
 
-Belongs here: iterators that make clicks. Does not belong here: sending them (the command line does that through the
-Kafka client) and judging them (`dataco_assets.clicks` does). Nothing here imports the code that judges, so that what a
-source says about its clicks is independent evidence in tests.
+The command line sends what they yield. Nothing here imports `dataco_assets.clicks`, which validates clicks, so that
+what a source says about its clicks is independent evidence in tests.
 """

@@ -1,7 +1,6 @@
-"""What a visitor's address and user agent reveal: country, browser, operating system, device. Offline.
+"""Looks up the country of an IP address, and browser, operating system and device of a user agent, offline.
 
-Belongs here: the two look-up libraries and the optional extra that brings them. Does not belong here: reading logs.
-This is the only module that imports `geoip2fast` and `ua_parser`.
+This is the only module that imports `geoip2fast` and `ua_parser`, which the optional extra `access-log` installs.
 """
 
 import importlib
@@ -25,7 +24,7 @@ class MissingExtraError(DatacoError):
 
 
 class Client(NamedTuple):
-    """What a user agent says about itself; None where it says nothing known."""
+    """Families of browser, operating system and device; None where the user agent names no known one."""
 
     browser: str | None
     operating_system: str | None
@@ -33,14 +32,14 @@ class Client(NamedTuple):
 
 
 class Enrichment:
-    """Look-ups in databases that are loaded once, when this is made.
+    """Look-ups in databases that are loaded when the object is created.
 
     Raises:
         MissingExtraError: when the extra `access-log` is not installed.
     """
 
     def __init__(self) -> None:
-        with _environment_kept():  # geoip2fast silences Python's warnings for every child process
+        with _environment_kept():  # importing geoip2fast sets PYTHONWARNINGS, which child processes inherit
             geoip2fast = _module("geoip2fast")
         self._parse_user_agent = _module("ua_parser").parse
         self._countries = geoip2fast.GeoIP2Fast(geoip2fast_data_file=_DATABASE)

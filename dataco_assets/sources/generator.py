@@ -1,16 +1,13 @@
-"""Synthetic web visits as a stream of Kafka messages, with the truth about each beside it.
+"""Generates synthetic web visits as a stream of Kafka messages, each with the expected verdict on it.
 
-Belongs here: who clicks when, and in which order, how often and how broken the clicks are sent. Does not belong here:
-the site and its visitors (`site`), the ways of breaking a click (`malformed`), Kafka.
+The stream is a pure function of its `GeneratorSpec`, byte for byte. It is made in three stages, each a generator:
 
-The stream is a pure function of its `GeneratorSpec`, to the byte. It is made in three stages, each a generator:
+1. `_visits`: clicks in the order of their event times. A visit starts when the clicks before it have used up their
+   share of the hours, and follows one of 4,096 prepared sequences of gaps. Only open visits are in memory.
+2. `_held_back`: delays some of the clicks, which makes them late.
+3. `generate`: adds duplicates and malformed clicks. A duplicate is drawn from a fixed-size sample of what was sent.
 
-1. `_visits`: clicks in the order of their event times. A visit starts as soon as the clicks before it have used up
-   their share of the hours, and follows one of a few thousand prepared rhythms. Only visits in flight are held.
-2. `_held_back`: chosen clicks leave the line and join it again later: these are the late ones.
-3. `generate`: repeats and broken clicks are mixed in. A repeat comes from a sample of fixed size of what was sent.
-
-Memory therefore grows with the clicks per hour, not with their number.
+Memory therefore grows with the clicks per hour, not with their total number.
 """
 
 import heapq
@@ -50,27 +47,26 @@ _BORDER_GAPS = 0.003  # pauses of exactly `_VISIT_GAP_MS`, where off-by-one erro
 
 
 class GeneratorError(DatacoError):
-    """A generator's numbers do not fit together; the message names the number, its value and the rule."""
+    """A parameter of the generator is invalid; the message names it, its value and the rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorSpec:
-    """What to generate. Shares lie between 0 and 1; the same spec always gives the same stream.
+    """Parameters of a stream. Shares lie between 0 and 1; the same spec always yields the same stream.
 
     Attributes:
-        count: messages in all, repeats and broken ones included.
-        hours: event times spread over so many hours before `until_ms`.
+        count: number of messages, duplicates and malformed ones included.
+        hours: length of the stream in event time; it ends at `until_ms`.
         until_ms: no valid click is later than this, epoch milliseconds.
         seed: any integer; another seed is another stream with other event ids.
         duplicates: share of messages that repeat an earlier valid click, byte for byte. Exact, but for rounding.
         malformed: share of messages that break the contract, all kinds in turn. Exact, but for rounding.
-        late: share of the other messages that are sent later than their event time calls for. Exact, but for
-            rounding.
-        late_hours: longest delay of a late click, hours; no longer than the stream itself has left.
-        event_ids: share of visits whose clicks carry an event id. The others stay distinct without one: nobody is on
+        late: share of the other messages that are sent out of the order of event times. Exact, but for rounding.
+        late_hours: longest delay of a late click, hours; never beyond the end of the stream.
+        event_ids: share of visits whose clicks carry an event id. The others are distinct without one: no visitor has
             two visits at once, and no two clicks of a visit have the same time.
         iso_timestamps: share of visits whose timestamps are ISO 8601 text rather than epoch milliseconds.
-        users: returning visitors to draw from; 0: one for every 20 messages.
+        users: number of returning visitors; 0: one for every 20 messages.
     """
 
     count: int
@@ -125,10 +121,10 @@ class GeneratorSpec:
 
 
 class SentClick(NamedTuple):
-    """One message and the truth about it.
+    """One message and what the platform must do with it.
 
     Attributes:
-        key: the user id, UTF-8; of a broken click, the visitor's who would have sent it.
+        key: the user id, UTF-8; also for a malformed click.
         value: the JSON payload; None is a tombstone.
         valid: whether the contract must accept it.
         event_id: the event id a valid click carries; None where it carries none.
@@ -159,7 +155,7 @@ def generate(spec: GeneratorSpec) -> Iterator[SentClick]:
     valid, repeats, broken = spec.unique_count, spec.duplicate_count, spec.malformed_count
     remembered: list[SentClick] = []
     while valid or repeats or broken:
-        place = random_share() * (valid + repeats + broken)  # drawing without putting back makes the shares exact
+        place = random_share() * (valid + repeats + broken)  # drawing without replacement makes the shares exact
         if place >= valid + repeats:
             broken -= 1
             yield _broken(spec, draw, broken)
@@ -177,7 +173,7 @@ def generate(spec: GeneratorSpec) -> Iterator[SentClick]:
 
 
 def _broken(spec: GeneratorSpec, draw: random.Random, number: int) -> SentClick:
-    """A valid click of nobody in particular, broken in the way whose turn it is."""
+    """A click of a random visitor, malformed; the kinds take turns."""
     visitor = draw.randrange(site.SLOTS)
     key, shared = _visitor(visitor)
     members = _payload(
@@ -191,7 +187,7 @@ def _broken(spec: GeneratorSpec, draw: random.Random, number: int) -> SentClick:
 
 
 def _held_back(clicks: Iterator[tuple[int, SentClick]], spec: GeneratorSpec) -> Iterator[SentClick]:
-    """The clicks, the late ones among them moved back by up to `late_hours` of event time."""
+    """The clicks, with the late ones delayed by up to `late_hours` of event time."""
     draw = random.Random(f"{spec.seed}/late")  # noqa: S311  # synthetic data, not a secret
     random_share = draw.random
     left, late = spec.unique_count, round(spec.unique_count * spec.late)
@@ -212,7 +208,7 @@ def _held_back(clicks: Iterator[tuple[int, SentClick]], spec: GeneratorSpec) -> 
 
 
 class _Visit(NamedTuple):
-    """A visit in flight: what its clicks have in common."""
+    """An open visit: what its clicks have in common."""
 
     start_ms: int
     rhythm: tuple[int, ...]  # milliseconds from the start to each click
@@ -227,7 +223,7 @@ class _Visit(NamedTuple):
 def _visits(spec: GeneratorSpec) -> Iterator[tuple[int, SentClick]]:
     """`spec.unique_count` clicks with their event times (epoch ms), in that order.
 
-    The heap holds the next click of every visit in flight: time, number of the visit, position in it, the visit.
+    The heap holds the next click of every open visit: time, number of the visit, position in it, the visit.
     """
     draw = random.Random(f"{spec.seed}/visits")  # noqa: S311  # synthetic data, not a secret
     random_share, urls, slots = draw.random, site.url_slots(), site.SLOTS
@@ -257,7 +253,7 @@ def _visits(spec: GeneratorSpec) -> Iterator[tuple[int, SentClick]]:
 def _openings(spec: GeneratorSpec, draw: random.Random, present: set[int]) -> Iterator[_Visit]:
     """Visits in the order of their starts, `spec.unique_count` clicks in all; each is cut to end by `until_ms`.
 
-    Adds each visitor to `present`; whoever ends the visit takes the visitor out again.
+    Adds each visitor to `present`; the caller removes them when the visit ends.
     """
     random_share = draw.random
     rhythms = _rhythms()
@@ -281,7 +277,7 @@ def _openings(spec: GeneratorSpec, draw: random.Random, present: set[int]) -> It
 
 @cache
 def _rhythms() -> tuple[tuple[int, ...], ...]:
-    """`_RHYTHMS` visits as the milliseconds from their first click to each click."""
+    """`_RHYTHMS` sequences of times within a visit: milliseconds from its first click to each click."""
     draw = random.Random("rhythms")  # noqa: S311  # synthetic data, not a secret
     rhythms: list[tuple[int, ...]] = []
     for _ in range(_RHYTHMS):
@@ -309,7 +305,7 @@ def _visitor(visitor: int) -> tuple[bytes, bytes]:
 
 
 def _payload(event_id: str | None, timestamp: bytes, url: bytes, shared: bytes) -> bytes:
-    """A click as JSON, joined from members that are JSON already: several times faster than encoding it whole."""
+    """A click as JSON, joined from encoded members: several times faster than encoding it whole."""
     if event_id is None:
         return b'{"timestamp":%b,"url":%b,%b}' % (timestamp, url, shared)
     return b'{"event_id":"%b","timestamp":%b,"url":%b,%b}' % (event_id.encode(), timestamp, url, shared)

@@ -1,7 +1,6 @@
-"""Payloads that break the contract of a click on purpose, one maker per way of breaking it.
+"""Functions that turn a valid click into an invalid payload, one per rule of the contract.
 
-Belongs here: what a valid click is turned into. Every result must be rejected by any reader of the contract, so a
-doubtful case (a rule the contract leaves open) does not belong here.
+Every implementation of the contract must reject every result, so a case that the contract leaves open is not here.
 """
 
 from collections.abc import Callable
@@ -23,7 +22,7 @@ def _with(name: str, value: object) -> Callable[[Members], bytes]:
 
 
 def _spliced(name: str, literal: bytes) -> Callable[[Members], bytes]:
-    """The member's value replaced by bytes that no JSON encoder would write."""
+    """Replaces the member's value by bytes that no JSON encoder writes."""
     marker = "\N{REPLACEMENT CHARACTER}"
     return lambda click: msgspec.json.encode({**click, name: marker}).replace(msgspec.json.encode(marker), literal)
 
@@ -66,4 +65,4 @@ MALFORMED: dict[str, Callable[[Members], bytes | None]] = {
     "long_city": _with("city", "x" * 257),
     "list_as_browser": _with("browser", ["Firefox"]),
 }
-"""Kind → maker: takes the members of a valid click, gives the payload (None: a tombstone)."""
+"""By kind: a function from the members of a valid click to a payload (None: a tombstone)."""

@@ -1,8 +1,7 @@
-"""The made-up web site and its visitors: the tables the generator draws from.
+"""The synthetic web site and its visitors: pages, browsers and countries with their frequencies.
 
-Belongs here: what pages, browsers and countries exist and how often each is met. Does not belong here: time, order and
-delivery of clicks (`generator`). All names and addresses are reserved for documentation: hosts of RFC 2606 and 6761,
-IPv4 of RFC 5737, IPv6 of RFC 3849, so no real site or person can be meant.
+`generator` draws from these tables. All names and addresses are reserved for documentation, so that none belongs to a
+real site or person: hosts of RFC 2606 and 6761, IPv4 of RFC 5737, IPv6 of RFC 3849.
 
 The tables are the same for every seed: a page keeps its rank from one stream to the next.
 """
@@ -29,12 +28,12 @@ HOSTS = (
     ("http://news.example.org:8080", 8080, 8),
     ("http://bücher.example", 80, 2),
 )
-"""Scheme and authority, the port it uses, and its share of the pages in percent."""
+"""Scheme and authority, port, and share of the pages in percent."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """One browser on one device: its user agent and what an analyser makes of it (None: it cannot tell)."""
+    """One browser on one device: its user agent and what a parser derives from it (None: unknown)."""
 
     user_agent: str
     browser: str | None
@@ -108,7 +107,7 @@ COUNTRIES: tuple[tuple[str | None, int, tuple[str, ...]], ...] = (
     ("IS", 3, ("Reykjavík",)),
     ("NZ", 3, ("Auckland",)),
     ("", 4, ()),  # present but empty: the contract reads it as unknown
-    (None, 30, ()),  # the enrichment could not tell
+    (None, 30, ()),  # unknown to the enrichment
 )
 """Country (None: the field is absent), weight per mille or so, and its cities."""
 
@@ -183,7 +182,7 @@ def _target(number: int, draw: random.Random) -> str:
 
 
 def _as_sent(host: str, port: int, target: str, draw: random.Random) -> str:
-    """A page's URL as a browser might send it: now and then with what makes it no other page."""
+    """A page's URL as a browser might send it, sometimes in a variant that is the same page."""
     joint = "&" if "?" in target else "?"
     tracked = f"{draw.getrandbits(32):08x}"
     match draw.choices(tuple(_VARIANTS), tuple(_VARIANTS.values()))[0]:

@@ -293,6 +293,10 @@ def test_a_log_that_begins_with_two_addresses_is_refused_until_the_format_is_nam
     assert [click["url"] for click in decoded(producer)] == ["https://192.0.2.80/a", "https://192.0.2.80/b"]
 
 
+def test_the_help_names_the_optional_extra() -> None:
+    assert 'optional extra "access-log"' in " ".join(run_well("from-access-log", "--help").output.split())
+
+
 def test_a_format_is_not_guessed_when_it_is_named(producer: RememberingProducer, log: Path) -> None:
     result = run("from-access-log", str(log), "--format", "alb")
     assert "read in the format alb, holds no request" in str(result.exception)

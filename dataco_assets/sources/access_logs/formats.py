@@ -1,10 +1,10 @@
-"""The formats by name, and which of them a log is written in, seen from its first lines.
+"""The formats by name, and the recognition of a log's format from its first lines.
 
-Each format's reader refuses the lines of the others, so the format that most of the first lines are written in is the
-log's. One pair cannot be told apart by a single line: `192.0.2.80 198.51.100.1 - - [` is a server and its client
-(`vhost_combined`), or a client and its proxy (`forwarded_combined`). Taking the wrong one makes all visitors one user.
-Many lines decide it: a name in front is a server's, a list of addresses a client's, and of two addresses the one with
-a tenth of the other's different values is the server's or the proxy's. Fewer than that is refused.
+Each format's reader refuses the lines of the others, so the format of most of the first lines is the log's. One pair
+cannot be distinguished by a single line: `192.0.2.80 198.51.100.1 - - [` is a server and its client
+(`vhost_combined`), or a client and its proxy (`forwarded_combined`). The wrong choice makes all visitors one user. It
+is decided by many lines: a name in front is a server's, a list of addresses a client's, and if one of the two columns
+has ten times as many different addresses as the other, it is the clients'. Anything less clear is refused.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from dataco_assets.sources.access_logs.request import Reader, Skip, is_address
 from dataco_assets.sources.access_logs.w3c import w3c
 
 LINES_LOOKED_AT = 1_000
-"""So many lines of a log decide its format."""
+"""Number of lines from which the format is recognised."""
 
 _CLEARLY_MORE = 10
 _SHOWN_CHARACTERS = 120
@@ -41,7 +41,7 @@ class Format(StrEnum):
 
 
 class UnknownFormat(DatacoError):
-    """The format of a log cannot be told from its lines; the message names the file, a line and what to do."""
+    """A log's format cannot be recognised; the message names the file, a line and what to do."""
 
 
 _READERS: dict[Format, Callable[[], Reader]] = {

@@ -12,7 +12,8 @@ ngx_http_log_module and the nginx.conf of its packages. Fields after the last on
 nginx's request times). The last two formats are read with and without referrer and user agent.
 
 A line whose second field is an address is never read as common or combined: it begins with something in front of the
-client. Which of the two it is cannot be told from a line such as `192.0.2.80 198.51.100.1 - - [`; see `formats`.
+client. Whether that is a server or a client cannot be seen in a line such as `192.0.2.80 198.51.100.1 - - [`:
+see `formats`.
 """
 
 import re
