@@ -29,7 +29,8 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
-    from dataco_assets.rejected.replay import Choice, Contents, Entry, ReplayPlan
+    from dataco_assets.rejected.contents import Contents, Entry, Filter
+    from dataco_assets.rejected.replay import ReplayPlan
 
 app = typer.Typer(help="Look at rejected clicks, and send them back.", no_args_is_help=True)
 
@@ -48,9 +49,9 @@ Reasons = Annotated[
     typer.Option("--reason", metavar="REASON", help="Only this reason, like invalid_url; may be repeated."),
 ]
 Since = Annotated[
-    str, typer.Option(help="Kafka time from here on, like 2026-01-31, 2026-01-31T12:00Z or 2026-01-31-12:00 (UTC).")
+    str, typer.Option(help="Rejected from here on, like 2026-01-31, 2026-01-31T12:00Z or 2026-01-31-12:00 (UTC).")
 ]
-Until = Annotated[str, typer.Option(help="Kafka time before here.")]
+Until = Annotated[str, typer.Option(help="Rejected before here.")]
 
 
 class ChoiceUnclear(DatacoError):
@@ -82,9 +83,9 @@ def list_rejected(
     The state tells whether a click was sent back already, and if not, whether it would pass by the rules of this
     version and its settings.
     """
-    choice, console = _choice(reason, since, until), _console()
-    contents = _contents()
-    chosen = choice.of(contents.entries)
+    selection, console = _filter(reason, since, until), _console()
+    contents = _contents(since_ms=selection.since_ms)
+    chosen = selection.apply(contents.entries)
     if chosen:
         console.print(_table(chosen[-limit:], console.width))
     for line in _summary(contents, chosen, limit):
@@ -101,10 +102,10 @@ def show(
 
     To repair one: `dataco rejected show ID --raw > click.json`, edit it, `dataco rejected replay ID --with click.json`.
     """
-    from dataco_assets.rejected.replay import read_value
+    from dataco_assets.rejected.contents import read_value
 
     _require_ids([record_id])
-    contents = _contents()
+    contents = _contents(record_ids=[record_id])
     entry = contents.find(record_id)
     value = read_value(settings(), entry)
     if raw:
@@ -144,13 +145,13 @@ def replay(  # noqa: PLR0913  # the options of the command
     from dataco_assets.rejected.replay import plan_replay
     from dataco_assets.rejected.replay import replay as send_back
 
-    ids, choice = _require_ids(record_ids or ()), _choice(reason, since, until)
-    _refuse_contradictions(ids, choice, repaired)
+    ids, selection = _require_ids(record_ids or ()), _filter(reason, since, until)
+    _refuse_contradictions(ids, selection, repaired)
     if repaired == STANDARD_STREAM and not (yes or dry_run):
         raise ChoiceUnclear("--with - leaves no standard input to ask on: add --yes or --dry-run.")
     payload = _repaired(repaired) if repaired else None
-    contents = _contents()
-    wanted = [contents.find(record_id) for record_id in ids] if ids else choice.of(contents.entries)
+    contents = _contents(record_ids=ids, since_ms=selection.since_ms)
+    wanted = [contents.find(record_id) for record_id in ids] if ids else selection.apply(contents.entries)
     if payload is not None:
         wanted = [_with_verdict_on(wanted[0], payload)]
     plan = plan_replay(wanted, again=again, unfit_too=anyway)
@@ -172,22 +173,24 @@ def replay(  # noqa: PLR0913  # the options of the command
     typer.echo(f"{_some(sent)} sent back to topic {settings().clicks_topic}; the next ingest run takes them.")
 
 
-def _contents() -> "Contents":
+def _contents(*, record_ids: Sequence[str] = (), since_ms: int | None = None) -> "Contents":
     from dataco_assets.clients.hbase import connect
-    from dataco_assets.rejected.replay import read_rejected
+    from dataco_assets.rejected.contents import find_rejected, read_rejected
 
     with connect(settings(), retry_seconds=_PATIENCE_SECONDS) as hbase:
-        return read_rejected(settings(), hbase)
+        if record_ids:
+            return find_rejected(settings(), hbase, record_ids)
+        return read_rejected(settings(), hbase, since_ms=since_ms)
 
 
-def _choice(reasons: Sequence[Reason] | None, since: str, until: str) -> "Choice":
-    from dataco_assets.rejected.replay import Choice
+def _filter(reasons: Sequence[Reason] | None, since: str, until: str) -> "Filter":
+    from dataco_assets.rejected.contents import Filter
 
     since_ms = moment("--since", since) if since else None
     until_ms = moment("--until", until) if until else None
     if since_ms is not None and until_ms is not None and since_ms >= until_ms:
         raise TimeUnclear(f"There is no time from --since {since[:40]!r} to before --until {until[:40]!r}.")
-    return Choice(frozenset(reason.value for reason in reasons or ()), since_ms, until_ms)
+    return Filter(frozenset(reason.value for reason in reasons or ()), since_ms, until_ms)
 
 
 def _require_ids(texts: Iterable[str]) -> list[str]:
@@ -203,8 +206,8 @@ def _require_ids(texts: Iterable[str]) -> list[str]:
     return ids
 
 
-def _refuse_contradictions(ids: Sequence[str], choice: "Choice", repaired: str) -> None:
-    if ids and (choice.reasons or choice.since_ms is not None or choice.until_ms is not None):
+def _refuse_contradictions(ids: Sequence[str], selection: "Filter", repaired: str) -> None:
+    if ids and (selection.reasons or selection.since_ms is not None or selection.until_ms is not None):
         raise ChoiceUnclear("Give either ids, or --reason, --since and --until.")
     if repaired and len(ids) != 1:
         raise ChoiceUnclear(f"--with sends the bytes of one click, so it takes exactly one id, not {len(ids)}.")
@@ -225,7 +228,7 @@ def _repaired(file: str) -> bytes:
 
 
 def _with_verdict_on(entry: "Entry", payload: bytes) -> "Entry":
-    from dataco_assets.rejected.replay import judge_by
+    from dataco_assets.rejected.contents import judge_by
 
     return dataclasses.replace(entry, verdict=judge_by(settings())(payload))
 
@@ -234,13 +237,13 @@ def _table(entries: Sequence["Entry"], width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     roomy = max(len(entry.record_id) for entry in entries) + _WIDTH_BESIDE_ID <= width
     table.add_column("id", overflow="fold", no_wrap=roomy)
-    table.add_column("Kafka time (UTC)", no_wrap=True)
+    table.add_column("rejected at (UTC)", no_wrap=True)
     table.add_column("reason", overflow="fold", no_wrap=roomy)
     table.add_column("detail", overflow="fold")
     table.add_column("state", no_wrap=True)
     for entry in entries:
         record = entry.record
-        row = (record.record_id, _time(record.record_time_ms), record.reason, record.detail, _state(entry))
+        row = (record.record_id, _time(record.rejected_at_ms), record.reason, record.detail, _state(entry))
         table.add_row(*(Text(_safe(cell)) for cell in row))
     return table
 

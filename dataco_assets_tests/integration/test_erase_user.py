@@ -15,7 +15,7 @@ from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.suppression import SuppressionList, user_hash
 from dataco_assets.privacy import erasure
 from dataco_assets.privacy.erasure import erase, preview
-from dataco_assets.rejected.replay import read_rejected
+from dataco_assets.rejected.contents import read_rejected
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.refreshes import Died, Refreshes
 

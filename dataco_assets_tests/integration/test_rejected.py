@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,12 @@ from typer.testing import CliRunner, Result
 from dataco_assets.cli import app
 from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.clients.kafka.producer import AckedProducer
+from dataco_assets.rejected import contents
+from dataco_assets.rejected.contents import RecordGone, read_rejected, read_value
 from dataco_assets.rejected.records import Fate, Mark, send_mark
-from dataco_assets.rejected.replay import (
-    RecordGone,
-    ReplayStopped,
-    erase_from_rejected,
-    read_rejected,
-    read_value,
-    replay,
-)
+from dataco_assets.rejected.replay import ReplayStopped, erase_from_rejected, replay
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform, read_topic
+from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
 
 pytestmark = pytest.mark.stack
@@ -230,6 +227,33 @@ def test_a_message_that_the_rejected_topic_cannot_hold_holds_nothing_up(topics: 
     gone = run("show", f"{topic}/0/0", "--raw").exception
     assert isinstance(gone, RecordGone)
     assert "only a reference" in str(gone)
+
+
+def test_commands_read_no_more_of_the_topic_than_they_need(topics: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "_FIRST_WINDOW", 4)
+    topics.produce([b"old%d" % number for number in range(20)], partition=0)
+    topics.drain(max_rejected_share=1.0)
+    boundary = topics.rejected()[-1].timestamp()[1] + 1
+    wait_until(lambda: time.time() * 1000 > boundary, seconds=5, what="the next record has a later time")
+    topics.produce([b"new%d" % number for number in range(3)], partition=0)
+    topics.drain(max_rejected_share=1.0)
+    read: list[int] = []
+    honest = contents.ContentsBuilder.take
+    monkeypatch.setattr(contents.ContentsBuilder, "take", lambda self, m: (read.append(m.offset()), honest(self, m)))
+    topic = topics.settings.clicks_topic
+
+    run_well("show", f"{topic}/0/22")
+    assert read == [19, 20, 21, 22]
+    read.clear()
+    run_well("show", f"{topic}/0/15")
+    assert read == [19, 20, 21, 22, *range(11, 19)]
+    read.clear()
+    since = datetime.fromtimestamp(boundary / 1000, UTC).isoformat(timespec="milliseconds")
+    assert "3 rejected clicks" in run_well("list", "--since", since)
+    assert read == [20, 21, 22]
+    read.clear()
+    assert isinstance(run("show", f"{topic}/0/23").exception, RecordGone)
+    assert sorted(read) == list(range(23))
 
 
 def test_many_clicks_go_back_in_portions_and_each_once(topics: Platform) -> None:

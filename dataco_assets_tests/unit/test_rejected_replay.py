@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dataco_assets.clicks.event import Reason, Rejection
 from dataco_assets.clients.kafka.producer import AckedProducer, Header
+from dataco_assets.rejected.contents import Contents, ContentsBuilder, Entry, Filter, RecordGone
 from dataco_assets.rejected.records import (
     HEADERS,
     LARGEST_RECORD_BYTES,
@@ -24,16 +25,7 @@ from dataco_assets.rejected.records import (
     send_mark,
     send_rejected,
 )
-from dataco_assets.rejected.replay import (
-    Choice,
-    Contents,
-    Entry,
-    Gathering,
-    RecordGone,
-    concerns_user,
-    plan_replay,
-    replay_headers,
-)
+from dataco_assets.rejected.replay import concerns_user, plan_replay, replay_headers
 
 TIME = 1_767_225_600_123
 Headers = list[Header]
@@ -91,10 +83,10 @@ class Topic(AckedProducer):
         send_mark(self, Mark(f"clicks/1/{offset}", time_ms, fate, TIME + 500, attempt))
 
     def contents(self) -> Contents:
-        gathering = Gathering(lambda value: None if value == b"good" else Rejection(Reason.MALFORMED_JSON, "still"))
+        builder = ContentsBuilder(lambda value: None if value == b"good" else Rejection(Reason.MALFORMED_JSON, "still"))
         for message in self.messages:
-            gathering.take(message)
-        return gathering.contents()
+            builder.take(message)
+        return builder.contents()
 
 
 @pytest.fixture
@@ -225,11 +217,39 @@ def test_marks_do_not_pass_over_to_another_click_with_the_same_offset(topic: Top
     assert contents.find("clicks/1/5").record.record_time_ms == TIME + 9
 
 
-def test_entries_are_in_order_of_their_record_time(topic: Topic) -> None:
-    topic.reject(1, time_ms=TIME + 2)
-    topic.reject(2, time_ms=TIME)
-    topic.reject(3, time_ms=TIME + 1)
+def test_entries_are_in_the_order_they_were_rejected_in(topic: Topic) -> None:
+    topic.reject(2, time_ms=TIME + 2)
+    topic.reject(3, time_ms=TIME)
+    topic.reject(1, time_ms=TIME + 1)
     assert ids(topic.contents().entries) == ["clicks/1/2", "clicks/1/3", "clicks/1/1"]
+    topic.messages.reverse()
+    assert ids(topic.contents().entries) == ["clicks/1/2", "clicks/1/3", "clicks/1/1"]
+
+
+def test_records_read_backwards_amount_to_the_same(topic: Topic) -> None:
+    topic.reject(1, b"{1")
+    topic.reject(2, b"good")
+    topic.mark(1)
+    topic.reject(1, b"{1", reason=Reason.INVALID_URL)
+    topic.mark(2, fate=Fate.ERASED)
+    topic.reject(3, headers=[("dataco.replay_of", b"clicks/1/1"), ("dataco.replay_attempt", b"1")])
+    forwards = topic.contents()
+    topic.messages.reverse()
+    assert topic.contents() == forwards
+
+
+def test_a_search_ends_once_the_click_and_those_it_was_sent_back_from_are_read(topic: Topic) -> None:
+    topic.reject(1)
+    topic.reject(2, headers=[("dataco.replay_of", b"clicks/1/1"), ("dataco.replay_attempt", b"1")])
+    topic.reject(3, headers=[("dataco.replay_of", b"clicks/1/2"), ("dataco.replay_attempt", b"2")])
+    topic.reject(4)
+    builder = ContentsBuilder(lambda _: None)
+    lacking: list[tuple[bool, bool]] = []
+    for message in reversed(topic.messages):
+        builder.take(message)
+        lacking.append((builder.lacks(["clicks/1/3"]), builder.lacks(["clicks/1/4"])))
+    assert lacking == [(True, False), (True, False), (True, False), (False, False)]
+    assert builder.lacks(["clicks/1/3", "clicks/1/5"])
 
 
 def test_what_was_erased_is_not_there_any_more(topic: Topic) -> None:
@@ -247,16 +267,17 @@ def test_what_was_erased_is_not_there_any_more(topic: Topic) -> None:
 
 
 def test_choice_by_reason_and_half_open_time(topic: Topic) -> None:
-    topic.reject(1, time_ms=100)
-    topic.reject(2, time_ms=200, reason=Reason.INVALID_URL)
-    topic.reject(3, time_ms=300, reason=Reason.TOMBSTONE)
+    topic.reject(1)
+    topic.reject(2, reason=Reason.INVALID_URL)
+    topic.reject(3, reason=Reason.TOMBSTONE)
     entries = topic.contents().entries
-    assert ids(Choice().of(entries)) == ["clicks/1/1", "clicks/1/2", "clicks/1/3"]
-    assert ids(Choice(since_ms=200).of(entries)) == ["clicks/1/2", "clicks/1/3"]
-    assert ids(Choice(until_ms=200).of(entries)) == ["clicks/1/1"]
-    assert ids(Choice(since_ms=0).of(entries)) == ["clicks/1/1", "clicks/1/2", "clicks/1/3"]
-    assert ids(Choice(until_ms=0).of(entries)) == []
-    assert ids(Choice(frozenset({"invalid_url", "tombstone"}), until_ms=300).of(entries)) == ["clicks/1/2"]
+    second, third = (entry.record.rejected_at_ms for entry in entries[1:])
+    assert ids(Filter().apply(entries)) == ["clicks/1/1", "clicks/1/2", "clicks/1/3"]
+    assert ids(Filter(since_ms=second).apply(entries)) == ["clicks/1/2", "clicks/1/3"]
+    assert ids(Filter(until_ms=second).apply(entries)) == ["clicks/1/1"]
+    assert ids(Filter(since_ms=0).apply(entries)) == ["clicks/1/1", "clicks/1/2", "clicks/1/3"]
+    assert ids(Filter(until_ms=0).apply(entries)) == []
+    assert ids(Filter(frozenset({"invalid_url", "tombstone"}), until_ms=third).apply(entries)) == ["clicks/1/2"]
 
 
 def test_plan_leaves_out_what_was_sent_back_and_what_would_be_rejected_again(topic: Topic) -> None:

@@ -171,6 +171,18 @@ def read_all(
     earliest, end = admin.earliest(state), admin.stable_end(state)
     chosen = state.partitions if partitions is None else tuple(partitions)
     ranges = [OffsetRange(p, earliest[p], end[p]) for p in chosen]
+    read_ranges(bootstrap_servers, topic, ranges, each, stall_seconds=stall_seconds)
+
+
+def read_ranges(
+    bootstrap_servers: str,
+    topic: str,
+    ranges: Sequence[OffsetRange],
+    each: Callable[[Message], None],
+    *,
+    stall_seconds: float,
+) -> None:
+    """Hands over every committed message of some offset ranges, oldest first within a partition."""
     with RangeConsumer(bootstrap_servers, "dataco-reader", topic, ranges, stall_seconds=stall_seconds) as consumer:
         for batch in consumer.batches():
             for message in batch:
