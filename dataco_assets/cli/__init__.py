@@ -5,22 +5,44 @@ each group has a module beside this one.
 """
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from dataco_assets.cli import backfill, clicks, demo, erase_user, index, rejected, resume, setup, status, top, verify
+from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.errors import DatacoError
+
+FAILED, WRONG_USAGE = 1, 2
+"""Exit codes: something failed, or was found that needs a hand; the command was called in a wrong way."""
 
 app = typer.Typer(
     name="dataco",
-    help="DataCo's clickstream platform: clicks from Kafka, once each in HBase, hourly aggregates in Elasticsearch.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    # Plain help: paragraphs are wrapped once, square brackets stay, and a pipe gets no box drawing.
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
+
+
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dataco {version('dataco-clickstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def dataco(
+    *,
+    version: Annotated[  # its callback acts
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """DataCo's clickstream platform: clicks from Kafka, once each in HBase, hourly aggregates in Elasticsearch."""
+
+
 app.add_typer(clicks.app, name="clicks")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(index.app, name="index")
@@ -38,9 +60,9 @@ for point in entry_points(group="dataco.commands"):
 
 
 def main() -> None:
-    """Runs the command line; a `DatacoError` ends it with its message and exit code 1."""
+    """Runs the command line; a `DatacoError` ends it with its message and exit code 1 or, for wrong usage, 2."""
     try:
         app()
     except DatacoError as error:
-        Console(stderr=True).print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(WRONG_USAGE if isinstance(error, WrongUsage) else FAILED)

@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from dataco_assets.cli.hour_range import From, To, hour_range
+from dataco_assets.cli.text import plural
+from dataco_assets.cli.times import From, To, hour_range
+from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
@@ -27,7 +29,7 @@ _TAGS = {"dataco/started_by": "dataco backfill", "dagster/max_runtime": str(_LON
 _FAILURES_SHOWN = 5
 
 
-class NoSuchHours(DatacoError):
+class NoSuchHours(WrongUsage):
     """The hours asked for are no partitions."""
 
 
@@ -60,7 +62,7 @@ def backfill(
     """
     start, end = _existing(*hour_range(first, last))
     hours = (end - start) // HOUR_MS + 1
-    typer.echo(f"{hours:,} hour{'' if hours == 1 else 's'}: {hour_key(start)} to {hour_key(end)}, both included.")
+    typer.echo(f"{plural(hours, 'hour')}: {hour_key(start)} to {hour_key(end)}, both included.")
     from dataco_assets.partitions import range_tags
 
     tags = {**range_tags(hour_key(start), hour_key(end)), **_TAGS}
@@ -112,7 +114,7 @@ def _execute(tags: Mapping[str, str], hours: int) -> None:
     if not result.success:
         raise BackfillFailed(f"Run {result.run_id} failed; what it had published stays right.\n{_why(result)}")
     seconds = time.monotonic() - started
-    typer.echo(f"{hours:,} hour{'' if hours == 1 else 's'} published in {seconds:.0f} s (run {result.run_id}).")
+    typer.echo(f"{plural(hours, 'hour')} published in {seconds:.0f} s (run {result.run_id}).")
 
 
 def _why(result: "dg.ExecuteInProcessResult") -> str:

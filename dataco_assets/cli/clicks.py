@@ -19,6 +19,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dataco_assets.cli.text import plural
+from dataco_assets.cli.times import TimeUnclear, typed
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings, variable
 from dataco_assets.sources import generator
@@ -68,7 +70,7 @@ def send(
                 continue
             sink(_key(key_of, payload), payload)
             sent += 1
-    _close(f"{_some(sent, 'click')} sent to topic {settings().clicks_topic}", (), started)
+    _close(f"{plural(sent, 'click')} sent to topic {settings().clicks_topic}", (), started)
 
 
 @app.command()
@@ -81,7 +83,9 @@ def generate(  # noqa: PLR0913  # the options of the command
     seed: Annotated[
         int, typer.Option(help="Same seed and options, same clicks, to the byte (with a fixed --until).")
     ] = 0,
-    until: Annotated[str, typer.Option(help="Time of the last clicks, like 2026-01-31T12:00:00Z. Default: now.")] = "",
+    until: Annotated[
+        str, typer.Option(help="Time of the last clicks, like 2026-01-31T12:00:00Z; a day: its end. Default: now.")
+    ] = "",
     duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share that repeats an earlier click.")] = 0.02,
     late: Annotated[float, typer.Option(min=0, max=1, help="Share of clicks sent later than their turn.")] = 0.05,
     late_hours: Annotated[float, typer.Option(min=0, help="How late at most, hours of event time.")] = 2.0,
@@ -124,11 +128,11 @@ def generate(  # noqa: PLR0913  # the options of the command
     if not out:
         _warn_too_old(spec.since_ms)
     details = (
-        _some(kinds[generator.DUPLICATE], "duplicate"),
+        plural(kinds[generator.DUPLICATE], "duplicate"),
         f"{kinds['malformed']:,} malformed on purpose",
         f"{without_content:,} without content left out" if without_content else "",
     )
-    _close(f"{_some(kinds.total(), 'click')} {_destination(out)}", details, started, err=out == STANDARD_STREAM)
+    _close(f"{plural(kinds.total(), 'click')} {_destination(out)}", details, started, err=out == STANDARD_STREAM)
 
 
 @app.command()
@@ -183,9 +187,9 @@ def from_access_log(  # the options of the command
         _warn_too_old(earliest_ms)
     if report.skipped:
         typer.echo(_skipped_lines(report), err=True)
-    what = f"{_some(report.clicks, 'click')} {_destination(out)}"
+    what = f"{plural(report.clicks, 'click')} {_destination(out)}"
     shifted = f"times shifted by {shift_ms // HOUR_MS:,} h" if shift_ms else ""
-    skipped = f"{_some(report.skipped.total(), 'line')} skipped" if report.skipped else ""
+    skipped = f"{plural(report.skipped.total(), 'line')} skipped" if report.skipped else ""
     _close(what, (f"read as {found_format}", shifted, skipped), started, err=out == STANDARD_STREAM)
 
 
@@ -201,7 +205,7 @@ def _destination(out: str) -> str:
 def _skipped_lines(report: LogReport) -> str:
     """The skipped lines by reason, most frequent first, each with its first example."""
     return "\n".join(
-        f"Skipped {_some(count, 'line')} {reason}; the first is line {example.number:,}: {example.line}"
+        f"Skipped {plural(count, 'line')} {reason}; the first is line {example.number:,}: {example.line}"
         for reason, count in report.skipped.most_common()
         for example in [report.examples[reason]]
     )
@@ -237,18 +241,14 @@ def _shift_ms(file: str, log_format: Format | None) -> int:
 
 
 def _until_ms(until: str) -> int:
+    """The time before which the clicks are spread; a day: its end."""
     now = generator.now_ms()
     if not until:
         return now
-    try:
-        moment = datetime.fromisoformat(until)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise generator.GeneratorError(f"--until {until[:60]!r} is no time with an offset, like 2026-01-31T12:00:00Z.")
-    until_ms = int(moment.timestamp() * 1000)
+    start_ms, end_ms = typed("--until", until)
+    until_ms = end_ms if end_ms - start_ms > HOUR_MS else start_ms
     if until_ms > now:
-        raise generator.GeneratorError(f"--until {until[:60]!r} lies in the future: the platform rejects such clicks.")
+        raise TimeUnclear(f"--until {until[:60]!r} lies in the future: the platform rejects such clicks.")
     return until_ms
 
 
@@ -364,10 +364,6 @@ def _bar(what: str, total: int | None, amount: DownloadColumn | MofNCompleteColu
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.update(task, completed=done)
-
-
-def _some(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _close(what: str, details: tuple[str, ...], started: float, *, err: bool = False) -> None:

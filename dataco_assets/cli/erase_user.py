@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from dataco_assets.cli.text import plural
+from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.event import MAX_USER_ID
 from dataco_assets.clicks.hour import contiguous_runs, hour_key
-from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _KEPT_ON_DISK = (
 )
 
 
-class NotAUserId(DatacoError):
+class NotAUserId(WrongUsage):
     """What was given cannot be a user's id."""
 
 
@@ -92,14 +93,14 @@ def _found(erasure: "Erasure", verb: str) -> Iterator[str]:
         yield f"0 clicks {verb}: HBase holds none of this user."
     else:
         yield (
-            f"{_some(erasure.clicks, 'click')} {verb}, from {_time(erasure.first_ms)} to {_time(erasure.last_ms)} UTC; "
-            f"{_some(len(erasure.hours), 'hour')} to compute anew."
+            f"{plural(erasure.clicks, 'click')} {verb}, from {_time(erasure.first_ms)} to {_time(erasure.last_ms)} "
+            f"UTC; {plural(len(erasure.hours), 'hour')} to compute anew."
         )
     if erasure.resumed:
-        yield f"An earlier erasure of this user was broken off; it had begun {_some(len(erasure.resumed), 'hour')}."
+        yield f"An earlier erasure of this user was broken off; it had begun {plural(len(erasure.resumed), 'hour')}."
     if erasure.expired:
         yield (
-            f"{_some(len(erasure.expired), 'hour')} of these cannot be computed anew, since HBase may have dropped "
+            f"{plural(len(erasure.expired), 'hour')} of these cannot be computed anew, since HBase may have dropped "
             "clicks of others (DATACO_CLICKS_TTL_DAYS): their counts stay as published. They hold no user id."
         )
 
@@ -107,7 +108,7 @@ def _found(erasure: "Erasure", verb: str) -> Iterator[str]:
 def _next(erasure: "Erasure") -> Iterator[str]:
     if erasure.rejected:
         yield (
-            f"{_some(erasure.rejected, 'rejected click')} can no longer be listed, shown or sent back. Their bytes "
+            f"{plural(erasure.rejected, 'rejected click')} can no longer be listed, shown or sent back. Their bytes "
             "leave Kafka when the topic's retention ends: single records cannot be deleted there."
         )
     hours = (erasure.hours | erasure.resumed) - erasure.expired
@@ -134,7 +135,3 @@ def _say(lines: "Iterator[str] | list[str]") -> None:
 
 def _time(epoch_ms: int) -> str:
     return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def _some(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dataco_assets.errors import DatacoError
+from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.settings import settings
 
 app = typer.Typer(help="Look after the index that readers search.", no_args_is_help=True)
@@ -18,7 +18,7 @@ app = typer.Typer(help="Look after the index that readers search.", no_args_is_h
 _STEP = 500  # documents between two updates of a progress bar
 
 
-class MonthUnclear(DatacoError):
+class MonthUnclear(WrongUsage):
     """A month was given in a form that is none."""
 
 

@@ -9,7 +9,6 @@ escaped.
 
 import base64
 import dataclasses
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +22,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dataco_assets.cli.top import TimeUnclear, moment
+from dataco_assets.cli.text import plural, printable
+from dataco_assets.cli.times import TimeUnclear, end_of, moment
+from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.event import Reason
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
@@ -51,10 +52,10 @@ Reasons = Annotated[
 Since = Annotated[
     str, typer.Option(help="Rejected from here on, like 2026-01-31, 2026-01-31T12:00Z or 2026-01-31-12:00 (UTC).")
 ]
-Until = Annotated[str, typer.Option(help="Rejected before here.")]
+Until = Annotated[str, typer.Option(help="Rejected until then, included: a day with all its hours.")]
 
 
-class ChoiceUnclear(DatacoError):
+class ChoiceUnclear(WrongUsage):
     """What was asked for contradicts itself, or is no id of a rejected click."""
 
 
@@ -163,14 +164,14 @@ def replay(  # noqa: PLR0913  # the options of the command
         )
     if dry_run:
         for entry in plan.sent:
-            typer.echo(f"  would send {_safe(entry.record_id)}")
+            typer.echo(f"  would send {printable(entry.record_id)}")
         return
     if not plan.sent:
         return
     if not yes:
-        typer.confirm(f"Send {_some(len(plan.sent))} to topic {settings().clicks_topic}?", abort=True)
+        typer.confirm(f"Send {plural(len(plan.sent), 'click')} to topic {settings().clicks_topic}?", abort=True)
     sent = send_back(settings(), plan.sent, repaired=payload)
-    typer.echo(f"{_some(sent)} sent back to topic {settings().clicks_topic}; the next ingest run takes them.")
+    typer.echo(f"{plural(sent, 'click')} sent back to topic {settings().clicks_topic}; the next ingest run takes them.")
 
 
 def _contents(*, record_ids: Sequence[str] = (), since_ms: int | None = None) -> "Contents":
@@ -187,9 +188,9 @@ def _filter(reasons: Sequence[Reason] | None, since: str, until: str) -> "Filter
     from dataco_assets.rejected.contents import Filter
 
     since_ms = moment("--since", since) if since else None
-    until_ms = moment("--until", until) if until else None
+    until_ms = end_of("--until", until) if until else None
     if since_ms is not None and until_ms is not None and since_ms >= until_ms:
-        raise TimeUnclear(f"There is no time from --since {since[:40]!r} to before --until {until[:40]!r}.")
+        raise TimeUnclear(f"There is no time from --since {since[:40]!r} to --until {until[:40]!r}.")
     return Filter(frozenset(reason.value for reason in reasons or ()), since_ms, until_ms)
 
 
@@ -200,8 +201,8 @@ def _require_ids(texts: Iterable[str]) -> list[str]:
     for text in ids:
         if not is_record_id(text):
             raise ChoiceUnclear(
-                f"{_safe(text[:80])!r} is not the id of a rejected click, like clicks/0/1234 (topic/partition/offset); "
-                "`dataco rejected list` shows them."
+                f"{printable(text[:80])!r} is not the id of a rejected click, like clicks/0/1234 "
+                "(topic/partition/offset); `dataco rejected list` shows them."
             )
     return ids
 
@@ -244,7 +245,7 @@ def _table(entries: Sequence["Entry"], width: int) -> Table:
     for entry in entries:
         record = entry.record
         row = (record.record_id, _time(record.rejected_at_ms), record.reason, record.detail, _state(entry))
-        table.add_row(*(Text(_safe(cell)) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 
@@ -261,12 +262,12 @@ def _summary(contents: "Contents", chosen: Sequence["Entry"], limit: int) -> Ite
     if not contents.entries:
         yield f"Topic {topic} holds no rejected clicks. {_KEEPING}"
     elif not chosen:
-        held = _some(len(contents.entries), "rejected click")
+        held = plural(len(contents.entries), "rejected click")
         yield f"Topic {topic} holds {held}, none of them meant by these options."
     else:
-        counts = Counter(_safe(entry.record.reason) for entry in chosen)
+        counts = Counter(printable(entry.record.reason) for entry in chosen)
         told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
-        yield f"{_some(len(chosen), 'rejected click')}: {told}"
+        yield f"{plural(len(chosen), 'rejected click')}: {told}"
         if len(chosen) > limit:
             yield f"Older ones not shown: {len(chosen) - limit:,}; --limit shows more."
     if contents.erased:
@@ -277,15 +278,15 @@ def _summary(contents: "Contents", chosen: Sequence["Entry"], limit: int) -> Ite
 
 def _about(entry: "Entry", contents: "Contents") -> Iterator[str]:
     record = entry.record
-    yield f"id           {_safe(record.record_id)}"
-    yield f"reason       {_safe(record.reason)}"
-    yield f"detail       {_safe(record.detail)}"
+    yield f"id           {printable(record.record_id)}"
+    yield f"reason       {printable(record.reason)}"
+    yield f"detail       {printable(record.detail)}"
     yield f"Kafka time   {_time(record.record_time_ms)} UTC"
     where = f"partition {record.partition}, offset {record.offset} of topic {settings().rejected_topic}"
     yield f"rejected at  {_time(record.rejected_at_ms)} UTC ({where})"
     yield f"key          {'none' if record.key is None else _safe_bytes(record.key)}"
     for name, value in record.headers:
-        yield f"header       {_safe(name)}: {'null' if value is None else _safe_bytes(value)}"
+        yield f"header       {printable(name)}: {'null' if value is None else _safe_bytes(value)}"
     yield from _history(entry, contents)
 
 
@@ -298,12 +299,12 @@ def _history(entry: "Entry", contents: "Contents") -> Iterator[str]:
     else:
         yield "now          would pass"
     for origin in contents.origins(entry.record):
-        yield f"replay of    {_safe(origin)}"
+        yield f"replay of    {printable(origin)}"
     if entry.replays:
         times = "once" if entry.replays == 1 else f"{entry.replays:,} times"
         yield f"sent back    {times}, last {_time(entry.replayed_at_ms or 0)} UTC"
     for follower in contents.rejected_again(entry.record):
-        yield f"and rejected again as {_safe(follower)}"
+        yield f"and rejected again as {printable(follower)}"
 
 
 def _value(value: bytes | None) -> str:
@@ -323,17 +324,17 @@ def _value(value: bytes | None) -> str:
 def _intent(plan: "ReplayPlan", contents: "Contents") -> Iterator[str]:
     total = len(plan.sent) + len(plan.replayed) + len(plan.unfit)
     if not total:
-        held = _some(len(contents.entries), "rejected click")
+        held = plural(len(contents.entries), "rejected click")
         yield f"Nothing to send: topic {settings().rejected_topic} holds {held}, none of them meant."
         return
-    yield f"{_some(total, 'rejected click')} meant: {len(plan.sent):,} to be sent back"
+    yield f"{plural(total, 'rejected click')} meant: {len(plan.sent):,} to be sent back"
     if plan.replayed:
         yield f"  {len(plan.replayed):,} left out, sent back before (--again sends them again)"
     if plan.unfit:
         yield f"  {len(plan.unfit):,} left out, would be rejected again (--anyway sends them)"
         for entry in plan.unfit[:_LISTED_UNFIT]:
             if (verdict := entry.verdict) is not None:
-                yield f"    {_safe(entry.record_id)}: {verdict.reason.value}: {verdict.detail}"
+                yield f"    {printable(entry.record_id)}: {verdict.reason.value}: {verdict.detail}"
         if len(plan.unfit) > _LISTED_UNFIT:
             yield f"    and {len(plan.unfit) - _LISTED_UNFIT:,} more"
 
@@ -348,20 +349,8 @@ def _time(epoch_ms: int) -> str:
         return f"{epoch_ms} ms"
 
 
-_NOT_SHOWN = re.compile(r"[^ -~]")
-
-
-def _safe(text: str) -> str:
-    """With everything escaped that a terminal would obey or hide; other characters stay."""
-    return _NOT_SHOWN.sub(lambda found: found[0] if found[0].isprintable() else ascii(found[0])[1:-1], text)
-
-
 def _safe_bytes(value: bytes) -> str:
-    return _safe(value.decode(errors="backslashreplace"))
-
-
-def _some(count: int, thing: str = "click") -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    return printable(value.decode(errors="backslashreplace"))
 
 
 def _console() -> Console:

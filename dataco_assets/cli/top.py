@@ -5,7 +5,6 @@ Belongs here: reading times a person types, and the table. Does not belong here:
 """
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dataco_assets.cli.text import printable
+from dataco_assets.cli.times import TimeUnclear, last_hour, moment
+from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
@@ -29,8 +31,8 @@ _HOW_TO_FILL = (
 )
 
 
-class TimeUnclear(DatacoError):
-    """A time was given in a form that is none."""
+class CountryUnclear(WrongUsage):
+    """A country was given in a form that is none."""
 
 
 class NothingToShow(DatacoError):
@@ -41,7 +43,7 @@ def top(
     *,
     hour: Annotated[str, typer.Option(help="One hour, like 2026-01-31-12:00 (UTC).")] = "",
     since: Annotated[str, typer.Option(help="From this time on, like 2026-01-31 or 2026-01-31T12:00Z.")] = "",
-    until: Annotated[str, typer.Option(help="Hours before this time.")] = "",
+    until: Annotated[str, typer.Option(help="Up to this time, included: a day with all its hours.")] = "",
     country: Annotated[str, typer.Option(help="Only clicks from there: two letters, ZZ for unknown.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Rows to show.")] = 10,
 ) -> None:
@@ -70,7 +72,7 @@ def top(
     for state in index.closed():
         Console(stderr=True, highlight=False).print(closed_text(state), markup=False, soft_wrap=True)
     if not pages:
-        asked = f"in hours from {hour_key(start)} to before {hour_key(end)} UTC"
+        asked = f"in hours from {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC"
         raise NothingToShow(
             f"The index holds no clicks {_from(code)}{asked}. What it holds {_from(code)}starts at "
             f"{hour_key(held.first_hour)} and ends with {hour_key(held.last_hour)}."
@@ -84,7 +86,7 @@ def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, in
     Args:
         hour: One hour, or empty.
         since: First hour, or empty.
-        until: The hour to stop before, or empty.
+        until: Last hour, included, or empty.
         held: What the index holds; fills in what was not given.
 
     Raises:
@@ -95,34 +97,18 @@ def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, in
     if hour:
         start = hour_of(moment("--hour", hour))
         return start, start + HOUR_MS
-    end = moment("--until", until) if until else held.last_hour + HOUR_MS
+    end = (last_hour("--until", until) if until else held.last_hour) + HOUR_MS
     start = hour_of(moment("--since", since)) if since else end - _DEFAULT_HOURS * HOUR_MS
     if start >= end:
-        raise TimeUnclear(f"There is no hour from {hour_key(start)} to before {hour_key(end)} UTC.")
+        raise TimeUnclear(f"There is no hour from {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC.")
     return start, end
-
-
-def moment(option: str, text: str) -> int:
-    """A time a person typed, epoch ms: ISO 8601, or an hour as Dagster writes it; UTC unless it has an offset.
-
-    Raises:
-        TimeUnclear: it is none.
-    """
-    iso = re.sub(r"^(\d{4}-\d{2}-\d{2})-(\d{2})", r"\1T\2", text.strip())
-    try:
-        parsed = datetime.fromisoformat(iso)
-        return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise TimeUnclear(
-            f"{option} {text[:40]!r} is not a time like 2026-01-31, 2026-01-31T12:00Z or 2026-01-31-12:00."
-        ) from None
 
 
 def table(pages: "Sequence[PageTotals]", start: int, end: int, country: str | None) -> Table:
     """The table of the busiest pages. Event text is shown as it is, never taken as markup or as a control sequence."""
     where = f" from {country}" if country else " by country"
     shown = Table(
-        title=f"Busiest pages{where}, {hour_key(start)} to {hour_key(end)} UTC",
+        title=f"Busiest pages{where}, {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC, both included",
         caption="most users in an hour: distinct users in the page's busiest hour, since those of several hours cannot "
         "be added up · average s: seconds per click of known duration",
     )
@@ -135,8 +121,8 @@ def table(pages: "Sequence[PageTotals]", start: int, end: int, country: str | No
         average = page.average_seconds
         shown.add_row(
             str(rank),
-            Text(_printable(page.page)),
-            Text(_printable(page.country)),
+            Text(printable(page.page)),
+            Text(printable(page.country)),
             f"{page.clicks:,}",
             f"{page.most_users_in_an_hour:,}",
             "-" if average is None else f"{average:,.1f}",
@@ -148,7 +134,7 @@ def _country(text: str) -> str | None:
     if not text:
         return None
     if not re.fullmatch(r"[A-Za-z]{2}", text):
-        raise NothingToShow(f"--country {text[:20]!r} is not a country of two letters, like DE (ISO 3166-1).")
+        raise CountryUnclear(f"--country {text[:20]!r} is not a country of two letters, like DE (ISO 3166-1).")
     return text.upper()
 
 
@@ -160,8 +146,3 @@ def _nothing(alias: str, country: str | None) -> str:
 
 def _from(country: str | None) -> str:
     return f"from {country} " if country else ""
-
-
-def _printable(untrusted: str) -> str:
-    """Without control characters, which a terminal would obey, and without invisible ones."""
-    return "".join(character if character.isprintable() else "�" for character in untrusted)

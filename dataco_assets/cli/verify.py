@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from dataco_assets.cli.hour_range import FORMS, hour_range
-from dataco_assets.cli.top import TimeUnclear
+from dataco_assets.cli.text import plural, printable
+from dataco_assets.cli.times import FORMS, TimeUnclear, hour_range
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
@@ -137,12 +137,12 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """What is said below the table."""
-        verdict = f"{_some(self.differing_hours, 'hour')} differ" if self.differing_hours else "no difference"
-        what = f"{_some(self.clicks, 'click')} in {_some(self.groups, 'group')}"
-        yield f"{_some(self.judged, 'hour')} judged ({what}): {verdict}."
+        verdict = f"{plural(self.differing_hours, 'hour')} differ" if self.differing_hours else "no difference"
+        what = f"{plural(self.clicks, 'click')} in {plural(self.groups, 'group')}"
+        yield f"{plural(self.judged, 'hour')} judged ({what}): {verdict}."
         for outcome, why in _NOT_JUDGED.items():
             if count := self.outcomes[outcome]:
-                yield f"{_some(count, 'hour')} {outcome}: not judged; {why}. Oldest: {hour_key(self.oldest[outcome])}."
+                yield f"{plural(count, 'hour')} {outcome}: not judged; {why}. Oldest: {hour_key(self.oldest[outcome])}."
         for name in self.closed_indices:
             yield f"Index {name} is closed: readers do not see its hours. `POST /{name}/_open` opens it again."
         if self.differing_hours:
@@ -173,7 +173,7 @@ def _show(report: Report) -> None:
 def table(differences: "Sequence[Difference]", total: int) -> Table:
     """The table of differences. Event text is shown as it is, never taken as markup or as a control sequence."""
     more = f"{total - len(differences):,} more are not shown (--limit)" if total > len(differences) else None
-    shown = Table(title=f"{_some(total, 'difference')}", caption=more)
+    shown = Table(title=f"{plural(total, 'difference')}", caption=more)
     shown.add_column("hour (UTC)", no_wrap=True)
     shown.add_column("where")
     shown.add_column("page", overflow="fold", ratio=1)
@@ -181,15 +181,13 @@ def table(differences: "Sequence[Difference]", total: int) -> Table:
         shown.add_column(name, overflow="fold")
     for each in differences:
         values = (each.place.value, each.page, each.country, each.field, each.expected, each.found)
-        shown.add_row(hour_key(each.hour), *(Text(_printable(value)) for value in values))
+        shown.add_row(hour_key(each.hour), *(Text(_shown(value)) for value in values))
     return shown
 
 
-def _printable(value: object) -> str:
-    """Bounded, without control characters, which a terminal would obey, and without invisible ones."""
+def _shown(value: object) -> str:
     text = "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-    text = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-    return "".join(character if character.isprintable() else "�" for character in text)
+    return printable(text, _SHOWN_CHARACTERS)
 
 
 def _wait(seconds: float) -> None:
@@ -207,7 +205,3 @@ def _progress(hours: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("hours", total=hours)
         yield lambda: progress.advance(task)
-
-
-def _some(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -983,7 +983,7 @@ def test_top_shows_event_text_as_it_is(index: Index, command: Callable[..., Any]
     shown = command("top")
 
     assert shown.exit_code == 0, shown.output
-    assert "https://shop.example/[red]x[/red]�31m" in shown.output
+    assert r"https://shop.example/[red]x[/red]\x9b31m" in shown.output
     assert "quiet" in shown.output
     assert "long-ago" not in shown.output
     assert "99" in command("top", "--hour", "2020-05-30-12:00").output

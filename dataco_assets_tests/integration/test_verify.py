@@ -130,7 +130,10 @@ def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refres
         (lambda: tamper(platform, NOON, "time_spent_seconds_sum", 1), ["Parquet", "900.0", "time_spent_seconds_sum"]),
         (index(bob, entering_users=0), ["2020-06-01-12:00", "index", "entering_users"]),
         (index(bob, time_spent_samples=2), ["2020-06-01-12:00", "index", "time_spent_samples"]),
-        (index(cyd, page="[red]\x1b[31mpage"), ["2020-06-05-16:00", "index", "[red]�[31mpage", "absent", "1 clicks"]),
+        (
+            index(cyd, page="[red]\x1b[31mpage"),
+            ["2020-06-05-16:00", "index", r"[red]\x1b[31mpage", "absent", "1 clicks"],
+        ),
         (index(cyd, hour=LATER + 7 * HOUR_MS), ["2020-06-05-23:00", "index", "group", "absent"]),
         (delete, ["2020-06-05-16:00", "index", "1 clicks", "absent"]),
     ]

@@ -4,8 +4,7 @@ import pytest
 
 from dataco_assets.cli import backfill
 from dataco_assets.cli.backfill import BackfillFailed, NoSuchHours
-from dataco_assets.cli.hour_range import hour_range
-from dataco_assets.cli.top import TimeUnclear
+from dataco_assets.cli.times import TimeUnclear, hour_range
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.settings import settings
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dataco_assets.cli.rejected import ChoiceUnclear, NothingFits, NoValue, RepairUnusable, app
-from dataco_assets.cli.top import TimeUnclear
+from dataco_assets.cli.times import TimeUnclear
 from dataco_assets.clicks.event import Reason, Rejection
 from dataco_assets.errors import DatacoError
 from dataco_assets.rejected.contents import Contents, Entry, RecordGone
@@ -141,8 +141,8 @@ def test_list_counts_all_but_shows_the_newest(topic: FakeTopic) -> None:
         (("--since", "2020-06-01T14:00Z"), [2, 3]),
         (("--since", "2020-06-01-14:00"), [2, 3]),
         (("--since", "2020-06-01T16:00+02:00"), [2, 3]),
-        (("--until", "2020-06-01-15:00"), [1, 2]),
-        (("--since", "2020-06-01T13:00:01.001", "--until", "2020-06-02", "--reason", "invalid_url"), [3]),
+        (("--until", "2020-06-01-14:00"), [1, 2]),
+        (("--since", "2020-06-01T13:00:01.001", "--until", "2020-06-01", "--reason", "invalid_url"), [3]),
     ],
 )
 def test_list_by_reason_and_time(topic: FakeTopic, options: tuple[str, ...], expected: list[int]) -> None:

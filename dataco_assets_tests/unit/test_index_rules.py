@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dataco_assets.aggregates.columns import COLUMNS
 from dataco_assets.aggregates.totals import HourTotals
-from dataco_assets.cli.top import TimeUnclear, moment, time_range
+from dataco_assets.cli.times import TimeUnclear, moment
+from dataco_assets.cli.top import time_range
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.page import MAX_PAGE_CHARACTERS, page_of
 from dataco_assets.index.contents import RunContent
@@ -218,8 +219,9 @@ HELD = Span(NOON - 100 * HOUR_MS, NOON)
         ("2020-06-01-12:00", "", "", NOON, NOON + HOUR_MS),
         ("2020-06-01T14:30+02:00", "", "", NOON, NOON + HOUR_MS),
         ("", "2020-06-01", "", NOON - 12 * HOUR_MS, NOON + HOUR_MS),
-        ("", "2020-06-01T10", "2020-06-01T12:00Z", NOON - 2 * HOUR_MS, NOON),
-        ("", "", "2020-06-01-12:00", NOON - 24 * HOUR_MS, NOON),
+        ("", "2020-06-01T10", "2020-06-01T12:00Z", NOON - 2 * HOUR_MS, NOON + HOUR_MS),
+        ("", "", "2020-06-01-12:00", NOON - 23 * HOUR_MS, NOON + HOUR_MS),
+        ("", "2020-06-01", "2020-06-01", NOON - 12 * HOUR_MS, NOON + 12 * HOUR_MS),
     ],
 )
 def test_times_a_person_types(hour: str, since: str, until: str, start: int, end: int) -> None:
@@ -231,7 +233,7 @@ def test_times_a_person_types(hour: str, since: str, until: str, start: int, end
     [
         ("noon", "", "", "--hour 'noon' is not a time"),
         ("2020-06-01T12", "2020-06-01", "", "either --hour, or"),
-        ("", "2020-06-01T12", "2020-06-01T12", "no hour from"),
+        ("", "2020-06-01T12", "2020-06-01T11", "no hour from"),
         ("", "", "2020-13-01", "--until"),
     ],
 )

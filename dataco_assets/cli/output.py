@@ -1,0 +1,63 @@
+"""What a command prints: tables for people, the same as tab-separated lines for a pipe, and JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from dataco_assets.cli.text import printable
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document; docs/cli.md describes it.")]
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Prints one document to standard output, in ASCII: no text in it can control a terminal."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def iso_time(epoch_ms: int | None) -> str | None:
+    """A time in UTC as JSON documents hold it, to the millisecond where it has any; None stays None.
+
+    A time outside of the calendar, which only a producer can have written, is its number as text.
+    """
+    if epoch_ms is None:
+        return None
+    try:
+        seconds, milliseconds = divmod(epoch_ms, 1000)
+        moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=milliseconds * 1000, tzinfo=None)
+    except (ValueError, OverflowError, OSError):
+        return str(epoch_ms)
+    return moment.isoformat(timespec="milliseconds" if milliseconds else "seconds") + "Z"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """Prints a table to standard output: drawn and wrapped on a terminal, else tab-separated and never cut.
+
+    Args:
+        columns: The headers.
+        rows: A cell for each column; untrusted text may be among them.
+        numbers: The columns whose cells are aligned to the right.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _draw(columns, cells, numbers)
+        return
+    for line in (columns, *cells):
+        typer.echo("\t".join(line))
+
+
+def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(table)
