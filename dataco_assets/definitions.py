@@ -19,7 +19,7 @@ from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.run_leases import leased_executor
-from dataco_assets.sensors import dead_runs_sensor, dirty_hours_sensor, kafka_lag_sensor
+from dataco_assets.sensors import dead_runs_sensor, dirty_hours_sensor, kafka_lag_sensor, parked_work_sensor
 from dataco_assets.settings import Settings
 from dataco_assets.settings import settings as settings_of_this_process
 
@@ -59,7 +59,7 @@ def build_defs(
         jobs=_with_overrides("job", {job.name: job for job in (ingest_clicks, refresh_hours)}, job_overrides),
         sensors=_with_overrides(
             "sensor",
-            {each.name: each for each in (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor)},
+            {each.name: each for each in (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor, parked_work_sensor)},
             sensor_overrides,
         ),
         resources=_resources(settings, resource_overrides),

@@ -23,6 +23,8 @@ PARTITION_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition 
 
 _CREDENTIALS = re.compile(r"//.*@")  # in a URL; they have variables of their own, which are never shown
 
+_WEB_ADDRESS = re.compile(r"https?://[^/\s]+(/\S*)?")
+
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
 
 
@@ -144,6 +146,18 @@ class Settings(BaseSettings):
         60, ge=0, description="The running hour is refreshed at most once in so many seconds."
     )
 
+    webhook_url: SecretStr = Field(
+        SecretStr(""),
+        description="Webhook that is sent a JSON message when work is parked and when it is resumed; empty: none.",
+    )
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _web_address(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _WEB_ADDRESS.fullmatch(value.get_secret_value()):
+            raise ValueError("must be an address like https://hooks.example.com/services/…, or empty")
+        return value
+
     @field_validator("partitions_start")
     @classmethod
     def _whole_hour(cls, value: str) -> str:
@@ -209,7 +223,8 @@ def _explain(error: ValidationError) -> str:
     lines = ["The settings cannot be used:"]
     for problem in error.errors():
         name = variable(str(problem["loc"][0])) if problem["loc"] else PREFIX + "*"
-        secret = "PASSWORD" in name
+        field = Settings.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
+        secret = field is not None and field.annotation is SecretStr
         shown = "***" if secret else repr(_CREDENTIALS.sub("//***@", os.environ.get(name, str(problem["input"]))))[:120]
         lines.append(f"  {name}={shown}: {problem['msg'].removeprefix('Value error, ')}")
     lines.append("docs/settings.md lists every variable with its default and unit.")

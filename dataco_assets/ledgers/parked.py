@@ -34,7 +34,7 @@ class Parked:
         circumstances: Fingerprint of settings, code and topic when the run was started.
         ended_at: When it was resumed, epoch seconds; None while it is parked.
         ended_by: What resumed it.
-        notified: Whether the present state was reported to the webhook.
+        is_reported: Whether the webhook was told that the work is parked, and not yet that it is resumed.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Parked:
     circumstances: str
     ended_at: float | None = None
     ended_by: str = ""
-    notified: bool = False
+    is_reported: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -54,7 +54,7 @@ class Parked:
 
     def ended(self, by: str, now: float) -> Self:
         """The entry, resumed. The end is never before the failure, whatever the clocks say."""
-        return replace(self, ended_at=max(now, self.since), ended_by=by, notified=False)
+        return replace(self, ended_at=max(now, self.since), ended_by=by)
 
     def settles(self, ended_at: float) -> bool:
         """Whether a run that failed at that time (epoch seconds) needs no more attention."""
@@ -86,6 +86,13 @@ class ParkedWork:
         """Adds or replaces entries."""
         for entry in entries:
             self._hbase.put(self._table, entry.name.encode(), {_CELL: msgspec.json.encode(entry)})
+
+    def mark_reported(self, entries: Iterable[Parked]) -> None:
+        """Notes that the state of entries was reported. One that has changed meanwhile stays unreported."""
+        for entry in entries:
+            reported = msgspec.json.encode(replace(entry, is_reported=entry.is_active))
+            expected = msgspec.json.encode(entry)
+            self._hbase.put_if(self._table, entry.name.encode(), _CELL, expected=expected, value=reported)
 
 
 def active(entries: Iterable[Parked]) -> list[Parked]:

@@ -112,6 +112,7 @@ PASSING = {
     "PublicationFailed",
     "Undeliverable",
     "VersionConflict",
+    "WebhookFailed",
 }
 """Errors that time alone may end: a server away, busy or full; another run that was quicker."""
 DATA: set[str] = set()

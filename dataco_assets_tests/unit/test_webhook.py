@@ -1,0 +1,184 @@
+"""Parked work is reported to a webhook: a real HTTP server that answers as told."""
+
+import json
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import dagster as dg
+import pytest
+from pydantic import SecretStr
+
+from dataco_assets.clients.webhook import WebhookFailed, post
+from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
+from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.sensors import parked_work_sensor
+from dataco_assets.settings import Settings
+
+SECRET = "T0/B0/s3cr3t"  # noqa: S105  # a made-up one
+
+
+@dataclass
+class Receiver:
+    """What a webhook got, and how it answers: statuses in turn, then 200."""
+
+    port: int = 0
+    statuses: list[int] = field(default_factory=list)
+    got: list[dict[str, Any]] = field(default_factory=list)
+    delay_seconds: float = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{SECRET}"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            time.sleep(made.delay_seconds)
+            status = made.statuses.pop(0) if made.statuses else 200
+            if status == 200:
+                made.got.append(json.loads(body))
+            self.send_response(status)
+            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        made.port = server.server_port
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield made
+        server.shutdown()
+
+
+def test_a_message_arrives_as_json(receiver: Receiver) -> None:
+    post(receiver.url, {"text": "Grüße"})
+    assert receiver.got == [{"text": "Grüße"}]
+
+
+def test_a_busy_webhook_is_tried_again(receiver: Receiver) -> None:
+    receiver.statuses = [503, 429]
+    post(receiver.url, {"n": 1})
+    assert receiver.got == [{"n": 1}]
+
+
+@pytest.mark.parametrize("statuses", [[404], [302], [500] * 9])
+def test_a_refusal_is_an_error_that_does_not_show_the_address(receiver: Receiver, statuses: Sequence[int]) -> None:
+    receiver.statuses = list(statuses)
+    with pytest.raises(WebhookFailed) as caught:
+        post(receiver.url, {})
+    assert "127.0.0.1" in str(caught.value)
+    assert "DATACO_WEBHOOK_URL" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+    assert "s3cr3t" not in "".join(traceback.format_exception(caught.value))
+    assert not receiver.got
+
+
+def test_a_webhook_that_is_away_or_stalls_ends_in_an_error_in_time(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(WebhookFailed):
+        post(f"http://127.0.0.1:1/{SECRET}", {})
+    monkeypatch.setattr("dataco_assets.clients.webhook._SECONDS", 0.2)
+    receiver.delay_seconds = 1.0
+    started = time.monotonic()
+    with pytest.raises(WebhookFailed) as caught:
+        post(receiver.url, {})
+    assert time.monotonic() - started < 5
+    assert "s3cr3t" not in str(caught.value)
+
+
+# The sensor
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> dict[str, Parked]:
+    """Parked work in memory; integration/test_dagster_runs.py has it in HBase."""
+    entries: dict[str, Parked] = {}
+
+    def mark_reported(_: object, some: Sequence[Parked]) -> None:
+        for entry in some:
+            entries[entry.name] = Parked(**{**vars(entry), "is_reported": entry.is_active})
+
+    monkeypatch.setattr(ParkedWork, "all", lambda _: dict(entries))
+    monkeypatch.setattr(ParkedWork, "mark_reported", mark_reported)
+    return entries
+
+
+def evaluate(url: str) -> str:
+    settings = Settings.load().model_copy(update={"webhook_url": SecretStr(url), "hbase_thrift_port": 1})
+    resources = {"settings": settings, "hbase": HBaseResource(settings=settings)}
+    with dg.build_sensor_context(resources=resources) as context:
+        result = parked_work_sensor(context)
+    assert isinstance(result, dg.SkipReason)
+    return str(result.skip_message)
+
+
+def entry(name: str, run: str = "r1", since: float = 1_767_225_600.0) -> Parked:
+    return Parked(name, "TooManyRejected", "61% of 4,000 messages.", run, since, "c")
+
+
+def test_each_failure_is_reported_once_and_so_is_its_end(receiver: Receiver, work: dict[str, Parked]) -> None:
+    work |= {INGEST: entry(INGEST), "2026-01-01-03:00": entry("2026-01-01-03:00", "r2")}
+    work["2026-01-01-04:00"] = entry("2026-01-01-04:00", "r2")
+    for _ in range(3):
+        evaluate(receiver.url)
+    assert [(each["event"], each["what"]) for each in receiver.got] == [
+        ("parked", ["2026-01-01-03:00", "2026-01-01-04:00"]),
+        ("parked", ["ingest"]),
+    ]
+    ingest = receiver.got[1]
+    assert (ingest["error"], ingest["run_id"], ingest["parked_at"]) == (
+        "TooManyRejected",
+        "r1",
+        "2026-01-01T00:00:00+00:00",
+    )
+    assert "`dataco resume ingest`" in ingest["text"]
+
+    work[INGEST] = work[INGEST].ended("a person, with `dataco resume`", 1_767_225_700.0)
+    for _ in range(3):
+        evaluate(receiver.url)
+    assert [(each["event"], each["what"]) for each in receiver.got[2:]] == [("resumed", ["ingest"])]
+    assert receiver.got[2]["resumed_at"] == "2026-01-01T00:01:40+00:00"
+
+
+def test_what_was_not_accepted_is_sent_again_and_nobody_sees_the_address(
+    receiver: Receiver, work: dict[str, Parked]
+) -> None:
+    work[INGEST] = entry(INGEST)
+    receiver.statuses = [403]
+    reason = evaluate(receiver.url)
+    assert "answered 403" in reason
+    assert "s3cr3t" not in reason
+    assert not receiver.got
+    evaluate(receiver.url)
+    assert len(receiver.got) == 1
+
+
+def test_without_an_address_nothing_is_reported(work: dict[str, Parked]) -> None:
+    work[INGEST] = entry(INGEST)
+    assert "DATACO_WEBHOOK_URL is not set" in evaluate("")
+    assert not work[INGEST].is_reported
+
+
+def test_what_ended_before_it_was_reported_is_not_reported(receiver: Receiver, work: dict[str, Parked]) -> None:
+    work[INGEST] = entry(INGEST).ended("a run succeeded", 1_767_225_700.0)
+    assert evaluate(receiver.url) == "There is nothing to report."
+
+
+def test_the_address_is_a_secret_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataco_assets.settings import SettingsError
+
+    monkeypatch.setenv("DATACO_WEBHOOK_URL", f"ftp://hooks.example/{SECRET}")
+    with pytest.raises(SettingsError, match=r"DATACO_WEBHOOK_URL=\*\*\*: must be an address") as caught:
+        Settings.load()
+    assert "s3cr3t" not in str(caught.value)
+    monkeypatch.setenv("DATACO_WEBHOOK_URL", f"https://hooks.example/{SECRET}")
+    assert "s3cr3t" not in Settings.load().model_dump_json() + repr(Settings.load())
