@@ -354,9 +354,8 @@ class Drain:
                 f"Topic {topic.name} was deleted and created again while it was read (id {topic.topic_id} is now "
                 f"{now.topic_id}). No offset was moved; the next run says what is lost."
             )
-        for partition, position in positions.items():
-            if position > starts[partition]:
-                self._offsets.advance(topic, OffsetRange(partition, starts[partition], position))
+        moved = [OffsetRange(p, starts[p], position) for p, position in positions.items() if position > starts[p]]
+        self._offsets.advance(topic, *moved)
 
     def _publish_progress(self, consumer: RangeConsumer) -> None:
         """Commits to the group, for other tools to see; the ledger is the truth, so a failure costs nothing."""

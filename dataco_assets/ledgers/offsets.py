@@ -44,20 +44,21 @@ class OffsetLedger(LedgerTable):
         rows = self._hbase.scan(self._table, prefix, prefix[:-1] + b"0", columns=[_NEXT])  # "0" follows "/" in ASCII
         return {int(key.rpartition(b"/")[2]): _decode(cells[_NEXT]) for key, cells in rows}
 
-    def advance(self, topic: TopicState, stored: OffsetRange) -> None:
-        """Moves a position to the end of a range whose clicks are durable.
+    def advance(self, topic: TopicState, *stored: OffsetRange) -> None:
+        """Moves positions to the ends of ranges whose clicks are durable; reads all of them in one call.
 
-        When another run has moved it further meanwhile, it stays there.
+        A position that another run has moved further meanwhile stays there.
 
         Raises:
-            OffsetGap: the position is before the start of the range.
+            OffsetGap: a position is before the start of its range.
         """
-        while True:
-            cell = self._cell(topic.name, stored.partition)
-            if cell is not None and not self._is_behind(topic, cell, stored):
-                return
-            if self._put(topic, stored.partition, expected=cell, offset=stored.end):
-                return
+        rows = self._hbase.rows(self._table, [_key(topic.name, each.partition) for each in stored], [_NEXT])
+        for each in stored:
+            cell = rows.get(_key(topic.name, each.partition), {}).get(_NEXT)
+            while cell is None or self._is_behind(topic, cell, each):
+                if self._put(topic, each.partition, expected=cell, offset=each.end):
+                    break
+                cell = self._cell(topic.name, each.partition)
 
     def reset(self, topic: TopicState, partition: int, offset: int) -> None:
         """Sets a position after data loss was accepted, in whatever direction."""

@@ -475,3 +475,19 @@ def test_the_first_partition_itself_is_marked() -> None:
     world = World([click("a")])
     world.drain(earliest_ms=NOON - HOUR_MS)
     assert world.store.dirty() == {NOON, NOON - HOUR_MS}
+
+
+def test_a_checkpoint_reads_the_positions_of_all_partitions_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(*[[click(f"{partition}-{n}") for n in range(3)] for partition in range(20)])
+    reads: list[int] = []
+    read = world.store.rows
+
+    def counting(table: str, keys: Sequence[bytes], columns: object = None) -> dict[bytes, dict[bytes, bytes]]:
+        if table == "ingest_offsets":
+            reads.append(len(keys))
+        return read(table, keys, columns)
+
+    monkeypatch.setattr(world.store, "rows", counting)
+    world.drain(checkpoint_clicks=1_000)
+    assert reads == [20]
+    assert world.store.offsets() == dict.fromkeys(range(20), 3)
