@@ -1,7 +1,6 @@
-"""What must exist on the servers before the first click: topics, tables, index template and alias.
+"""Creates what must exist on the servers before the first click: topics, tables, index template and alias.
 
-Belongs here: creating what is missing, and saying how what exists differs from what the code expects. Does not belong
-here: changing or deleting anything that exists; that is an operator's decision.
+What exists is compared with what the code expects, and never changed or deleted: that is an operator's decision.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,7 +36,7 @@ class SetupMismatch(DatacoError):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: its name, and whether it was created just now."""
+    """One thing that must exist: its name, and whether it was created just now."""
 
     what: str
     created: bool
@@ -48,8 +47,8 @@ def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -
 
     Args:
         settings: Names and addresses.
-        spark_session: Gives a Spark session; asked for only when the clicks table must be created or described, since
-            the Thrift gateway can do neither in full.
+        spark_session: Returns a Spark session; called only when the clicks table is created or described, since the
+            Thrift gateway can do neither in full.
 
     Raises:
         SetupMismatch: something exists and differs.

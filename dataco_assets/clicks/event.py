@@ -1,7 +1,6 @@
-"""The contract of a click: which bytes of the clicks topic are one, and why others are not.
+"""The contract of a click: decodes the bytes of a Kafka record into a click, or returns the reason why it is none.
 
-Belongs here: decoding, every rule on the fields, the names of the reasons. Does not belong here: how a page is made
-(`page`), the HBase row (`row`), and what is done with rejected bytes.
+Every rule on the fields and the names of the reasons are here; how a page is made is in `page`.
 
 The first broken rule is the reason, in this order: tombstone, size, JSON, object; then shape (field after field:
 missing, type, length); then control characters; then form, field after field. docs/clicks.md has the rules with their
@@ -24,16 +23,16 @@ from dataco_assets.clicks.page import InvalidUrl, page_of
 
 MAX_PAYLOAD_BYTES = 1_048_576
 MAX_DEPTH = 100
-"""Objects and lists inside each other, the click's own object counted."""
+"""Maximum nesting depth of objects and lists, including the top-level object."""
 MAX_USER_ID = 256
 MAX_URL = 8_192
 MAX_USER_AGENT = 2_048
 MAX_EVENT_ID = 128
 MAX_OPTIONAL = 256
 MAX_TIMESTAMP_MS = 9_999_999_999_999
-"""13 digits, the room a timestamp has in the row key: 20 November 2286."""
+"""The largest timestamp with 13 digits, as many as the row key holds: 20 November 2286."""
 MAX_AHEAD_MS = 5 * 60_000
-"""So far may a click's clock be ahead of the time at which Kafka received it."""
+"""Maximum lead of a click's timestamp over its Kafka record time."""
 UNKNOWN_COUNTRY = "ZZ"
 
 _MAX_DETAIL = 200
@@ -58,7 +57,7 @@ class Reason(StrEnum):
     INVALID_IP_ADDRESS = "invalid_ip_address"
     INVALID_COUNTRY = "invalid_country"
     REFUSED_BY_STORE = "refused_by_store"
-    """Given by the writer alone: HBase refuses this row and takes its neighbours."""
+    """Only set by the writer: HBase refuses this row and accepts its neighbours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +125,7 @@ def parse(payload: bytes | None, *, record_time_ms: int, earliest_ms: int) -> Cl
 
 
 class _Broken(Exception):
-    """A broken rule, on its way to `parse`; it never leaves this module."""
+    """A broken rule; raised and caught inside this module."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)
@@ -161,7 +160,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 class _RawFields(msgspec.Struct, gc=False):
-    """The same fields, undecoded: tells what is wrong when `_Fields` cannot be decoded."""
+    """The same fields, undecoded: used to find the reason when `_Fields` cannot be decoded."""
 
     user_id: msgspec.Raw = _NULL
     timestamp: msgspec.Raw = _NULL
@@ -214,10 +213,10 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def _refuse_depth(payload: bytes) -> None:
-    """Makes the limit a number: the decoder's own depends on how deep the caller's stack happens to be.
+    """Enforces `MAX_DEPTH`, since the decoder's own limit depends on the depth of the caller's stack.
 
-    Removes the innermost pairs of brackets as often as may be; what is left is deeper, or in disorder, which is
-    malformed just the same. Takes milliseconds for a megabyte of brackets.
+    Removes the innermost pairs of brackets `MAX_DEPTH` times; what is left is nested deeper, or unbalanced, which is
+    malformed as well. Takes milliseconds for a megabyte of brackets.
     """
     if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
         return
@@ -235,9 +234,9 @@ def _refuse_depth(payload: bytes) -> None:
 
 
 def _decode_slowly(payload: bytes) -> _Fields:
-    """Finds the field that the fast decoder stumbled over.
+    """Finds the field that the fast decoder refused.
 
-    There may be none: it stops at the first of two equal keys, and the last one counts.
+    There may be none: it stops at the first of two equal keys, while the last one counts.
     """
     try:
         raw = _decode_raw_fields(payload)

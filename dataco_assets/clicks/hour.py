@@ -1,6 +1,6 @@
-"""Hours of clicks: how time is cut into them, what they are called, and which of them a click touches.
+"""Hours of clicks: their starts, their names, and which of them a click can change.
 
-Pure arithmetic on epoch milliseconds, UTC. Does not belong here: which hours need computing (`ledgers/hours.py`).
+Pure arithmetic on epoch milliseconds, UTC. Which hours need computing is in `ledgers/hours.py`.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 HOUR_MS = 3_600_000
 VISIT_GAP_MS = 30 * 60_000
-"""A user's next click ends a visit when it is further away; so far an hour looks into the next one."""
+"""Maximum gap between two clicks of a visit, and so how far an hour depends on the clicks of the next one."""
 _KEY_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition keys
 
 

@@ -1,8 +1,4 @@
-"""The page: the URL of a click in the one form that clicks are grouped by.
-
-Belongs here: what two URLs must share to count as the same page. Does not belong here: the length of a URL and the
-other rules of a click (`event`).
-"""
+"""The page of a click: its URL in the canonical form by which clicks are grouped."""
 
 import re
 from functools import lru_cache
@@ -37,7 +33,7 @@ def page_of(url: str) -> str:
         url: An absolute http or https URL without lone surrogates.
 
     Raises:
-        InvalidUrl: it is none, or its host or port cannot be.
+        InvalidUrl: it is none, or its host or port is impossible.
     """
     return _cached(url) if len(url) <= _LONGEST_CACHED_URL else _canonical(url)
 

@@ -1,8 +1,8 @@
-"""Rows as the bytes of a Thrift `mutateRows` request.
+"""Encodes rows as the bytes of a Thrift `mutateRows` request.
 
 happybase builds one Mutation object per cell and lets thriftpy2 serialise the tree, which costs more than everything
-else ingest does to a click. The request is simple enough to write down directly, and a test holds these bytes against
-thriftpy2's own. Does not belong here: connections, retries, or what a click's cells are.
+else that ingest does with a click. The request is simple enough to be encoded directly; a test compares these bytes
+with thriftpy2's own.
 
 The format is Thrift's strict binary protocol (https://github.com/apache/thrift/blob/master/doc/specs/thrift-binary-protocol.md)
 of `Hbase.thrift`: `mutateRows(1: tableName, 2: list<BatchMutation>, 3: map attributes)` and

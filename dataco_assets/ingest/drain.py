@@ -1,15 +1,13 @@
-"""The drain: stores what was in the topic when it started, and moves offsets only behind what is durable.
+"""The drain: one bounded run that stores the clicks of a Kafka topic in HBase, each exactly once.
 
-Belongs here: the order of things, on which every promise of the platform rests. Does not belong here: how each thing is
-done (the modules beside this one), and Dagster.
-
-A checkpoint makes each step durable before the next:
+It reads what was in the topic when it started, and moves offsets only once what they cover is durable. The order of the
+steps is decided here; the modules beside this one carry them out. A checkpoint makes each step durable before the next:
 
     rows → rejected records acknowledged → hours marked dirty → offset ledger → group commit
 
-A run that dies between two steps is simply repeated: rows overwrite themselves, rejected records keep their key, hours
-are merely dirtier than needed, and the ledger never moved ahead of any of them. That is Kafka Connect's order (put,
-flush, commit: WorkerSinkTask), with the ledger in place of the commit.
+A run that is killed between two steps is repeated: rows overwrite themselves, rejected records keep their key, some
+hours are marked dirty once more, and the ledger is never ahead of any of them. Kafka Connect has the same order (put,
+flush, commit: WorkerSinkTask), with the commit in place of the ledger.
 """
 
 import logging
@@ -45,8 +43,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-JUDGED_FROM = 1_000
-"""Messages from which on the share of rejected ones is judged."""
+SHARE_CHECKED_FROM = 1_000
+"""Minimum number of messages before the share of rejected ones is checked."""
 _REJECTED_BYTES_HELD = 64 * 1024 * 1024
 _STALL_SECONDS = 60.0
 _METADATA_SECONDS = 30.0
@@ -55,11 +53,11 @@ _SPAN_MS = VISIT_GAP_MS
 
 
 class TooManyRejected(DatacoError):
-    """So many clicks are refused that the contract, not the clicks, has probably changed."""
+    """So many clicks are rejected that the producer, rather than single clicks, is probably at fault."""
 
 
 class Step(StrEnum):
-    """The moments of a drain at which a test may kill it."""
+    """The points of a drain at which a test may kill it."""
 
     PLANNED = "planned"
     ROWS_STORED = "rows_stored"
@@ -77,7 +75,7 @@ class DrainPolicy:
         max_clicks: Most offsets to read.
         checkpoint_clicks: Messages between two checkpoints.
         connections: Thrift connections to write over.
-        max_rejected_share: A larger share of rejected messages fails the run (of at least `JUDGED_FROM`).
+        max_rejected_share: A larger share of rejected messages fails the run (of at least `SHARE_CHECKED_FROM`).
         on_data_loss: Whether offsets that are lost fail the run or are skipped.
         earliest_ms: Clicks before this time are rejected, epoch ms.
     """
@@ -100,10 +98,10 @@ class DrainResult:
         suppressed: Messages dropped because their user was erased.
         ranges: Offsets drained, by partition.
         hours: Clicks stored by hour (start, epoch ms).
-        skipped: What was lost and skipped on request.
-        lag_left: Offsets waiting when the drain ended; None when Kafka did not say.
+        skipped: Lost offsets that were skipped on request.
+        lag_left: Offsets waiting when the drain ended; None if Kafka could not be reached any more.
         seconds: Wall-clock time of the whole drain.
-        hbase_retries: Calls to HBase that had to be tried again.
+        hbase_retries: Calls to HBase that were retried.
     """
 
     stored: int = 0
@@ -159,7 +157,7 @@ class Drain:
         hbase: The client to write with.
         policy: How to drain; see `policy_from`.
         bootstrap_servers: Kafka brokers.
-        on_step: Called after each step; tests use it to die there.
+        on_step: Called after each step; tests use it to kill the drain there.
     """
 
     def __init__(
@@ -212,7 +210,7 @@ class Drain:
         plan = self._plan()
         self._erased = self._suppression.read()
         self._on_step(Step.PLANNED)
-        # Also when nothing is left to read: the run before may have died just before the group's commit.
+        # Also when nothing is left to read: the run before may have been killed just before the group's commit.
         self._drain(plan)
         result = self._result
         result.skipped = plan.skipped
@@ -249,7 +247,7 @@ class Drain:
             window = _new_window(consumer.positions)
             for batch in consumer.batches():
                 if self._is_due(window):
-                    # Before this batch is taken over: `positions` says how far the ones before it came.
+                    # Before this batch is processed: `positions` are the ends of the batches before it.
                     self._checkpoint(plan.topic, consumer, window)
                     window = _new_window(consumer.positions)
                 for message in batch:
@@ -278,7 +276,7 @@ class Drain:
         )
 
     def _is_suppressed(self, click: Click | Rejection, message: Message) -> bool:
-        """Whether it is of a user who was erased since; neither stored nor rejected, which would keep it too."""
+        """Whether the message belongs to an erased user: it is not even rejected, since that would keep it."""
         arrived_ms = record_time_ms(message)
         if isinstance(click, Click):
             return is_suppressed(self._erased, click.user_id, click.timestamp, arrived_ms)
@@ -307,7 +305,7 @@ class Drain:
         for refused in self._writer.flush():
             self._take_back(refused.origin, refused.why, window)
         self._on_step(Step.ROWS_STORED)
-        self._judge(window)
+        self._check_rejected_share(window)
         for rejected in window.rejected:
             send_rejected(self._producer, rejected, limit_bytes=self._rejected_limit_bytes)
         self._producer.flush()
@@ -320,10 +318,10 @@ class Drain:
         self._on_step(Step.GROUP_COMMITTED)
         self._account(window, consumer.positions)
 
-    def _judge(self, window: _Window) -> None:
-        """Fails the run when too much of this window, or of the run so far, is refused.
+    def _check_rejected_share(self, window: _Window) -> None:
+        """Fails the run when too large a share of this window, or of the run so far, is rejected.
 
-        The clicks of the window that are fine are stored by now, so their hours are marked; offsets stay.
+        The valid clicks of the window are stored by now, so their hours are marked; offsets stay.
         """
         most = self._policy.max_rejected_share
         reasons = Counter(r.rejection.reason for r in window.rejected)
@@ -331,15 +329,15 @@ class Drain:
             (len(window.rejected), window.seen),
             (len(window.rejected) + self._result.rejected.total(), window.seen + self._result.seen),
         ):
-            if seen >= JUDGED_FROM and refused > most * seen:
+            if seen >= SHARE_CHECKED_FROM and refused > most * seen:
                 self._mark_hours(window)
                 listed = ", ".join(f"{count} {reason.value}" for reason, count in reasons.most_common(5))
                 example = window.rejected[0].rejection.detail if window.rejected else "none in this window"
                 raise TooManyRejected(
-                    f"{refused:,} of {seen:,} messages of topic {self._settings.clicks_topic} are refused, more than "
-                    f"{most:.0%} ({listed}; for example: {example}). That looks like a change of the producer, so "
-                    "none of these was sent to the rejected topic and their offsets stay. If they really are to be "
-                    "rejected, run once with max_rejected_share: 1.0."
+                    f"{refused:,} of {seen:,} messages of topic {self._settings.clicks_topic} are invalid, more than "
+                    f"{most:.0%} ({listed}; for example: {example}). The producer has probably changed, so none of "
+                    "these was sent to the rejected topic and their offsets stay. If they really are to be rejected, "
+                    "run once with max_rejected_share: 1.0."
                 )
 
     def _mark_hours(self, window: _Window) -> None:
@@ -352,7 +350,7 @@ class Drain:
         if now.topic_id != topic.topic_id:
             raise OffsetGap(
                 f"Topic {topic.name} was deleted and created again while it was read (id {topic.topic_id} is now "
-                f"{now.topic_id}). No offset was moved; the next run says what is lost."
+                f"{now.topic_id}). No offset was moved; the next run reports what is lost."
             )
         moved = [OffsetRange(p, starts[p], position) for p, position in positions.items() if position > starts[p]]
         self._offsets.advance(topic, *moved)
@@ -390,7 +388,7 @@ class Drain:
 
 
 def policy_from(settings: "Settings") -> DrainPolicy:
-    """The policy the settings ask for."""
+    """The policy that the settings describe."""
     return DrainPolicy(
         max_clicks=settings.ingest_max_clicks,
         checkpoint_clicks=settings.ingest_checkpoint_clicks,

@@ -1,8 +1,4 @@
-"""What one run reads: exact offset ranges, decided from plain numbers before a message is touched.
-
-Pure. Belongs here: where each partition starts and ends, and what counts as lost data. Does not belong here: asking
-Kafka or HBase for those numbers.
-"""
+"""Decides the exact offset ranges that one run reads, and what counts as lost data. Pure: numbers in, a plan out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -22,7 +22,7 @@ from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.errors import ErrorKind
 from dataco_assets.ingest import drain as drain_module
-from dataco_assets.ingest.drain import JUDGED_FROM, Drain, DrainPolicy, DrainResult, Step, TooManyRejected
+from dataco_assets.ingest.drain import SHARE_CHECKED_FROM, Drain, DrainPolicy, DrainResult, Step, TooManyRejected
 from dataco_assets.ledgers.offsets import OffsetGap
 from dataco_assets.settings import Settings
 
@@ -366,17 +366,17 @@ def test_a_topic_re_created_while_it_is_read_moves_no_offset() -> None:
     assert world.store.offsets() == {}
 
 
-# Judging
+# The share of rejected messages
 
 
 @pytest.mark.parametrize(
     ("bad", "good", "fails"),
     [
-        (JUDGED_FROM, 0, True),
-        (JUDGED_FROM - 1, 0, False),  # too few to judge
-        (JUDGED_FROM // 2, JUDGED_FROM // 2, False),  # exactly the share allowed
-        (JUDGED_FROM // 2 + 1, JUDGED_FROM // 2 - 1, True),
-        (JUDGED_FROM // 2 + 1, JUDGED_FROM // 2 - 2, False),  # one too few to judge
+        (SHARE_CHECKED_FROM, 0, True),
+        (SHARE_CHECKED_FROM - 1, 0, False),  # too few to check
+        (SHARE_CHECKED_FROM // 2, SHARE_CHECKED_FROM // 2, False),  # exactly the share allowed
+        (SHARE_CHECKED_FROM // 2 + 1, SHARE_CHECKED_FROM // 2 - 1, True),
+        (SHARE_CHECKED_FROM // 2 + 1, SHARE_CHECKED_FROM // 2 - 2, False),  # one too few to check
     ],
 )
 def test_a_run_that_refuses_too_much_fails_and_commits_nothing(bad: int, good: int, fails: bool) -> None:
@@ -406,7 +406,7 @@ def test_small_windows_are_judged_together() -> None:
     world = World([BAD] * 3_000)
     with pytest.raises(TooManyRejected):
         world.drain(checkpoint_clicks=100)
-    assert len(world.broker.rejected) < JUDGED_FROM
+    assert len(world.broker.rejected) < SHARE_CHECKED_FROM
     world.check_nothing_ran_ahead()
 
 
