@@ -63,7 +63,7 @@ class Refreshes:
             settings=self.platform.settings,
             spark=self._spark(),
             hbase=HBaseResource(settings=self.platform.settings),
-        )
+        ).refuse_problems()
 
     def publish(self, hours: Sequence[int], *, elasticsearch_url: str = "") -> None:
         """What `es_click_index` does."""

@@ -3,13 +3,16 @@
 Belongs here: sums over the Parquet of an hour. Does not belong here: how they are shown.
 """
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataco_assets.aggregates.files import HourAggregates
+
+_COUNTED: Final = ["page", "country", "click_count"]
+_ROWS_WAITING = 100_000
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,33 @@ def totals(hour: HourAggregates) -> HourTotals:
     )
 
 
-def busiest_pages(hours: Iterable[HourAggregates], limit: int = 10) -> list[tuple[str, str, int]]:
-    """Page, country and clicks of the groups with most clicks over the hours, busiest first."""
-    clicks: Counter[tuple[str, str]] = Counter()
-    for hour in hours:
-        columns = (hour.table[name].to_pylist() for name in ("page", "country", "click_count"))
-        for page, country, count in zip(*columns, strict=True):
-            clicks[page, country] += count
-    return [(page, country, count) for (page, country), count in clicks.most_common(limit)]
+class PageCounts:
+    """Clicks by page and country, added up over hours; held as Arrow, a few bytes beside the text itself."""
+
+    def __init__(self) -> None:
+        self._counts: pa.Table | None = None
+        self._waiting: list[pa.Table] = []
+
+    def add(self, aggregates: pa.Table) -> None:
+        """Adds an hour's aggregates."""
+        self._waiting.append(aggregates.select(_COUNTED))
+        if sum(table.num_rows for table in self._waiting) > _ROWS_WAITING:
+            self._add_up()
+
+    def busiest(self, limit: int = 10) -> list[tuple[str, str, int]]:
+        """Page, country and clicks of the groups with most clicks, busiest first."""
+        counts = self._add_up()
+        if counts is None:
+            return []
+        order = [("click_count", "descending"), ("page", "ascending"), ("country", "ascending")]
+        first = counts.sort_by(order).slice(0, limit)
+        return list(zip(*(first[name].to_pylist() for name in _COUNTED), strict=True))
+
+    def _add_up(self) -> pa.Table | None:
+        if self._waiting:
+            held = [] if self._counts is None else [self._counts]
+            grouped = pa.concat_tables([*held, *self._waiting]).group_by(["page", "country"])
+            sums = grouped.aggregate([("click_count", "sum")])
+            self._counts = sums.rename_columns({"click_count_sum": "click_count"}).select(_COUNTED)
+            self._waiting = []
+        return self._counts

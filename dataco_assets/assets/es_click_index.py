@@ -1,17 +1,18 @@
 """`es_click_index`: the hours as readers search them, equal to the aggregates or not published at all."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.assets.evaluations import INDEX_EQUALS_AGGREGATES, evaluations, latest_materializations
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS
 from dataco_assets.assets.report import hour_metadata, report_hours, run_metadata
 from dataco_assets.assets.stages import Stages
-from dataco_assets.assets.url_country_aggregates import HOURS_FRESH, url_country_aggregates
+from dataco_assets.assets.url_country_aggregates import HOURS_FRESH, UnsoundAggregates, url_country_aggregates
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.partitions import HOURS, hours_to_do
@@ -23,8 +24,7 @@ from dataco_assets.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dataco_assets.index.indices import Index
-    from dataco_assets.index.publication import PublishedHour
+    from dataco_assets.index.publication import Mismatch, PublishedHour
 
 _SHOWN = 10
 
@@ -48,14 +48,22 @@ class HoursNotComputed(DatacoError):
     """Hours are to be published that were never computed."""
 
 
-class UnsoundAggregates(DatacoError):
-    """Aggregates break their own rules, so nobody may see them."""
-
-
 class IndexDiffers(DatacoError):
-    """After publication the index is not what the aggregates say."""
+    """After publication the index is not what the aggregates say.
+
+    Attributes:
+        problems: What differs, by hour (epoch ms). The other hours of the run are done.
+    """
 
     kind = ErrorKind.PASSING
+
+    def __init__(self, mismatches: "Sequence[Mismatch]") -> None:
+        listed = "\n  ".join(map(str, mismatches[:_SHOWN]))
+        super().__init__(
+            f"The index differs from the aggregates in {len(mismatches)} hours, which stay to be done:\n  {listed}",
+            hours=[each.hour for each in mismatches],
+        )
+        self.problems = {each.hour: list(each.problems) for each in mismatches}
 
 
 @dg.asset(
@@ -79,13 +87,20 @@ def es_click_index(
     spark: SparkResource,
     hbase: HBaseResource,
     elasticsearch: ElasticsearchResource,
-) -> dg.MaterializeResult:
-    """Publishes the hours of this run."""
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckEvaluation]:
+    """Publishes the hours of this run, and reports that the index holds them."""
     stages = Stages(context.log)
     with explained():
         hours = hours_to_do(context.run.tags)
-        done = publish_hours(hours, stages, settings=settings, spark=spark, hbase=hbase, elasticsearch=elasticsearch)
-    return report_hours(
+        try:
+            done = publish_hours(
+                hours, stages, settings=settings, spark=spark, hbase=hbase, elasticsearch=elasticsearch
+            )
+        except IndexDiffers as error:
+            targets = latest_materializations(context.instance, "es_click_index", hours)
+            yield from evaluations(INDEX_EQUALS_AGGREGATES, hours, error.problems, targets)
+            raise
+    yield report_hours(
         context,
         {each.hour: hour_metadata(each.totals, each.generation) for each in done.published},
         {
@@ -94,6 +109,8 @@ def es_click_index(
             **stages.metadata(),
         },
     )
+    targets = latest_materializations(context.instance, "es_click_index", hours)
+    yield from evaluations(INDEX_EQUALS_AGGREGATES, hours, {}, targets)
 
 
 @dataclass(frozen=True)
@@ -131,11 +148,11 @@ def publish_hours(
     Raises:
         HoursNotComputed: hours have no Parquet.
         UnsoundAggregates: aggregates break their rules; nothing was published.
-        IndexDiffers: the index is not what the aggregates say.
+        IndexDiffers: in some hours, the index is not what the aggregates say; the others are done.
         PublicationFailed, SearchError, HBaseError: see there.
     """
     from dataco_assets.index.indices import Index
-    from dataco_assets.index.publication import delete_stale, refresh
+    from dataco_assets.index.publication import delete_stale, refresh, verify_hours
     from dataco_assets.index.setup import ensure_month_indices
     from dataco_assets.ledgers.hours import HourLedger
     from spark_resources.aggregates_files import stored_aggregates
@@ -164,9 +181,13 @@ def publish_hours(
             removed = delete_stale(index, published)
             refresh(index, hours)
         with stages.stage("compare the index with the aggregates"):
-            _verify(index, published)
+            mismatches = verify_hours(index, published)
+        differing = {each.hour for each in mismatches}
+        equal = {each.hour: each.generation for each in published if each.hour not in differing}
         with stages.stage("note the hours as done"), hbase.client() as connection:
-            HourLedger(connection, settings.hours_table).set_done({each.hour: each.generation for each in published})
+            HourLedger(connection, settings.hours_table).set_done(equal)
+        if mismatches:
+            raise IndexDiffers(mismatches)
     return Publication(published, removed)
 
 
@@ -200,27 +221,5 @@ def _validated(uri: str, hours: Sequence[int]) -> "list[PublishedHour]":
             hours=missing,
         )
     if unsound:
-        raise UnsoundAggregates(_explain_unsound(unsound), hours=unsound)
+        raise UnsoundAggregates.of(unsound)
     return published
-
-
-def _explain_unsound(unsound: Mapping[int, Sequence[object]]) -> str:
-    lines = [f"{hour_key(hour)}: {problem}" for hour, found in unsound.items() for problem in found]
-    more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
-    listed = "\n  ".join(lines[:_SHOWN])
-    return (
-        f"The aggregates of {len(unsound)} hours break their rules, so nothing was published:\n  {listed}{more}\n"
-        "Compute the hours again; if that does not help, the program is at fault."
-    )
-
-
-def _verify(index: "Index", published: "Sequence[PublishedHour]") -> None:
-    from dataco_assets.index.publication import verify_hours
-
-    mismatches = verify_hours(index, published)
-    if mismatches:
-        listed = "\n  ".join(map(str, mismatches[:_SHOWN]))
-        raise IndexDiffers(
-            f"The index differs from the aggregates in {len(mismatches)} hours, which stay to be done:\n  {listed}",
-            hours=[mismatch.hour for mismatch in mismatches],
-        )

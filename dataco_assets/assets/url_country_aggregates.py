@@ -1,25 +1,38 @@
 """`url_country_aggregates`: each hour's clicks by page and country, computed on Spark, one Parquet file per hour."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import dagster as dg
 
 from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.assets.evaluations import (
+    AVERAGE_WITHIN_VISIT,
+    CLICKS_CONSERVED,
+    SCHEMA,
+    USERS_WITHIN_CLICKS,
+    evaluations,
+    latest_materializations,
+)
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS, raw_clicks
 from dataco_assets.assets.report import hour_metadata, pages_markdown, report_hours, run_metadata
 from dataco_assets.assets.stages import Stages
-from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, contiguous_runs
+from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, contiguous_runs, hour_key
+from dataco_assets.errors import DatacoError
 from dataco_assets.partitions import HOURS, hours_to_do
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from dataco_assets.aggregates.files import HourAggregates
+    import pyarrow as pa
+
+    from dataco_assets.aggregates.soundness import Problems
+    from dataco_assets.aggregates.totals import HourTotals
+    from dataco_assets.verification.conservation import CountedHour
     from spark_resources.aggregates_files import HourFile
 
 AGGREGATES_SCHEMA = dg.TableSchema(
@@ -52,6 +65,24 @@ _LINEAGE = dg.TableColumnLineage(
     {name: [dg.TableColumnDep(raw_clicks.key, column) for column in read] for name, read in _COLUMNS_READ.items()}
 )
 
+_SHOWN = 10
+
+
+class UnsoundAggregates(DatacoError):
+    """Aggregates break their own rules, or do not hold the clicks that HBase has, so nobody may see them."""
+
+    @classmethod
+    def of(cls, problems: Mapping[int, Sequence[object]]) -> Self:
+        """The error for hours (epoch ms) and what is wrong with each."""
+        lines = [f"{hour_key(hour)}: {problem}" for hour, found in sorted(problems.items()) for problem in found]
+        more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+        listed = "\n  ".join(lines[:_SHOWN])
+        return cls(
+            f"The aggregates of {len(problems)} hours break their rules, so nothing was published:\n  {listed}{more}\n"
+            "Compute the hours again; if that does not help, the program is at fault.",
+            hours=problems,
+        )
+
 
 @dg.asset(
     deps=[raw_clicks],
@@ -71,26 +102,29 @@ _LINEAGE = dg.TableColumnLineage(
 )
 def url_country_aggregates(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], spark: SparkResource, hbase: HBaseResource
-) -> dg.MaterializeResult:
-    """Computes the hours of this run."""
-    from dataco_assets.aggregates.totals import busiest_pages, totals
-
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckEvaluation]:
+    """Computes the hours of this run, and reports the checks of what was computed."""
     stages = Stages(context.log)
     with explained():
         hours = hours_to_do(context.run.tags)
         computed = compute_hours(hours, context.run.run_id, stages, settings=settings, spark=spark, hbase=hbase)
-    found = {hour: totals(aggregates) for hour, aggregates in computed.stored.items()}
-    return report_hours(
-        context,
-        {hour: hour_metadata(found[hour], computed.files[hour].generation) for hour in hours},
-        {
-            **run_metadata(found),
-            "run: rows scanned": computed.rows_scanned,
-            "run: hours left as a newer run computed them": sum(file.kept for file in computed.files.values()),
-            **stages.metadata(),
-            "run: busiest pages": dg.MetadataValue.md(pages_markdown(busiest_pages(computed.stored.values()))),
-        },
-    )
+        yield report_hours(
+            context,
+            {hour: hour_metadata(found, computed.files[hour].generation) for hour, found in computed.totals.items()},
+            {
+                **run_metadata(computed.totals),
+                "run: rows scanned": computed.rows_scanned,
+                "run: hours left as a newer run computed them": sum(file.kept for file in computed.files.values()),
+                **stages.metadata(),
+                "run: busiest pages": dg.MetadataValue.md(pages_markdown(computed.busiest_pages)),
+            },
+        )
+        targets = latest_materializations(context.instance, "url_country_aggregates", hours)
+        yield from evaluations(SCHEMA, hours, computed.problems.schema, targets)
+        yield from evaluations(USERS_WITHIN_CLICKS, hours, computed.problems.users, targets)
+        yield from evaluations(AVERAGE_WITHIN_VISIT, hours, computed.problems.averages, targets)
+        yield from evaluations(CLICKS_CONSERVED, hours, computed.not_conserved, targets)
+        computed.refuse_problems()
 
 
 @dataclass(frozen=True)
@@ -99,13 +133,32 @@ class ComputedHours:
 
     Attributes:
         files: The Parquet file of each hour.
-        stored: Its content.
+        totals: What each adds up to.
+        problems: What is wrong with them, if anything.
+        not_conserved: Hours whose clicks are not those of HBase, and how.
+        busiest_pages: Page, country and clicks of the groups with most clicks over all hours.
         rows_scanned: Rows read from HBase.
     """
 
     files: "dict[int, HourFile]"
-    stored: "dict[int, HourAggregates]"
+    totals: "dict[int, HourTotals]"
+    problems: "Problems"
+    not_conserved: dict[int, list[str]]
+    busiest_pages: list[tuple[str, str, int]]
     rows_scanned: int
+
+    def refuse_problems(self) -> None:
+        """Raises when anything is wrong.
+
+        Raises:
+            UnsoundAggregates
+        """
+        found: dict[int, list[str]] = {}
+        for part in (self.problems.schema, self.problems.users, self.problems.averages, self.not_conserved):
+            for hour, problems in part.items():
+                found.setdefault(hour, []).extend(problems)
+        if found:
+            raise UnsoundAggregates.of(found)
 
 
 def compute_hours(
@@ -117,7 +170,7 @@ def compute_hours(
     spark: SparkResource,
     hbase: HBaseResource,
 ) -> ComputedHours:
-    """Computes hours from HBase's clicks and replaces their Parquet files.
+    """Computes hours from HBase's clicks, replaces their Parquet files, and looks at each once.
 
     Args:
         hours: Starts of the hours, epoch ms.
@@ -131,8 +184,8 @@ def compute_hours(
         HourExpired: clicks of an hour may have left HBase.
         ClicksTableError, HBaseError, AggregatesNotWritten: see there.
     """
-    from dataco_assets.aggregates.files import read_hours
     from dataco_assets.ledgers.hours import HourLedger
+    from dataco_assets.verification.conservation import conservation_problems
     from spark_resources.aggregates_files import write_hours
     from spark_resources.aggregation import aggregate
     from spark_resources.clicks_table import counted, read_clicks
@@ -150,5 +203,34 @@ def compute_hours(
         clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
         frame = aggregate(clicks, hours, generations, now_ms)
         files = write_hours(frame, hours, generations, settings.aggregates_uri, run_id, now_ms)
-    stored = {hour: found for hour, found in read_hours(settings.aggregates_uri, hours) if found is not None}
-    return ComputedHours(files, stored, rows_scanned())
+    with stages.stage("check the aggregates"):
+        stored = _Stored(settings.aggregates_uri, hours)
+    with stages.stage("count the clicks in HBase"), hbase.client() as client:
+        not_conserved = conservation_problems(client, settings.clicks_table, stored.counted)
+    return ComputedHours(files, stored.totals, stored.problems, not_conserved, stored.pages.busiest(), rows_scanned())
+
+
+class _Stored:
+    """What the files of the hours hold, read one after another."""
+
+    def __init__(self, uri: str, hours: Sequence[int]) -> None:
+        from dataco_assets.aggregates.soundness import find_problems
+        from dataco_assets.aggregates.totals import PageCounts
+
+        self.totals: dict[int, HourTotals] = {}
+        self.counted: dict[int, CountedHour] = {}
+        self.pages = PageCounts()
+        self.problems = find_problems(self._tables(uri, hours))
+
+    def _tables(self, uri: str, hours: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":
+        from dataco_assets.aggregates.files import read_hours
+        from dataco_assets.aggregates.totals import totals
+        from dataco_assets.verification.conservation import CountedHour
+
+        for hour, stored in read_hours(uri, hours):
+            if stored is None:
+                continue
+            self.totals[hour] = totals(stored)
+            self.counted[hour] = CountedHour(self.totals[hour].clicks, stored.computed_at_ms)
+            self.pages.add(stored.table)
+            yield hour, stored.table

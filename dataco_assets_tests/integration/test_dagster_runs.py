@@ -4,6 +4,10 @@ Belongs here: what Dagster adds to the rooms below. The numbers themselves are `
 """
 
 import importlib
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +41,13 @@ pytestmark = pytest.mark.stack
 publishing = importlib.import_module("dataco_assets.assets.es_click_index")  # the package's attribute is the asset
 MORNING = 1_770_624_000_000  # 2026-02-09 08:00 UTC
 HOURS = [MORNING, MORNING + HOUR_MS, MORNING + 2 * HOUR_MS]
+ALL_CHECKS = {
+    "schema",
+    "unique_users_within_clicks",
+    "average_within_visit",
+    "clicks_conserved",
+    "index_equals_aggregates",
+}
 
 
 class SharedSpark(SparkResource):
@@ -92,7 +103,12 @@ def refresh(made: Platform, hours: list[int], **options: Any) -> dg.ExecuteInPro
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
-    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+    """Whether a check passed for every hour. The result of an hour is stored as that hour's."""
+    passed: dict[str, bool] = {}
+    for each in result.get_asset_check_evaluations():
+        assert each.partition is not None
+        passed[each.check_name] = passed.get(each.check_name, True) and each.passed
+    return passed
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
@@ -146,7 +162,7 @@ def test_a_range_is_published_and_every_check_passes(platform: Platform) -> None
 
     assert result.success, failure(result)
     assert checks(result) == dict.fromkeys(
-        ["schema", "unique_users_within_clicks", "average_within_visit", "clicks_conserved", "index_equals_aggregates"],
+        ALL_CHECKS,
         True,
     )
     assert indexed(platform) == EXPECTED
@@ -171,6 +187,73 @@ def test_ingest_reports_what_it_did_and_warns_of_rejected_clicks(platform: Platf
     assert not evaluation.passed
     assert evaluation.severity == dg.AssetCheckSeverity.WARN
     assert result.success, "a warning does not fail the run"
+
+
+CHECKS_QUERY = """{ assetNodes { assetKey { path } assetChecksOrError { ... on AssetChecks { checks {
+    name executionForLatestMaterialization { status partition }
+    partitionStatuses { ... on AssetCheckTimePartitionStatuses { ranges { startKey endKey status } } }
+} } } } }"""
+
+
+def shown_checks(made: Platform, home: Path) -> dict[str, Any]:
+    """What Dagster's UI shows of the hourly checks: the latest state of each, and the states of the hours."""
+    program = str(Path(sys.executable).with_name("dagster-graphql"))
+    answer = home / "answer.json"  # standard output is full of log lines
+    answer.unlink(missing_ok=True)
+    subprocess.run(
+        [program, "-m", "dataco_assets.definitions", "-t", CHECKS_QUERY, "-o", str(answer)],
+        env={**os.environ, **made.environment(), "DAGSTER_HOME": str(home)},
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    return {
+        check["name"]: (
+            (check["executionForLatestMaterialization"] or {}).get("status"),
+            [(each["startKey"], each["endKey"], each["status"]) for each in check["partitionStatuses"]["ranges"]],
+        )
+        for node in json.loads(answer.read_text())["data"]["assetNodes"]
+        if node["assetKey"]["path"][0] in ("url_country_aggregates", "es_click_index")
+        for check in node["assetChecksOrError"]["checks"]
+    }
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """The folder of a Dagster instance whose storage other processes can read."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    folder.joinpath("dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    return folder
+
+
+def test_the_ui_shows_every_check_of_a_range_as_passed_for_each_of_its_hours(platform: Platform, home: Path) -> None:
+    fill(platform)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        assert refresh(platform, HOURS, instance=instance).success
+
+        shown = shown_checks(platform, home)
+        assert shown.keys() == ALL_CHECKS
+        passed = [(hour_key(HOURS[0]), hour_key(HOURS[-1]), "SUCCEEDED")]
+        assert all(state == ("SUCCEEDED", passed) for state in shown.values()), shown
+
+        # A server that is away: no check could run, so none is shown as failed.
+        away = platform.settings.model_copy(update={"elasticsearch_url": "http://127.0.0.1:1"})
+        assert not refresh(Platform(away, platform.hbase), HOURS, instance=instance).success
+        states = {name: ranges for name, (_, ranges) in shown_checks(platform, home).items()}
+        assert states == dict.fromkeys(ALL_CHECKS, passed)
+
+        # Whoever has them evaluated again, as steps of their own, sees the same.
+        assert refresh(platform, HOURS, instance=instance).success
+        job = definitions(platform).resolve_implicit_global_asset_job_def()
+        keys = {key for key in job.asset_layer.asset_graph.asset_check_keys if key.name in ALL_CHECKS}
+        only_checks = job.get_subset(asset_selection=set(), asset_check_selection=keys)
+        again = only_checks.execute_in_process(
+            instance=instance, tags=range_tags(hour_key(HOURS[0]), hour_key(HOURS[-1]))
+        )
+        assert checks(again) == dict.fromkeys(ALL_CHECKS, True)
+        states = {name: ranges for name, (_, ranges) in shown_checks(platform, home).items()}
+        assert states == dict.fromkeys(ALL_CHECKS, passed)
 
 
 def test_an_aggregation_that_loses_clicks_is_stopped_before_publication(
@@ -211,23 +294,34 @@ def test_unsound_aggregates_are_not_published_by_a_run_of_their_own(platform: Pl
     assert indexed(platform) == before
 
 
-def test_an_index_that_loses_a_document_fails_its_check(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataco_assets.ledgers.hours import HourLedger
+def test_an_hour_that_lost_a_document_fails_its_check_and_the_others_are_done(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataco_assets.index import publication
 
     fill(platform)
     client = connect(platform.settings)
-    honest = HourLedger.set_done
+    honest = publication.delete_stale
 
-    def lose_a_document(ledger: HourLedger, generations: Mapping[int, int]) -> None:
-        """The last thing publishing does; what happens to the index from then on is for the check to see."""
-        hit = client.search(index=platform.settings.index_alias, size=1)["hits"]["hits"][0]
-        client.delete(index=hit["_index"], id=hit["_id"])
-        honest(ledger, generations)
+    def lose_a_document(*arguments: Any) -> int:
+        removed = honest(*arguments)
+        hits = client.search(index=platform.settings.index_alias, query={"term": {"hour": HOURS[1]}})["hits"]["hits"]
+        client.delete(index=hits[0]["_index"], id=hits[0]["_id"])
+        return removed
 
-    monkeypatch.setattr(HourLedger, "set_done", lose_a_document)
+    monkeypatch.setattr(publication, "delete_stale", lose_a_document)
     result = refresh(platform, HOURS)
 
-    assert checks(result)["index_equals_aggregates"] is False
+    assert not result.success
+    assert "documents: 0 in place of 1" in failure(result)
+    found = [each for each in result.get_asset_check_evaluations() if each.check_name == "index_equals_aggregates"]
+    # The failed one last: Dagster shows the last one as the check's state.
+    assert [(each.partition, each.passed) for each in found] == [
+        (hour_key(HOURS[0]), True),
+        (hour_key(HOURS[2]), True),
+        (hour_key(HOURS[1]), False),
+    ]
+    assert [state.hour for state in platform.hours.dirty() if state.hour in HOURS] == [HOURS[1]]
 
 
 def test_publishing_hours_never_computed_says_what_to_do(platform: Platform) -> None:

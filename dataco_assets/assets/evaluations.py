@@ -1,0 +1,105 @@
+"""The asset checks: their specs, and their results by hour as Dagster stores them.
+
+A result without a partition counts for no partition: Dagster's UI then shows the check as skipped for every hour of a
+run of several hours, whatever the result was. So each hour gets an evaluation of its own.
+
+The assets report the checks' results themselves, for they know them. `dataco_assets/checks.py` looks again, at what is
+stored, for who wants to.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+from dagster import DagsterEventType, EventRecordsFilter
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+
+from dataco_assets.clicks.hour import hour_key
+from dataco_assets.partitions import HOURS
+
+_SHOWN = 20
+_AGGREGATES, _INDEX = "url_country_aggregates", "es_click_index"
+
+SCHEMA = dg.AssetCheckSpec(
+    "schema",
+    asset=_AGGREGATES,
+    blocking=True,
+    partitions_def=HOURS,
+    description="Every rule of the aggregates' pandera schema holds; all that do not are listed.",
+)
+USERS_WITHIN_CLICKS = dg.AssetCheckSpec(
+    "unique_users_within_clicks",
+    asset=_AGGREGATES,
+    blocking=True,
+    partitions_def=HOURS,
+    description="entering_users ≤ unique_users ≤ click_count in every row.",
+)
+AVERAGE_WITHIN_VISIT = dg.AssetCheckSpec(
+    "average_within_visit",
+    asset=_AGGREGATES,
+    blocking=True,
+    partitions_def=HOURS,
+    description="0 ≤ average_time_spent_seconds ≤ 1,800, or null.",
+)
+CLICKS_CONSERVED = dg.AssetCheckSpec(
+    "clicks_conserved",
+    asset=_AGGREGATES,
+    blocking=True,
+    partitions_def=HOURS,
+    description="Clicks are conserved: the sum of click_count is the number of the hour's rows, counted in HBase row "
+    "by row without Spark. Clicks stored since the hour was computed may or may not be in it.",
+)
+INDEX_EQUALS_AGGREGATES = dg.AssetCheckSpec(
+    "index_equals_aggregates",
+    asset=_INDEX,
+    partitions_def=HOURS,
+    description="The index holds of each hour exactly what its Parquet says: documents, clicks, users, time spent.",
+)
+
+
+Targets = Mapping[str, AssetCheckEvaluationTargetMaterializationData]
+"""The materialization that a check is about, by partition key."""
+
+
+def latest_materializations(instance: dg.DagsterInstance, asset: str, hours: Sequence[int]) -> Targets:
+    """The last materialization of each hour; a check's result counts only until the next one.
+
+    Args:
+        instance: Where Dagster keeps them.
+        asset: The asset.
+        hours: Starts of the hours, epoch ms.
+    """
+    key, kind = dg.AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION
+    ids = instance.event_log_storage.get_latest_storage_id_by_partition(key, kind, set(map(hour_key, hours)))
+    records = instance.get_event_records(EventRecordsFilter(kind, asset_key=key, storage_ids=list(ids.values())))
+    return {
+        str(record.partition_key): AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+        for record in records
+    }
+
+
+def evaluations(
+    spec: dg.AssetCheckSpec, hours: Sequence[int], problems: Mapping[int, Sequence[str]], targets: Targets
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """A check's result for each hour; the failed ones last, because Dagster shows the last one as the check's state.
+
+    Args:
+        spec: The check.
+        hours: Starts of the hours it was evaluated for, epoch ms.
+        problems: What is wrong, by hour; an hour without an entry, or with an empty one, passed.
+        targets: The materializations it is about.
+    """
+    for hour in sorted(hours, key=lambda each: (bool(problems.get(each)), each)):
+        found = problems.get(hour, ())
+        yield dg.AssetCheckEvaluation(
+            asset_key=spec.asset_key,
+            check_name=spec.name,
+            passed=not found,
+            metadata={"problems": dg.IntMetadataValue(len(found))},
+            severity=dg.AssetCheckSeverity.ERROR,
+            description="\n".join(found[:_SHOWN]) or None,
+            blocking=spec.blocking,
+            partition=hour_key(hour),
+            target_materialization_data=targets.get(hour_key(hour)),
+        )
