@@ -98,9 +98,9 @@ class Settings(BaseSettings):
     # Spark and the aggregates
     aggregates_uri: str = Field(
         default_factory=_local_aggregates,
-        pattern=r"^[a-z][a-z0-9+.-]*://",
-        description="Where the hourly Parquet lives; a URI that every Spark worker and Dagster run can reach. "
-        "Default: `.dataco/aggregates` under the working directory.",
+        pattern=r"^file://",
+        description="Folder of the hourly Parquet, as a `file://` URI: one that every Spark worker and Dagster run "
+        "sees. Default: `.dataco/aggregates` under the working directory.",
     )
     spark_master: str = Field("local[*]", min_length=1, description="Spark master URL.")
     spark_driver_memory: str = Field("2g", pattern=r"^\d+[mg]$", description="Driver heap, e.g. `2g`.")

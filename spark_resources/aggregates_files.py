@@ -1,7 +1,7 @@
 """Writing hours of aggregates: staged by Spark, split by hour, then each hour's one file replaced by an atomic rename.
 
-Belongs here: staging, replacing, cleaning up, on the local file system and on any that Hadoop knows. Does not belong
-here: where an hour's file lies and how it is read (`dataco_assets/aggregates/files.py`).
+Belongs here: staging, replacing, cleaning up, in a folder that every Spark worker and every run sees under the same
+path. Does not belong here: where an hour's file lies and how it is read (`dataco_assets/aggregates/files.py`).
 
 A newer generation of an hour is never replaced by an older one: of two runs of the same hour, the one that started from
 the later state of the hour ledger wins, whatever the order in which they end.
@@ -15,11 +15,10 @@ import os
 import re
 import shutil
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyspark.sql import DataFrame, SparkSession
@@ -80,7 +79,7 @@ def write_hours(
     if not _RUN_ID.fullmatch(run_id):
         raise ValueError(f"{run_id[:100]!r} cannot name a staging folder")
     wanted = sorted(set(hours))
-    store = _store(aggregates.sparkSession, uri)
+    store = _store(uri)
     store.remove_children_older_than(STAGING, STALE_SECONDS)
     staging = f"{STAGING}/{run_id}"
     store.remove(staging)  # left by an attempt of the same run that was killed
@@ -104,10 +103,12 @@ def write_hours(
 
 def stored_aggregates(spark: SparkSession, uri: str, hours: Sequence[int]) -> DataFrame:
     """The stored aggregates of hours, all of which must have been computed, as a DataFrame."""
-    store = _store(spark, uri)
+    store = _store(uri)
     types = {"long": "bigint"}
     schema = ", ".join(f"{column.name} {types.get(column.type, column.type)}" for column in COLUMNS)
-    return spark.read.schema(schema).parquet(*[store.spark_path(_place(hour)) for hour in sorted(set(hours))])
+    # By default Spark takes a path for a pattern: `[2026]` would be one of four digits.
+    literally = spark.read.schema(schema).option("__globPaths__", "false")
+    return literally.parquet(*[store.spark_path(_place(hour)) for hour in sorted(set(hours))])
 
 
 def _replace(store: "_Store", staged: str, file: HourFile) -> HourFile:
@@ -169,123 +170,51 @@ def _staged(staging: str, hour_ms: int) -> str:
     return f"{staging}/hours/{hour_ms}.parquet"
 
 
-class _Store(ABC):
-    """The few file operations needed, below one root; paths are relative to it, with `/`."""
+class _Store:
+    """The few file operations needed, below one folder; paths are relative to it, with `/`."""
 
-    @abstractmethod
-    def spark_path(self, path: str) -> str:
-        """The path as Spark wants it."""
-
-    @abstractmethod
-    def uri(self, path: str) -> str:
-        """The path as a URI for pyarrow."""
-
-    @abstractmethod
-    def children(self, path: str) -> list[str]:
-        """Names in a folder; none when it is not there."""
-
-    @abstractmethod
-    def write(self, path: str, content: bytes) -> None:
-        """Writes a small file."""
-
-    @abstractmethod
-    def replace(self, source: str, target: str) -> None:
-        """Moves a file over another, in one step; makes the target's folder."""
-
-    @abstractmethod
-    def remove(self, path: str) -> None:
-        """Removes a folder with all it holds, if it is there."""
-
-    @abstractmethod
-    def remove_children_older_than(self, path: str, seconds: float) -> None:
-        """Removes what a folder holds that was last changed longer ago."""
-
-
-class _LocalStore(_Store):
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def spark_path(self, path: str) -> str:
+        """The path as Spark wants it."""
         return f"file://{self._root / path}"  # Hadoop takes it literally, not percent-encoded
 
     def uri(self, path: str) -> str:
+        """The path as a URI for pyarrow."""
         return (self._root / path).as_uri()
 
     def children(self, path: str) -> list[str]:
+        """Names in a folder; none when it is not there."""
         folder = self._root / path
         return [child.name for child in folder.iterdir()] if folder.is_dir() else []
 
     def write(self, path: str, content: bytes) -> None:
+        """Writes a small file."""
         file = self._root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
 
     def replace(self, source: str, target: str) -> None:
+        """Moves a file over another, in one step; makes the target's folder."""
         (self._root / target).parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._root / source, self._root / target)  # noqa: PTH105  # names the atomic system call
 
     def remove(self, path: str) -> None:
+        """Removes a folder with all it holds, if it is there."""
         shutil.rmtree(self._root / path, ignore_errors=True)
 
     def remove_children_older_than(self, path: str, seconds: float) -> None:
+        """Removes what a folder holds that was last changed longer ago."""
         for name in self.children(path):
             child = f"{path}/{name}"
-            if (self._root / child).stat().st_mtime < time.time() - seconds:
-                self.remove(child)
+            with suppress(FileNotFoundError):  # another run, which has ended since, removed it itself
+                if (self._root / child).stat().st_mtime < time.time() - seconds:
+                    self.remove(child)
 
 
-class _HadoopStore(_Store):
-    """Through the Hadoop classes of the session's JVM: whatever Spark can write to, this can rename in."""
-
-    def __init__(self, spark: SparkSession, root: str) -> None:
-        context: Any = spark.sparkContext
-        self._gateway, self._root = context._gateway, root.rstrip("/")
-        self._jvm = self._gateway.jvm
-        hadoop = self._jvm.org.apache.hadoop
-        self._files = self._path("").getFileSystem(context._jsc.hadoopConfiguration())
-        self._context = hadoop.fs.FileContext.getFileContext(self._path("").toUri(), context._jsc.hadoopConfiguration())
-
-    def spark_path(self, path: str) -> str:
-        return f"{self._root}/{path}"
-
-    def uri(self, path: str) -> str:
-        return f"{self._root}/{path}"
-
-    def children(self, path: str) -> list[str]:
-        return [status.getPath().getName() for status in self._statuses(path)]
-
-    def write(self, path: str, content: bytes) -> None:
-        stream = self._files.create(self._path(path), True)
-        try:
-            stream.write(content)
-        finally:
-            stream.close()
-
-    def replace(self, source: str, target: str) -> None:
-        rename = self._jvm.org.apache.hadoop.fs.Options.Rename
-        options = self._gateway.new_array(rename, 1)
-        options[0] = rename.OVERWRITE
-        self._files.mkdirs(self._path(target).getParent())
-        self._context.rename(self._path(source), self._path(target), options)
-
-    def remove(self, path: str) -> None:
-        self._files.delete(self._path(path), True)
-
-    def remove_children_older_than(self, path: str, seconds: float) -> None:
-        for status in self._statuses(path):
-            if status.getModificationTime() < (time.time() - seconds) * 1000:
-                self._files.delete(status.getPath(), True)
-
-    def _path(self, path: str) -> Any:
-        return self._jvm.org.apache.hadoop.fs.Path(f"{self._root}/{path}".rstrip("/"))
-
-    def _statuses(self, path: str) -> list[Any]:
-        place = self._path(path)
-        return list(self._files.listStatus(place)) if self._files.exists(place) else []
-
-
-def _store(spark: SparkSession, uri: str) -> _Store:
+def _store(uri: str) -> _Store:
     parts = urlsplit(uri)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return _LocalStore(Path(unquote(parts.path)))
-    return _HadoopStore(spark, uri)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        raise ValueError(f"aggregates can be stored at a file:// URI only, not at {uri[:200]!r}")
+    return _Store(Path(unquote(parts.path)))

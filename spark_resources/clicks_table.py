@@ -35,7 +35,8 @@ def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int
 
     Raises:
         ValueError: there is no range, or an empty one.
-        ClicksTableError: HBase cannot be reached or has no such table. Reading itself may fail later, when Spark runs.
+        ClicksTableError: HBase cannot be reached or has no such table. Rows are read later, when Spark runs: within
+            `scanning`.
     """
     if not ranges or any(start >= end for start, end in ranges):
         raise ValueError(f"no time to read clicks of in {list(ranges)[:5]}")

@@ -9,7 +9,6 @@ again changes nothing, and a generation older than what is published is refused.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JJavaError
@@ -20,6 +19,7 @@ from pyspark.sql import functions as F  # noqa: N812  # the name every Spark rea
 from dataco_assets.elasticsearch_errors import IndexMissing, VersionConflict, failure, shortened, unavailable
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.index.layout import PAGE_PARTS, PROPERTIES, month_of
+from spark_resources.jvm_errors import reported
 
 _ID = "_document_id"
 _ID_DIGITS = 32
@@ -138,7 +138,7 @@ def explain(url: str, error: Exception) -> DatacoError:
         url: Elasticsearch's URL.
         error: What Spark raised.
     """
-    lines = [line for line in _reported(error).splitlines() if not line.lstrip().startswith(_DOCUMENT)]
+    lines = [line for line in reported(error).splitlines() if not line.lstrip().startswith(_DOCUMENT)]
     text = "\n".join(lines)
     remote = [failure(url, 0, {"type": kind, "reason": reason}) for kind, reason in _REMOTE.findall(text)]
     if remote:  # a conflict can be resolved only when it is all that is wrong
@@ -150,17 +150,3 @@ def explain(url: str, error: Exception) -> DatacoError:
     if no_answer := _NO_ANSWER.search(text):
         return unavailable(url, no_answer[1])
     return PublicationFailed(f"Spark could not write the hours to Elasticsearch at {url}: {shortened(text)}")
-
-
-def _reported(error: Exception) -> str:
-    """What the JVM reported, with the causes behind it; not the trace, which is full of other words."""
-    if not isinstance(error, Py4JJavaError):
-        return str(error)
-    messages: list[str] = []
-    cause: Any = error.java_exception
-    while cause is not None and len(messages) < 10:
-        text = str(cause.toString())
-        # A failed task's report carries its whole stack; the lines that are not frames say what was wrong.
-        messages += [line for line in text.splitlines() if not line.lstrip().startswith("at ")]
-        cause = cause.getCause()
-    return "\n".join(messages)

@@ -1,7 +1,7 @@
 """Where an hour's aggregates lie, and reading them back.
 
 Belongs here: the layout `<uri>/<YYYY-MM-DDTHH>/url_country.parquet`, one file per hour, what such a file holds, and its
-reading with pyarrow, on any file system pyarrow.fs knows. Does not belong here: Spark, and putting files in place
+reading with pyarrow. Does not belong here: Spark, and putting files in place
 (`spark_resources/aggregates_files.py`).
 
 A file is only ever replaced whole, so a reader sees an hour as one run left it. An hour without clicks is a file
@@ -108,8 +108,12 @@ def stored_generation(uri: str, hour_ms: int) -> int | None:
     system, place = fs.FileSystem.from_uri(hour_path(uri, hour_ms))
     try:
         with system.open_input_file(place) as file:
-            footer = pq.read_metadata(file)
-    except (FileNotFoundError, pa.ArrowInvalid):
+            content = file.read_buffer()  # read apart, so that an error of the storage is not taken for a broken file
+    except FileNotFoundError:
+        return None
+    try:
+        footer = pq.read_metadata(pa.BufferReader(content))
+    except (pa.ArrowInvalid, OSError):  # pyarrow raises an OSError for a footer that is not Thrift
         return None
     if not footer.num_rows:
         text = (footer.metadata or {}).get(_GENERATION, b"")

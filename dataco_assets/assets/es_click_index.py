@@ -73,7 +73,7 @@ class IndexDiffers(DatacoError):
     description="The hourly aggregates as Elasticsearch documents behind one alias (DATACO_INDEX_ALIAS), one index per "
     "month. Each hour is validated before it is published and compared with its Parquet afterwards; only then does the "
     "hour count as done. An older run never overwrites a newer one.",
-    group_name="publication",
+    group_name="clickstream",
     kinds={"elasticsearch", "spark"},
     owners=OWNERS,
     tags={"domain": "clickstream"},

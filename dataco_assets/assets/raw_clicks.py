@@ -46,7 +46,7 @@ clicks_topic = dg.AssetSpec(
     "clicks_topic",
     description="Kafka topic of the web clicks, enriched upstream with country, city, browser, OS and device. "
     "One JSON object per message; `docs/clicks.md` is the contract.",
-    group_name="ingest",
+    group_name="clickstream",
     kinds={"kafka"},
     owners=OWNERS,
 )
@@ -72,7 +72,7 @@ _COLUMNS = [
     description="Every valid click, exactly once, as a row of the HBase table `clicks`. A run stores what was in the "
     "topic when it started and then ends; `kafka_lag_sensor` starts the next one. Invalid clicks go, bytes unchanged, "
     "to the rejected topic.",
-    group_name="ingest",
+    group_name="clickstream",
     kinds={"hbase", "kafka"},
     owners=OWNERS,
     tags={"domain": "clickstream", "contains": "personal-data"},

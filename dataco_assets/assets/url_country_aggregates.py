@@ -92,7 +92,7 @@ class UnsoundAggregates(DatacoError):
     "one Parquet file per hour under DATACO_AGGREGATES_URI. A range of hours is one Spark job. The time spent on a "
     "click is the gap to the same user's next click, if that is at most 30 minutes away; the last click of a visit has "
     "no known duration and is not counted.",
-    group_name="aggregation",
+    group_name="clickstream",
     kinds={"spark", "parquet"},
     owners=OWNERS,
     tags={"domain": "clickstream"},
@@ -189,6 +189,7 @@ def compute_hours(
     from spark_resources.aggregates_files import write_hours
     from spark_resources.aggregation import aggregate
     from spark_resources.clicks_table import counted, read_clicks
+    from spark_resources.hbase_client import scanning
 
     with stages.stage("read the hour ledger"), hbase.client() as client:
         ledger = HourLedger(client, settings.hours_table)
@@ -202,7 +203,8 @@ def compute_hours(
         ranges = [(run[0], run[-1] + HOUR_MS + VISIT_GAP_MS) for run in contiguous_runs(hours)]
         clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
         frame = aggregate(clicks, hours, generations, now_ms)
-        files = write_hours(frame, hours, generations, settings.aggregates_uri, run_id, now_ms)
+        with scanning(settings.clicks_table):
+            files = write_hours(frame, hours, generations, settings.aggregates_uri, run_id, now_ms)
     with stages.stage("check the aggregates"):
         stored = _Stored(settings.aggregates_uri, hours)
     with stages.stage("count the clicks in HBase"), hbase.client() as client:

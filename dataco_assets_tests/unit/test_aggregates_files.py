@@ -19,6 +19,12 @@ from spark_resources.aggregates_files import AggregatesNotWritten, stored_aggreg
 HOUR = 3_600_000
 NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
 COMPUTED_AT = 1_773_600_000_123
+BROKEN = {
+    "empty": b"",
+    "text": b"not parquet at all",
+    "torn": b"PAR1" + b"\0" * 40 + b"PAR1",
+    "corrupt footer": b"PAR1" + b"\xff" * 40 + (40).to_bytes(4, "little") + b"PAR1",
+}
 
 
 def aggregates(spark: SparkSession, counts: dict[int, list[int]], generation: int = 1) -> DataFrame:
@@ -105,6 +111,31 @@ def test_spark_reads_back_what_is_stored(spark: SparkSession, uri: str) -> None:
     stored = stored_aggregates(spark, uri, hours)
     assert sorted(stored.collect()) == sorted(frame.collect())
     assert stored_aggregates(spark, uri, [NOON + HOUR]).count() == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["work [2026]", "a{b,c}", "every*", "what?", "50%20off", "back\\slash", "#1", "später"],
+)
+def test_a_folder_of_any_name_is_read_as_it_was_written(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    """To Hadoop, many a character of a path is part of a pattern or of a URI."""
+    uri = (tmp_path / name / "aggregates").as_uri()
+    frame = aggregates(spark, {NOON: [3, 4]})
+    write_hours(frame, [NOON], {NOON: 1}, uri, "run-1", COMPUTED_AT)
+    assert sorted(stored_aggregates(spark, uri, [NOON]).collect()) == sorted(frame.collect())
+    assert counts(uri, NOON) == [3, 4]
+    assert names(tmp_path) == {f"{name}/aggregates/2026-03-15T12/url_country.parquet"}
+
+
+def test_staging_that_its_own_run_removes_meanwhile_is_no_error(
+    spark: SparkSession, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between listing the staging folders and looking at one, the run it belongs to can end."""
+    write_hours(aggregates(spark, {NOON: [1]}), [NOON], {NOON: 1}, uri, "run-1", COMPUTED_AT)
+    store = aggregates_files._store(uri)
+    monkeypatch.setattr(store, "children", lambda _: ["gone"])
+    store.remove_children_older_than(aggregates_files.STAGING, 0)
+    assert counts(uri, NOON) == [1]
 
 
 def test_the_files_hold_utc_timestamps(spark: SparkSession, uri: str, root: Path) -> None:
@@ -219,9 +250,7 @@ def test_what_is_not_an_hour_is_not_listed(uri: str, root: Path) -> None:
     assert files.stored_hours(uri) == [NOON]
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not parquet at all", b"PAR1" + b"\0" * 40 + b"PAR1"], ids=["empty", "text", "torn"]
-)
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_file_is_named(uri: str, root: Path, content: bytes) -> None:
     folder = root / "2026-03-15T12"
     folder.mkdir(parents=True)
@@ -255,26 +284,6 @@ def test_a_run_id_cannot_leave_the_staging_folder(spark: SparkSession, uri: str,
         write_hours(aggregates(spark, {}), [NOON], {NOON: 1}, uri, run_id, computed_at_ms=COMPUTED_AT)
 
 
-def test_the_same_through_hadoop(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is used for every other file system, tried on the local one."""
-    root = tmp_path / "aggregates"
-    uri = root.as_uri()
-    monkeypatch.setattr(aggregates_files, "_store", aggregates_files._HadoopStore)
-    stale = root / "_staging" / "crashed"
-    stale.mkdir(parents=True)
-    set_age(stale, 25 * 3600)
-    hours = [NOON, NOON + HOUR]
-    for generation, first in ((1, 3), (2, 4)):
-        frame = aggregates(spark, {NOON: [first]}, generation)
-        generations = dict.fromkeys(hours, generation)
-        write_hours(frame, hours, generations, uri, f"run-{generation}", computed_at_ms=COMPUTED_AT)
-        assert counts(uri, NOON) == [first]
-        empty = files.read_hour(uri, NOON + HOUR)
-        assert empty is not None
-        assert (empty.table.num_rows, empty.generation) == (0, generation)
-    assert list((root / "_staging").iterdir()) == []
-
-
 @pytest.mark.parametrize("newer_has_rows", [True, False])
 @pytest.mark.parametrize("older_has_rows", [True, False])
 def test_an_older_generation_never_replaces_a_newer_one(
@@ -303,10 +312,13 @@ def test_the_same_generation_computed_again_replaces(spark: SparkSession, uri: s
     assert files.stored_generation(uri, NOON) == 5
 
 
-def test_an_unreadable_file_has_no_generation_and_is_replaced(spark: SparkSession, uri: str, root: Path) -> None:
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN.keys())
+def test_an_unreadable_file_has_no_generation_and_is_replaced(
+    spark: SparkSession, uri: str, root: Path, content: bytes
+) -> None:
     file = root / "2026-03-15T12" / files.FILE_NAME
     file.parent.mkdir(parents=True)
-    file.write_bytes(b"not Parquet")
+    file.write_bytes(content)
     assert files.stored_generation(uri, NOON) is None
     write_hours(aggregates(spark, {NOON: [3]}), [NOON], {NOON: 1}, uri, "run", computed_at_ms=COMPUTED_AT)
     assert counts(uri, NOON) == [3]

@@ -86,6 +86,8 @@ def test_the_first_hour_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None
         ("DATACO_INDEX_ALIAS", "_hidden", "match pattern"),
         ("DATACO_INDEX_REPLICAS", "-1", "greater than or equal to 0"),
         ("DATACO_AGGREGATES_URI", "/var/lib/aggregates", "match pattern"),
+        ("DATACO_AGGREGATES_URI", "s3a://bucket/aggregates", "match pattern"),
+        ("DATACO_AGGREGATES_URI", "hdfs://namenode:8020/aggregates", "match pattern"),
         ("DATACO_SPARK_DRIVER_MEMORY", "2 GB", "match pattern"),
         ("DATACO_INGEST_MAX_REJECTED_SHARE", "1.5", "less than or equal to 1"),
         ("DATACO_INGEST_MAX_REJECTED_SHARE", "half", "valid number"),
