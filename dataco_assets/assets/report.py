@@ -19,13 +19,14 @@ _SHOWN_URL = 100
 
 
 def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
-    """An hour's numbers, as metadata of its partition."""
+    """An hour's numbers, as metadata of its partition; no average for an hour without a known duration."""
+    average = {"average seconds": totals.time_spent_seconds / totals.samples} if totals.samples else {}
     return {
         "clicks": totals.clicks,
         "groups": totals.groups,
         "unique users": totals.entering_users,
         "clicks of known duration": totals.samples,
-        "average seconds": totals.time_spent_seconds / totals.samples if totals.samples else 0.0,
+        **average,
         "generation": generation,
     }
 

@@ -64,6 +64,8 @@ def demo(
     clicks: Annotated[int, typer.Option(help="How many made-up clicks to send.", min=1)] = 20_000,
 ) -> None:
     """Run real and made-up clicks through Kafka, HBase, Spark and Elasticsearch, and show the busiest pages."""
+    from dataco_assets.jobs import INGEST_JOB
+
     console = Console(highlight=False)
     started = time.monotonic()
     steps = _Steps(console)
@@ -82,12 +84,9 @@ def demo(
         f"Sending a real web server's log, shifted to now: {log.what}",
         *("clicks", "from-access-log", str(log.file), "--shift-to-now", "--base-url", log.base_url),
     )
-    steps.materialize("Storing them in HBase (asset raw_clicks)", "raw_clicks")
+    steps.execute("Storing them in HBase (job ingest_clicks)", INGEST_JOB)
     first, last = _hours(max(log.hours, MADE_UP_HOURS) + 1)
-    steps.materialize(
-        "Aggregating the hours on Spark and publishing them (url_country_aggregates, es_click_index)",
-        *("url_country_aggregates,es_click_index", "--partition-range", f"{first}...{last}"),
-    )
+    steps.show("Aggregating the hours on Spark and publishing them (job refresh_hours)", "backfill", first, last)
     steps.show("Where the platform stands", "status")
     steps.show("The busiest pages per country", "top", "--limit", "15", "--since", first)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.", style="bold green")
@@ -123,9 +122,9 @@ class _Steps:
         if done.returncode:
             raise DemoStepFailed(f"The step failed (exit code {done.returncode}): dataco {shlex.join(command)}")
 
-    def materialize(self, title: str, *selection: str) -> None:
-        """Materialises assets with Dagster's own command, whose long log is kept for a failure."""
-        command = ["asset", "materialize", "-m", "dataco_assets.definitions", "--select", *selection]
+    def execute(self, title: str, job: str) -> None:
+        """Runs a job with Dagster's own command, whose long log is kept for a failure."""
+        command = ["job", "execute", "-m", "dataco_assets.definitions", "-j", job]
         self._announce(title, ["dagster", *command])
         started = time.monotonic()
         done = subprocess.run(
@@ -139,7 +138,7 @@ class _Steps:
         if done.returncode:
             last = "\n".join(done.stdout.splitlines()[-_SHOWN_LINES_OF_FAILURE:])
             raise DemoStepFailed(f"The step failed (exit code {done.returncode}). Its last lines:\n{last}")
-        self._console.print(f"  [green]materialised[/] in {time.monotonic() - started:.0f} s")
+        self._console.print(f"  [green]done[/] in {time.monotonic() - started:.0f} s")
 
     def _announce(self, title: str, command: list[str]) -> None:
         self._count += 1
