@@ -3,7 +3,7 @@
 Each room defines its own errors beside the code that raises them. Programming errors stay what Python raises.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import ClassVar
 
@@ -38,3 +38,18 @@ class DatacoError(Exception):
     def __init__(self, message: object = "", *, hours: Iterable[int] = ()) -> None:
         super().__init__(message)
         self.hours = tuple(hours)
+
+
+def combine(errors: Sequence[DatacoError]) -> DatacoError:
+    """One error in place of several: the first permanent one, else the first, with the text of all.
+
+    Its hours are those of the errors of its kind: an hour with a passing error is not taken for one with a permanent.
+
+    Args:
+        errors: At least one.
+    """
+    first = min(errors, key=lambda error: error.kind is not ErrorKind.PERMANENT)
+    others = [error for error in errors if error is not first]
+    first.args = ("\n".join(map(str, [first, *others])),)
+    first.hours = tuple(sorted({hour for error in errors if error.kind is first.kind for hour in error.hours}))
+    return first

@@ -22,7 +22,7 @@ from dataco_assets.assets.stages import Stages
 from dataco_assets.assets.url_country_aggregates import compute_hours
 from dataco_assets.clicks.hour import contiguous_runs, hour_key
 from dataco_assets.clients.elasticsearch import connect
-from dataco_assets.errors import DatacoError
+from dataco_assets.errors import DatacoError, combine
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.spark import SparkResource
@@ -70,7 +70,7 @@ class Refreshes:
         settings = self.platform.settings
         if elasticsearch_url:
             settings = settings.model_copy(update={"elasticsearch_url": elasticsearch_url})
-        publish_hours(
+        done = publish_hours(
             hours,
             self._stages(),
             settings=settings,
@@ -78,6 +78,8 @@ class Refreshes:
             hbase=HBaseResource(settings=settings),
             elasticsearch=ElasticsearchResource(settings=settings),
         )
+        if done.withheld:
+            raise combine(done.withheld)
 
     def refresh(self, hours: Sequence[int]) -> None:
         """One run of `refresh_hours`."""

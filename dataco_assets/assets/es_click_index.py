@@ -1,6 +1,6 @@
 """`es_click_index`: the hours as readers search them, equal to the aggregates or not published at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from dataco_assets.assets.report import hour_metadata, report_hours, run_metadat
 from dataco_assets.assets.stages import Stages
 from dataco_assets.assets.url_country_aggregates import HOURS_FRESH, UnsoundAggregates, url_country_aggregates
 from dataco_assets.clicks.hour import hour_key
-from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.elasticsearch_errors import IndexClosed, VersionConflict
+from dataco_assets.errors import DatacoError, ErrorKind, combine
 from dataco_assets.partitions import HOURS, hours_to_do
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
@@ -24,7 +25,9 @@ from dataco_assets.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import Mismatch, PublishedHour
+    from dataco_assets.ledgers.hours import HourLedger
 
 _SHOWN = 10
 
@@ -49,21 +52,9 @@ class HoursNotComputed(DatacoError):
 
 
 class IndexDiffers(DatacoError):
-    """After publication the index is not what the aggregates say.
-
-    Attributes:
-        problems: What differs, by hour (epoch ms). The other hours of the run are done.
-    """
+    """After publication the index is not what the aggregates say."""
 
     kind = ErrorKind.PASSING
-
-    def __init__(self, mismatches: "Sequence[Mismatch]") -> None:
-        listed = "\n  ".join(map(str, mismatches[:_SHOWN]))
-        super().__init__(
-            f"The index differs from the aggregates in {len(mismatches)} hours, which stay to be done:\n  {listed}",
-            hours=[each.hour for each in mismatches],
-        )
-        self.problems = {each.hour: list(each.problems) for each in mismatches}
 
 
 @dg.asset(
@@ -92,38 +83,46 @@ def es_click_index(
     stages = Stages(context.log)
     with explained():
         hours = hours_to_do(context.run.tags)
-        try:
-            done = publish_hours(
-                hours, stages, settings=settings, spark=spark, hbase=hbase, elasticsearch=elasticsearch
-            )
-        except IndexDiffers as error:
-            targets = latest_materializations(context.instance, "es_click_index", hours)
-            yield from evaluations(INDEX_EQUALS_AGGREGATES, hours, error.problems, targets)
-            raise
+        done = publish_hours(hours, stages, settings=settings, spark=spark, hbase=hbase, elasticsearch=elasticsearch)
+        numbers = {each.hour: hour_metadata(each.totals, each.generation) for each in done.published}
+        compared = sorted({*numbers, *done.problems})
+        if done.withheld:
+            # A step that fails reports no materialization, but these hours are done.
+            for hour, metadata in numbers.items():
+                context.log_event(
+                    dg.AssetMaterialization(context.asset_key, metadata=metadata, partition=hour_key(hour))
+                )
+            targets = latest_materializations(context.instance, "es_click_index", compared)
+            yield from evaluations(INDEX_EQUALS_AGGREGATES, compared, done.problems, targets)
+            raise combine(done.withheld)
     yield report_hours(
         context,
-        {each.hour: hour_metadata(each.totals, each.generation) for each in done.published},
+        numbers,
         {
             **run_metadata({each.hour: each.totals for each in done.published}),
             "run: stale documents removed": done.removed,
             **stages.metadata(),
         },
     )
-    targets = latest_materializations(context.instance, "es_click_index", hours)
-    yield from evaluations(INDEX_EQUALS_AGGREGATES, hours, {}, targets)
+    targets = latest_materializations(context.instance, "es_click_index", compared)
+    yield from evaluations(INDEX_EQUALS_AGGREGATES, compared, {}, targets)
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What a run published.
+    """What became of the hours of a run.
 
     Attributes:
-        published: The hours.
+        published: The hours that are done.
         removed: Documents of older runs that were deleted.
+        problems: What differs between index and aggregates, by hour (epoch ms), of hours that are not done.
+        withheld: Why hours are not done, if some are not.
     """
 
     published: "Sequence[PublishedHour]"
     removed: int
+    problems: Mapping[int, Sequence[str]]
+    withheld: Sequence[DatacoError]
 
 
 def publish_hours(
@@ -137,6 +136,8 @@ def publish_hours(
 ) -> Publication:
     """Writes hours' aggregates to the index, compares the two, and marks the hours as done.
 
+    An hour that cannot be published does not hold up the others; the errors of all that cannot are returned.
+
     Args:
         hours: Starts of the hours, epoch ms.
         stages: Times what is done.
@@ -146,57 +147,131 @@ def publish_hours(
         elasticsearch: Gives clients.
 
     Raises:
-        HoursNotComputed: hours have no Parquet.
-        UnsoundAggregates: aggregates break their rules; nothing was published.
-        IndexDiffers: in some hours, the index is not what the aggregates say; the others are done.
-        PublicationFailed, SearchError, HBaseError: see there.
+        IndexMismatch: templates or indices are not as laid out.
+        PublicationFailed, ElasticsearchError, HBaseError: no hour is done.
     """
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import delete_stale, refresh, verify_hours
     from dataco_assets.index.setup import ensure_month_indices
     from dataco_assets.ledgers.hours import HourLedger
-    from spark_resources.aggregates_files import stored_aggregates
-    from spark_resources.publication import publish
 
+    withheld: list[DatacoError] = []
     with elasticsearch.client() as client:
         index = Index(client, settings.index_alias)
         with stages.stage("validate the aggregates"):
-            published = _validated(settings.aggregates_uri, hours)
+            ready = _without_closed(index, _validated(settings.aggregates_uri, hours, withheld), withheld)
         with stages.stage("start Spark"):
-            session = spark.session
+            write = _Writer(index, spark, settings)
         with stages.stage("write the documents"):
-            ensure_month_indices(index, settings, hours)
-            filled = [each.hour for each in published if each.totals.groups]
-            if filled:
-                publish(
-                    stored_aggregates(session, settings.aggregates_uri, filled),
-                    filled,
-                    index.by_month(hours),
-                    url=settings.elasticsearch_url,
-                    username=settings.elasticsearch_username,
-                    password=settings.elasticsearch_password.get_secret_value(),
-                )
-        with stages.stage("remove what older runs left"):
-            refresh(index, hours)
-            removed = delete_stale(index, published)
-            refresh(index, hours)
-        with stages.stage("compare the index with the aggregates"):
-            mismatches = verify_hours(index, published)
-        differing = {each.hour for each in mismatches}
-        equal = {each.hour: each.generation for each in published if each.hour not in differing}
+            ensure_month_indices(index, settings, [each.hour for each in ready])
+            written = _write(write, ready, hbase, withheld)
+        held = [each.hour for each in written]
+        with index.in_use(held):
+            with stages.stage("remove what older runs left"):
+                refresh(index, held)
+                removed = delete_stale(index, written)
+                refresh(index, held)
+            with stages.stage("compare the index with the aggregates"):
+                mismatches = verify_hours(index, written)
+        problems = {each.hour: each.problems for each in mismatches}
+        done = [each for each in written if each.hour not in problems]
         with stages.stage("note the hours as done"), hbase.client() as connection:
-            HourLedger(connection, settings.hours_table).set_done(equal)
-        if mismatches:
-            raise IndexDiffers(mismatches)
-    return Publication(published, removed)
+            ledger = HourLedger(connection, settings.hours_table)
+            ledger.set_done({each.hour: each.generation for each in done})
+            if mismatches:
+                withheld.append(_differing(ledger, written, mismatches))
+    return Publication(done, removed, problems, withheld)
 
 
-def _validated(uri: str, hours: Sequence[int]) -> "list[PublishedHour]":
-    """The hours as stored, each of them sound.
+class _Writer:
+    """Writes hours' aggregates to the index as they are stored.
 
-    Raises:
-        HoursNotComputed, UnsoundAggregates
+    Args:
+        index: The alias.
+        spark: Gives the session, which is started now.
+        settings: Elasticsearch, and where the Parquet lies.
     """
+
+    def __init__(self, index: "Index", spark: SparkResource, settings: Settings) -> None:
+        self.index = index
+        self.settings = settings
+        self._session = spark.session
+
+    def __call__(self, ready: "Sequence[PublishedHour]") -> None:
+        from spark_resources.aggregates_files import stored_aggregates
+        from spark_resources.publication import publish
+
+        filled = [each.hour for each in ready if each.totals.groups]
+        if filled:
+            with self.index.in_use(filled):
+                publish(
+                    stored_aggregates(self._session, self.settings.aggregates_uri, filled),
+                    filled,
+                    self.index.by_month(filled),
+                    url=self.settings.elasticsearch_url,
+                    username=self.settings.elasticsearch_username,
+                    password=self.settings.elasticsearch_password.get_secret_value(),
+                )
+
+
+def _write(
+    write: _Writer, ready: "Sequence[PublishedHour]", hbase: HBaseResource, withheld: list[DatacoError]
+) -> "list[PublishedHour]":
+    """Writes hours; those that meet documents of a higher version are withheld, and the others written again.
+
+    Returns:
+        The hours written.
+    """
+    from dataco_assets.index.conflicts import find_conflicts
+    from dataco_assets.ledgers.hours import HourLedger
+
+    while True:
+        try:
+            write(ready)
+        except VersionConflict:
+            with hbase.client() as connection:
+                ledger = HourLedger(connection, write.settings.hours_table)
+                conflicts = find_conflicts(write.index, ledger, ready)
+            if not conflicts.hours:
+                raise
+            withheld += conflicts.errors()
+            ready = [each for each in ready if each.hour not in conflicts.hours]
+        else:
+            return list(ready)
+
+
+def _without_closed(
+    index: "Index", ready: "Sequence[PublishedHour]", withheld: list[DatacoError]
+) -> "list[PublishedHour]":
+    """The hours without those whose month's index an operator closed, which are withheld."""
+    from dataco_assets.index.indices import closed_text
+    from dataco_assets.index.layout import month_of
+
+    for state in index.closed():
+        if hours := [each.hour for each in ready if month_of(each.hour) == state.name.month]:
+            withheld.append(IndexClosed(closed_text(state), hours=hours))
+            ready = [each for each in ready if each.hour not in hours]
+    return list(ready)
+
+
+def _differing(
+    ledger: "HourLedger", written: "Sequence[PublishedHour]", mismatches: "Sequence[Mismatch]"
+) -> DatacoError:
+    """The error of hours that differ; unless a newer run explains it, their next refresh replaces every document."""
+    from dataco_assets.index.conflicts import raise_generations
+
+    generations = {each.hour: each.generation for each in written}
+    versions = {each.hour: each.newer_generation or generations[each.hour] for each in mismatches}
+    listed = "\n  ".join(map(str, mismatches[:_SHOWN]))
+    raise_generations(ledger, written, versions)
+    return IndexDiffers(
+        f"The index differs from the aggregates in {len(mismatches)} hours, which stay to be done:\n  {listed}",
+        hours=list(versions),
+    )
+
+
+def _validated(uri: str, hours: Sequence[int], withheld: list[DatacoError]) -> "list[PublishedHour]":
+    """The hours as stored, each of them sound; those that are missing or unsound are withheld."""
     from dataco_assets.aggregates.files import read_hours
     from dataco_assets.aggregates.schema import problems_by_hour
     from dataco_assets.aggregates.totals import totals
@@ -215,11 +290,13 @@ def _validated(uri: str, hours: Sequence[int]) -> "list[PublishedHour]":
 
     unsound = problems_by_hour(stored_tables())
     if missing:
-        raise HoursNotComputed(
-            f"{len(missing)} hours have no aggregates yet, the first is {hour_key(missing[0])}. Materialise "
-            "url_country_aggregates for them first, or both assets together.",
-            hours=missing,
+        withheld.append(
+            HoursNotComputed(
+                f"{len(missing)} hours have no aggregates yet, the first is {hour_key(missing[0])}. Materialise "
+                "url_country_aggregates for them first, or both assets together.",
+                hours=missing,
+            )
         )
     if unsound:
-        raise UnsoundAggregates.of(unsound)
-    return published
+        withheld.append(UnsoundAggregates.of(unsound))
+    return [each for each in published if each.hour not in unsound]

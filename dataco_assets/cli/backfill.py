@@ -54,7 +54,8 @@ def backfill(
     """Compute and publish hours anew, all as one run: one scan, one Spark job.
 
     Late clicks need no backfill: the sensor sees to them. This is for hours without news, for instance when the
-    aggregation has changed or `dataco verify` found a difference. Broken off, it can simply be started again.
+    aggregation has changed or `dataco verify` found a difference, also when documents were changed or deleted by hand.
+    Interrupted, it can simply be started again.
 
     Without --submit the run executes in this process and its log goes to the terminal. It is recorded in the instance
     of DAGSTER_HOME, so the UI shows it while it is going on, and the sensors leave its hours alone. It is not queued:
@@ -92,29 +93,52 @@ def _execute(tags: Mapping[str, str], hours: int) -> None:
 
     from dataco_assets.definitions import defs
     from dataco_assets.jobs import REFRESH_JOB
+    from dataco_assets.partitions import range_tags
     from dataco_assets.run_leases import held_lease
 
-    run_id = str(uuid.uuid4())
-    if "DAGSTER_HOME" in os.environ:
-        instance = dg.DagsterInstance.get()
-        lease = held_lease(instance, run_id)
-    else:
+    recorded = "DAGSTER_HOME" in os.environ
+    if not recorded:
         typer.echo("DAGSTER_HOME is not set: the run is recorded nowhere.", err=True)
-        instance = dg.DagsterInstance.ephemeral()
-        lease = nullcontext()
+    instance = dg.DagsterInstance.get() if recorded else dg.DagsterInstance.ephemeral()
+    job = defs.resolve_job_def(REFRESH_JOB)
+
+    def execute(run_tags: Mapping[str, str]) -> dg.ExecuteInProcessResult:
+        run_id = str(uuid.uuid4())
+        with held_lease(instance, run_id) if recorded else nullcontext():
+            return job.execute_in_process(
+                instance=instance,
+                run_id=run_id,
+                tags=dict(run_tags),
+                run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
+                raise_on_error=False,
+            )
+
     started = time.monotonic()
-    with instance, lease:
-        result = defs.resolve_job_def(REFRESH_JOB).execute_in_process(
-            instance=instance,
-            run_id=run_id,
-            tags=dict(tags),
-            run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
-            raise_on_error=False,
-        )
+    with instance:
+        result = execute(tags)
+        if again := _hours_to_replace(instance, result):
+            typer.echo(
+                f"The index holds documents of {hour_key(again[0])} to {hour_key(again[-1])} that were changed by "
+                "something other than this platform: the hours are computed again, with a generation above theirs.",
+                err=True,
+            )
+            result = execute({**tags, **range_tags(hour_key(again[0]), hour_key(again[-1]))})
     if not result.success:
         raise BackfillFailed(f"Run {result.run_id} failed; what it had published stays right.\n{_why(result)}")
     seconds = time.monotonic() - started
     typer.echo(f"{plural(hours, 'hour')} published in {seconds:.0f} s (run {result.run_id}).")
+
+
+def _hours_to_replace(instance: "dg.DagsterInstance", result: "dg.ExecuteInProcessResult") -> tuple[int, ...]:
+    """Hours whose publication met documents changed by hand; a second run, of a higher generation, replaces them."""
+    from dataco_assets.assets.es_click_index import IndexDiffers
+    from dataco_assets.assets.failures import failure_of
+    from dataco_assets.index.conflicts import DocumentsChanged
+
+    run = None if result.success else instance.get_run_by_id(result.run_id)
+    failure = failure_of(run) if run is not None else None
+    curable = (DocumentsChanged.__name__, IndexDiffers.__name__)
+    return failure.hours if failure is not None and failure.error in curable else ()
 
 
 def _why(result: "dg.ExecuteInProcessResult") -> str:

@@ -148,7 +148,8 @@ class Report:
         if self.differing_hours:
             yield (
                 "A drain that died has stored clicks whose hours only the next drain marks: if clicks wait in Kafka "
-                "(`dataco status`), drain and verify again. `dataco backfill FROM TO` computes hours anew."
+                "(`dataco status`), drain and verify again. `dataco backfill FROM TO` computes hours anew and replaces "
+                "what was changed by hand."
             )
 
 

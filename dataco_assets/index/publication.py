@@ -5,7 +5,7 @@ here: writing them (`spark_resources/publication.py`), and the hour ledger.
 
 Writes carry the generation as external version (`external_gte`), so of two runs the newer generation wins whatever the
 order. Of an hour's documents those are *stale* that an older run left: of a smaller generation, or of the same one and
-computed earlier.
+computed earlier. So are those that say neither, which no run wrote.
 """
 
 import math
@@ -181,6 +181,8 @@ def _stale(published: PublishedHour) -> Mapping[str, Any]:
         "bool": {
             "filter": [{"term": {"hour": published.hour}}],
             "should": [
+                {"bool": {"must_not": [{"exists": {"field": "generation"}}]}},  # no run wrote it
+                {"bool": {"must_not": [{"exists": {"field": "computed_at"}}]}},
                 {"range": {"generation": {"lt": published.generation}}},
                 {"bool": {"filter": [{"term": {"generation": published.generation}}, older_run]}},
             ],

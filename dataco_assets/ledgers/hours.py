@@ -75,6 +75,19 @@ class HourLedger(LedgerTable):
         for start in range(0, len(keys), _ROWS_PER_CALL):
             self._hbase.increment(self._table, _DIRTY, dict.fromkeys(keys[start : start + _ROWS_PER_CALL], 1))
 
+    def raise_dirty(self, generations: Mapping[int, int]) -> None:
+        """Makes hours dirty by raising their counters to at least the given values.
+
+        Args:
+            generations: The least value of `dirty` by hour.
+        """
+        states = self.read(generations)
+        amounts = {hour_key(hour).encode(): least - states[hour].dirty for hour, least in generations.items()}
+        # Each by its own amount, and by adding: what clicks that arrive meanwhile add is not lost.
+        for key, amount in amounts.items():
+            if amount > 0:
+                self._hbase.increment(self._table, _DIRTY, {key: amount})
+
     def read(self, hours: Iterable[int]) -> dict[int, HourState]:
         """States of the given hours; each is there, with zeros when never touched."""
         wanted = sorted(set(hours))

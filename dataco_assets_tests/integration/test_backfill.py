@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clients.elasticsearch import connect
 from dataco_assets_tests.platforms import Platform, click
 
 pytestmark = pytest.mark.stack
@@ -63,3 +65,28 @@ def test_a_range_is_one_recorded_run_and_verify_agrees(platform: Platform, tmp_p
     assert refused.returncode == 1
     assert "DATACO_PARTITIONS_START" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_document_changed_by_hand_is_replaced_by_one_command(platform: Platform, tmp_path: Path) -> None:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    home.joinpath("dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    at = MORNING + 45 * 60_000
+    platform.produce([click(f"{n}", at=at + n, user="ann", url=f"https://shop.example/{n}") for n in range(3)])
+    platform.drain()
+    assert run(platform, home, "backfill", "2026-02-09-08:00", "2026-02-09-08:00").returncode == 0
+    alias = platform.settings.index_alias
+    with closing(connect(platform.settings)) as search:
+        search.indices.refresh(index=alias)
+        changed, deleted, _ = search.search(index=alias, query={"term": {"country": "DE"}})["hits"]["hits"]
+        for clicks in (7, 8):
+            search.update(index=changed["_index"], id=changed["_id"], doc={"click_count": clicks})
+        search.delete(index=deleted["_index"], id=deleted["_id"])
+    assert run(platform, home, "verify").returncode == 1
+
+    healed = run(platform, home, "backfill", "2026-02-09-08:00", "2026-02-09-08:00")
+
+    assert healed.returncode == 0, healed.stderr[-3000:]
+    assert "changed by something other than this platform" in healed.stderr
+    verified = run(platform, home, "verify", "--strict")
+    assert verified.returncode == 0, verified.stdout + verified.stderr

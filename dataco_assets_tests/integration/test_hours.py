@@ -197,7 +197,7 @@ def test_a_full_disk_of_elasticsearch_leaves_the_hours_dirty(
 
     with _blocked(search, index):
         message = failure_of(lambda: refreshes.refresh(HOURS))
-        assert "disk is nearly full" in message
+        assert "its disk is full" in message
         assert NOON in refreshes.dirty()
 
         platform.hbase.delete_rows(platform.settings.clicks_table, list(platform.rows()))

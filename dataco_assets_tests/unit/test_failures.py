@@ -106,6 +106,7 @@ PASSING = {
     "HBaseUnavailable",
     "IndexBlocked",
     "IndexReplaced",
+    "DocumentsChanged",
     "IndexDiffers",
     "KafkaUnavailable",
     "OffsetGap",

@@ -1,0 +1,146 @@
+"""Documents in the way of a publication: of a newer run, or changed by something other than the platform.
+
+A run writes its documents with their generation as version, and Elasticsearch refuses a smaller version than the one it
+has. Two things have a higher one: a document of a newer run, which must stay, and a document that somebody changed or
+deleted by hand, which would stand in the way for ever. The hour ledger tells the two apart: no run has a generation
+above the hour's `dirty`, so while that is the generation being published, a higher version was written by no run.
+
+Such an hour's generation is raised above all the versions found. That makes it dirty, and its next refresh replaces
+every document by the ordinary rule; nothing is written past that rule, so a newer run that begins meanwhile still wins.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clients.elasticsearch import refresh as refresh_indices
+from dataco_assets.clients.elasticsearch import scan_documents
+from dataco_assets.elasticsearch_errors import VersionConflict
+from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.index.contents import read_contents
+from dataco_assets.index.indices import Index
+from dataco_assets.index.layout import month_of
+from dataco_assets.index.publication import PublishedHour
+from dataco_assets.ledgers.hours import HourLedger
+
+ROOM_FOR_CHANGES = 1_000
+"""How far a generation is raised above the versions found: a deleted document's version cannot be read."""
+
+HIGHEST_VERSION = 2**53
+"""Generations stay below; no run comes near, but a version written by hand can."""
+
+_HOURS_PER_SEARCH = 100
+
+
+class DocumentsChanged(DatacoError):
+    """Something other than the platform changed documents; the next refresh of their hours replaces them."""
+
+    kind = ErrorKind.PASSING
+
+
+class VersionTooHigh(DatacoError):
+    """A document has a version that no generation can exceed."""
+
+
+@dataclass(frozen=True)
+class Conflicts:
+    """Hours that could not be published, and why.
+
+    Attributes:
+        outdated: Clicks came since they were computed: a newer run publishes them.
+        changed: Documents were changed by hand; the hours' generations have been raised.
+    """
+
+    outdated: tuple[int, ...]
+    changed: tuple[int, ...]
+
+    @property
+    def hours(self) -> set[int]:
+        """All of them."""
+        return {*self.outdated, *self.changed}
+
+    def errors(self) -> Iterator[DatacoError]:
+        """What a person should read of them."""
+        if self.outdated:
+            yield VersionConflict(
+                f"A newer generation of {len(self.outdated)} hours (the first: {hour_key(self.outdated[0])}) is in the "
+                "index or about to be published. Nothing is lost: this run was out of date.",
+                hours=self.outdated,
+            )
+        if self.changed:
+            yield DocumentsChanged(
+                f"The index holds documents of {len(self.changed)} hours (the first: {hour_key(self.changed[0])}) that "
+                "something other than this platform changed or deleted. The hours' generation was raised above the "
+                "documents': the next refresh of the hours replaces them.",
+                hours=self.changed,
+            )
+
+
+def find_conflicts(index: Index, ledger: HourLedger, published: Sequence[PublishedHour]) -> Conflicts:
+    """Finds the hours that a version conflict is about, and raises the generations of those changed by hand.
+
+    Args:
+        index: The alias.
+        ledger: The hour ledger.
+        published: The hours whose publication met a conflict.
+
+    Raises:
+        VersionTooHigh: a document's version cannot be exceeded.
+        ElasticsearchError, HBaseError: a server does not answer or refuses.
+    """
+    refresh_indices(index.client, index.holding(each.hour for each in published))
+    ahead = _versions_ahead(index, published) or _incomplete(index, published)
+    return raise_generations(ledger, published, ahead)
+
+
+def raise_generations(ledger: HourLedger, published: Sequence[PublishedHour], versions: Mapping[int, int]) -> Conflicts:
+    """Raises the generation of hours above the versions found there, unless a newer run is to publish them anyway.
+
+    Args:
+        ledger: The hour ledger.
+        published: What was to be published.
+        versions: The highest version or generation found, by hour.
+
+    Raises:
+        VersionTooHigh: one cannot be exceeded.
+        HBaseError: HBase does not answer or refuses.
+    """
+    generations = {each.hour: each.generation for each in published}
+    states = ledger.read(versions)
+    outdated = tuple(sorted(hour for hour in versions if states[hour].dirty > generations[hour]))
+    changed = tuple(sorted(versions.keys() - set(outdated)))
+    if too_high := [hour for hour in changed if versions[hour] > HIGHEST_VERSION]:
+        raise VersionTooHigh(
+            f"Documents of {hour_key(too_high[0])} have a version or generation of {versions[too_high[0]]}, which was "
+            "written by hand and cannot be exceeded. Delete the index of that month and backfill the month.",
+            hours=too_high,
+        )
+    ledger.raise_dirty({hour: max(versions[hour], generations[hour]) + ROOM_FOR_CHANGES for hour in changed})
+    return Conflicts(outdated, changed)
+
+
+def _versions_ahead(index: Index, published: Sequence[PublishedHour]) -> dict[int, int]:
+    """The highest version by hour, of hours that hold one above what is to be published."""
+    generations = {each.hour: each.generation for each in published}
+    found: dict[int, int] = {}
+    for month, name in index.by_month(generations).items():
+        hours = sorted(hour for hour in generations if month_of(hour) == month)
+        for start in range(0, len(hours), _HOURS_PER_SEARCH):
+            query = {"terms": {"hour": hours[start : start + _HOURS_PER_SEARCH]}}
+            fields = [{"field": "hour", "format": "epoch_millis"}]
+            for hit in scan_documents(index.client, [name], query, fields=fields):
+                hour = int(hit["fields"]["hour"][0])
+                if hit["_version"] > generations[hour]:
+                    found[hour] = max(hit["_version"], found.get(hour, 0))
+    return found
+
+
+def _incomplete(index: Index, published: Sequence[PublishedHour]) -> dict[int, int]:
+    """Hours that lack documents, with their own generations: a document deleted by hand leaves nothing to be found."""
+    hours = [each.hour for each in published]
+    contents = read_contents(index.client, index.holding(hours), hours)
+    return {
+        each.hour: each.generation
+        for each in published
+        if sum(run.documents for run in contents.get(each.hour, ())) < each.totals.groups
+    }
