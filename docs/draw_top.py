@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 COMMAND = ["dataco", "top", "--limit", "8"]
-WIDTH = 82
+WIDTH = 96
 
 
 def main() -> None:
