@@ -5,6 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STACK  ?= .stack
 MINUTES ?= 30
+PORT ?= 3000
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast soak bench ui down lint format clean
@@ -27,9 +28,8 @@ bench: $(VENV)/.installed ## every performance figure beside its peer, on server
 soak: $(VENV)/.installed ## break servers at random for MINUTES=30, then drain 1,000,000 clicks with the gateway killed
 	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s dataco_assets_tests/faults/test_soak.py dataco_assets_tests/faults/test_million.py
 
-ui: $(VENV)/.installed ## the Dagster UI on the demo's servers, sensors running; Ctrl-C ends it
-	@$(BIN)/dataco stack up --dir $(STACK)
-	@eval "$$($(BIN)/dataco stack env --dir $(STACK))" && exec $(BIN)/dagster dev -w workspace.yaml
+ui: $(VENV)/.installed ## the Dagster UI on the demo's servers, sensors running, at PORT=3000; Ctrl-C ends it
+	@exec $(BIN)/dataco stack ui --dir $(STACK) --port $(PORT)
 
 down: $(VENV)/.installed ## stop the servers, keep their data (.stack/)
 	@$(BIN)/dataco stack down --dir $(STACK)

@@ -4,6 +4,7 @@ Belongs here: putting them together. Does not belong here: any of them. Loading 
 none of the heavy libraries: those are imported where they are used.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -22,6 +23,10 @@ from dataco_assets.run_leases import leased_executor
 from dataco_assets.sensors import dead_runs_sensor, dirty_hours_sensor, kafka_lag_sensor, parked_work_sensor
 from dataco_assets.settings import Settings
 from dataco_assets.settings import settings as settings_of_this_process
+
+# Dagster writes one planned event for a range of hours, not one for each hour and asset: for 10,000 hours those take an
+# hour. Here for commands that create runs in their own process; web server and daemon need it in their environment.
+os.environ.setdefault("DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS", "true")
 
 _Part = TypeVar("_Part")
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from local_stack.dagster_ui import DEFAULT_PORT, DagsterUI, Interrupted, interruptible
 from local_stack.errors import StackError
 from local_stack.servers import ALL
 from local_stack.stack import Phase, Report, Stack, Status
@@ -103,6 +104,32 @@ def stop(
     with _told():
         Stack(folder).stop(name.value)
     _out.print(f"{name.value} is stopped. Start it again with: dataco stack up --only {name.value}", highlight=False)
+
+
+@app.command()
+def ui(
+    folder: Folder = DEFAULT_FOLDER,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the web server.")] = DEFAULT_PORT,
+    module: Annotated[
+        str, typer.Option("--module", "-m", help="Python module with Dagster's definitions.")
+    ] = "dataco_assets.definitions",
+    location: Annotated[str, typer.Option(help="Name of the code location.")] = "dataco",
+) -> None:
+    """Run Dagster on the stack until Ctrl-C: code location, daemon, web server; each is restarted when it dies.
+
+    Brings up the servers first, where they do not run.
+    """
+    stack = Stack(folder)
+    with _told(), suppress(Interrupted), interruptible():
+        if not all(server.ready for server in stack.status()):
+            with _progress() as report:
+                stack.up(report=report)
+        dagster = DagsterUI(stack.folder, stack.env(), port, module, location)
+        _out.print("Starting Dagster.")
+        with dagster.running() as supervisor:
+            _out.print(f"Dagster's log files: {stack.folder}/logs/dagster-*.log", soft_wrap=True, highlight=False)
+            _out.print(f"Open {dagster.url} (Ctrl-C ends Dagster; the servers go on).", highlight=False)
+            supervisor.wait()
 
 
 @app.command()

@@ -5,6 +5,7 @@ The Python face of the local servers, for tests and the command line. Does not b
 """
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -485,7 +486,7 @@ class Stack:
     def _make_folders(self) -> None:
         for name in (*_OURS, "dagster", "data/aggregates"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(DAGSTER_CONFIG, self.folder / "dagster" / "dagster.yaml")
+        (self.folder / "dagster" / "dagster.yaml").write_text(dagster_config(self.folder))
 
     def _end_orphans(self) -> None:
         """Ends servers of this stack that outlived their supervisor: nobody could watch or stop them."""
@@ -520,6 +521,17 @@ def running_stack(own: Path, *, variable: str) -> Iterator[Stack]:
         yield stack
     finally:
         stack.down(wipe=True)
+
+
+def dagster_config(folder: Path) -> str:
+    """The configuration of a stack's Dagster instance: the file in this package, and where runs' output is kept."""
+    compute_logs = {
+        "module": "dagster._core.storage.local_compute_log_manager",
+        "class": "LocalComputeLogManager",
+        "config": {"base_dir": str(folder / "dagster" / "storage")},
+    }
+    # JSON is YAML, and needs no care for what a folder's name may hold.
+    return f"{DAGSTER_CONFIG.read_text()}\n# Output of runs.\ncompute_logs: {json.dumps(compute_logs)}\n"
 
 
 def _server(name: str) -> Server:

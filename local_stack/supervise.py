@@ -109,7 +109,7 @@ class Supervisor:
         Raises:
             StackError: its command cannot be run.
         """
-        self._script(name).write_text(_script(launch))
+        self._script(name).write_text(script(launch))
         try:
             self._ask(lambda rpc: rpc.startProcess(name, False))
         except xmlrpc.Fault as fault:
@@ -210,10 +210,10 @@ class Supervisor:
                 "stdout_logfile_maxbytes": "32MB",
                 "stdout_logfile_backups": 2,
             }
-        return "".join(_section(title, values) for title, values in sections.items())
+        return "".join(section(title, values) for title, values in sections.items())
 
 
-def _script(launch: Launch) -> str:
+def script(launch: Launch) -> str:
     """Starts the server in the shell's own process, so that the supervisor's pid is the server's."""
     lines = ["#!/bin/sh"]
     if launch.directory is not None:
@@ -234,7 +234,8 @@ def end(processes: list[psutil.Process], seconds: float) -> None:
     psutil.wait_procs(stubborn, timeout=START_SECONDS)
 
 
-def _section(title: str, values: Mapping[str, object]) -> str:
+def section(title: str, values: Mapping[str, object]) -> str:
+    """One section of a configuration file of supervisord."""
     lines = [f"{key} = {value}" for key, value in values.items()]
     return "\n".join([f"[{title}]", *lines, "", ""])
 

@@ -16,7 +16,7 @@ from dataco_assets.ingest.drain import Drain, Step
 from dataco_assets.jobs import ingest_clicks
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
-from dataco_assets.sensors import kafka_lag_sensor
+from dataco_assets.sensors import dead_runs_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
 
 
@@ -32,7 +32,7 @@ Drain.__init__ = partialmethod(Drain.__init__, on_step=_die_once)  # pyright: ig
 defs = dg.Definitions(
     assets=[clicks_topic, raw_clicks],
     jobs=[ingest_clicks],
-    sensors=[kafka_lag_sensor],
+    sensors=[kafka_lag_sensor, dead_runs_sensor],
     resources={
         "settings": settings(),
         "kafka": KafkaResource(settings=settings()),
