@@ -1,8 +1,8 @@
-"""The sensors: clicks waiting in Kafka start an ingest, dirty hours start a refresh, parked work is reported.
+"""The sensors: they start ingests and refreshes, report parked work, and end dead runs.
 
-`ingest`, `refresh` and `parking` decide, as plain functions over what was measured; `runs` looks at Dagster's runs;
-`kafka_lag`, `dirty_hours` and `notifications` are the thin shells that measure and request. A sensor makes metadata
-calls only, with deadlines far below Dagster's own.
+`ingest`, `refresh` and `parking` decide, as plain functions over what was measured; `runs` looks at Dagster's runs. The
+other modules are the thin shells that measure and request. A sensor makes metadata calls only, with deadlines far below
+Dagster's own.
 
 None uses run keys: a key is never launched again after its run failed, and what must not happen twice is guarded better
 by looking at the runs themselves, which every evaluation does.

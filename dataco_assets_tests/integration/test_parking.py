@@ -1,0 +1,107 @@
+"""Dagster's own daemon and a permanent failure: it is started once, and again only when something changed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dataco_assets.jobs import INGEST_JOB
+from dataco_assets_tests.platforms import Platform, make_platform
+from dataco_assets_tests.waiting import wait_until
+from dataco_assets_tests.webhooks import Receiver, receiving
+from local_stack.stack import DAGSTER_CONFIG, Stack
+
+pytestmark = pytest.mark.stack
+SENSOR = "kafka_lag_sensor"
+
+
+@pytest.fixture
+def platform(stack: Stack) -> Iterator[Platform]:
+    made = make_platform(stack.env(), lag_min_clicks=1, sensor_interval_seconds=1).create()
+    yield made
+    made.drop()
+
+
+def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "dagster"
+    home.mkdir()
+    shutil.copy(DAGSTER_CONFIG, home / "dagster.yaml")
+    platform.produce([b"no click"] * 1_000)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with receiving() as webhook, dg.DagsterInstance.get() as instance:
+        environment = {
+            **os.environ,
+            **platform.environment(),
+            "DATACO_WEBHOOK_URL": webhook.url,
+        }
+
+        def parked_after(runs: int) -> None:
+            """Waits for so many failed runs, then for three evaluations that start none."""
+            wait_until(lambda: _count(instance, "FAILURE") == runs, seconds=120, what=f"{runs} failed runs")
+            skipped = len(_skipped(instance))
+            wait_until(lambda: len(_skipped(instance)) >= skipped + 3, seconds=60, what="three more evaluations")
+            assert _count(instance) == runs
+            assert "TooManyRejected" in _skipped(instance)[0]
+            assert "`dataco resume ingest`" in _skipped(instance)[0]
+            wait_until(lambda: _events(webhook).count("parked") == runs, seconds=60, what="a message to the webhook")
+
+        with _daemon(environment, tmp_path / "daemon.log"):
+            parked_after(1)
+            status = _dataco(environment, "status")
+            assert status.returncode == 3, status.stdout + status.stderr
+            assert "TooManyRejected" in status.stdout
+            assert _dataco(environment, "resume", "ingest").returncode == 0
+            parked_after(2)
+
+        environment["DATACO_INGEST_MAX_REJECTED_SHARE"] = "1.0"
+        with _daemon(environment, tmp_path / "daemon.log"):
+            wait_until(lambda: _count(instance, "SUCCESS") == 1, seconds=120, what="a run with the changed setting")
+            wait_until(lambda: len(webhook.got) == 4, seconds=60, what="a message that it is resumed")
+    assert _events(webhook) == ["parked", "resumed", "parked", "resumed"]
+    assert webhook.got[3]["resumed_by"] == "the settings, the code or the topic changed"
+    assert _dataco(environment, "status").returncode == 0
+
+
+def _count(instance: dg.DagsterInstance, status: str | None = None) -> int:
+    statuses = [dg.DagsterRunStatus(status)] if status else []
+    return instance.get_runs_count(dg.RunsFilter(job_name=INGEST_JOB, statuses=statuses))
+
+
+def _skipped(instance: dg.DagsterInstance) -> list[str]:
+    """Reasons of the sensor's evaluations that said that ingest is parked, newest first."""
+    states = [state for state in instance.all_instigator_state() if state.name == SENSOR]
+    return [
+        tick.tick_data.skip_reason
+        for state in states
+        for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id)
+        if tick.tick_data.skip_reason and "Parked since" in tick.tick_data.skip_reason
+    ]
+
+
+def _events(webhook: Receiver) -> list[str]:
+    return [message["event"] for message in webhook.got]
+
+
+def _dataco(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from dataco_assets.cli import main; main()", *arguments]
+    return subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False, timeout=60)
+
+
+@contextmanager
+def _daemon(environment: Mapping[str, str], log: Path) -> Iterator[None]:
+    command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "dataco_assets.definitions"]
+    with log.open("a") as file:
+        process = subprocess.Popen(command, env=dict(environment), stdout=file, stderr=subprocess.STDOUT)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(60)
