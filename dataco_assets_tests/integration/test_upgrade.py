@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from typer.testing import CliRunner, Result
 
 from dataco_assets.cli import app
 from dataco_assets.clients.elasticsearch import connect
+from dataco_assets.index.indices import IndexMismatch
 from dataco_assets.provisioning import SetupMismatch
 from dataco_assets.verification.compare import Outcome
 from dataco_assets_tests import oracle
@@ -130,6 +132,7 @@ def command(spark: SparkSession, monkeypatch: pytest.MonkeyPatch, environment: N
     del environment
     monkeypatch.setattr("spark_resources.session.create_session", lambda *_: spark)
     monkeypatch.setattr(SparkSession, "stop", lambda _: None)
+    monkeypatch.setattr("dataco_assets.index.rebuild.GRACE_SECONDS", 0)
     monkeypatch.setattr("dataco_assets.cli.setup._archive_classes", lambda *_: None)
     return lambda *arguments: CliRunner().invoke(app, arguments, catch_exceptions=True)
 
@@ -156,9 +159,13 @@ def published(platform: Platform) -> dict[tuple[int, str, str], tuple[Any, ...]]
         hits = search.search(index=platform.settings.index_alias, size=1_000)["hits"]["hits"]
     sources = [hit["_source"] for hit in hits]
     return {
-        (int(found["hour"]), found["url"], found["country"]): tuple(found.get(name) for name in fields)
+        (epoch_ms(found["hour"]), found["page"], found["country"]): tuple(found.get(name) for name in fields)
         for found in sources
     }
+
+
+def epoch_ms(iso: str) -> int:
+    return int(datetime.fromisoformat(iso).timestamp() * 1000)
 
 
 def test_everything_of_a_version_with_row_keys_1_is_taken_over(
@@ -171,9 +178,13 @@ def test_everything_of_a_version_with_row_keys_1_is_taken_over(
     assert isinstance(refused.exception, SetupMismatch)
     assert "dataco setup --rekey-clicks" in str(refused.exception)
     upgraded = command("setup", "--rekey-clicks")
-    assert upgraded.exit_code == 0, upgraded.output
     assert "61 rows" in " ".join(upgraded.output.split())
-    assert command("setup").exit_code == 0
+    assert isinstance(upgraded.exception, IndexMismatch)
+    assert "dataco index rebuild" in str(upgraded.exception)
+    rebuilt = command("index", "rebuild")
+    assert rebuilt.exit_code == 0, rebuilt.output
+    again = command("setup")
+    assert again.exit_code == 0, again.output
 
     check_clicks(platform, clicks_before)
     assert platform.positions() == positions()
