@@ -228,12 +228,14 @@ def _write(
     while True:
         try:
             write(ready)
-        except VersionConflict:
+        except VersionConflict as error:
             with hbase.client() as connection:
                 ledger = HourLedger(connection, write.settings.hours_table)
                 conflicts = find_conflicts(write.index, ledger, ready)
             if not conflicts.hours:
-                raise
+                raise VersionConflict(
+                    f"A newer generation of an hour was published meanwhile; nothing is lost. {error}"
+                ) from error
             withheld += conflicts.errors()
             ready = [each for each in ready if each.hour not in conflicts.hours]
         else:
