@@ -6,6 +6,7 @@ format they describe) and anything that talks to a server.
 Each field's description is the one source of the settings table in docs/settings.md (a test compares the two).
 """
 
+import json
 import os
 import re
 from datetime import UTC, datetime
@@ -107,6 +108,11 @@ class Settings(BaseSettings):
     spark_shuffle_partitions: int = Field(
         8, ge=1, le=10_000, description="Tasks of a shuffle; small on purpose, an hour is a small table."
     )
+    spark_conf: SecretStr = Field(
+        SecretStr(""),
+        description='Further Spark configuration as a JSON object, like `{"spark.executor.memory": "4g"}`; overrides '
+        "what the platform sets. Never shown: it may hold secrets.",
+    )
     connector_jars: str = Field(
         "",
         description="Folder of the Spark connector jars; empty: the user's cache folder, filled by Maven when needed.",
@@ -169,6 +175,18 @@ class Settings(BaseSettings):
             raise ValueError("must be a whole hour, like 2026-01-01-00:00 (UTC)")
         return value
 
+    @field_validator("spark_conf")
+    @classmethod
+    def _spark_names(cls, value: SecretStr) -> SecretStr:
+        if not all(name.startswith("spark.") for name in _object_of_texts(value)):
+            raise ValueError("must hold names that begin with spark., like spark.executor.memory")
+        return value
+
+    @property
+    def spark_options(self) -> dict[str, str]:
+        """Further Spark configuration."""
+        return _object_of_texts(self.spark_conf)
+
     @property
     def partitions_start_ms(self) -> int:
         """Start of the first hour, epoch milliseconds."""
@@ -217,6 +235,20 @@ def settings() -> Settings:
 def variable(field: str) -> str:
     """The environment variable that sets a field."""
     return f"{PREFIX}{field.upper()}"
+
+
+def _object_of_texts(value: SecretStr) -> dict[str, str]:
+    """A JSON object of texts and numbers; the message of what is wrong quotes nothing, for it may be secret."""
+    text = value.get_secret_value()
+    if not text:
+        return {}
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"must be a JSON object, but at character {error.pos} it is no JSON") from None
+    if not isinstance(found, dict) or not all(isinstance(each, str | int | float) for each in found.values()):
+        raise ValueError('must be a JSON object of texts and numbers, like {"name": "value"}')
+    return {name: str(each).lower() if isinstance(each, bool) else str(each) for name, each in found.items()}
 
 
 def _explain(error: ValidationError) -> str:

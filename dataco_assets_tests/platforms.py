@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from pydantic import SecretStr
 
 from dataco_assets.clicks.row import TABLE_FAMILIES
 from dataco_assets.clients.hbase import HBase, connect
@@ -53,7 +54,10 @@ class Platform:
 
     def environment(self) -> dict[str, str]:
         """The variables by which another process has these settings."""
-        return {variable(name): str(value) for name, value in self.settings.model_dump(exclude_unset=True).items()}
+        return {
+            variable(name): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in self.settings.model_dump(exclude_unset=True).items()
+        }
 
     def create(self, partitions: int = 2, *, clicks_table: bool = True) -> "Platform":
         """Creates topics and tables (the clicks table in one region: no JVM needed)."""

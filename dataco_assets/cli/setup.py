@@ -64,7 +64,9 @@ def _provision(console: Console, *, rekey: bool) -> None:
                 hbase_zookeeper_quorum=settings().hbase_zookeeper_quorum,
                 driver_memory="512m",
             )
-            spark = create_session(conf, "dataco setup")
+            # Of the options, those of Hadoop and HBase: the rest is about sizes, and this session does next to nothing.
+            hadoop = {name: each for name, each in settings().spark_options.items() if name.startswith("spark.hadoop.")}
+            spark = create_session(conf | hadoop, "dataco setup")
             cleanup.callback(spark.stop)
             return spark
 

@@ -44,7 +44,7 @@ class SparkResource(dg.ConfigurableResource):
 
         settings = self.settings
         jars = connector_jars(settings.connector_jars or None)
-        return spark_conf(
+        own = spark_conf(
             master=settings.spark_master,
             jars=jars,
             class_archive=class_archive(jars),
@@ -52,6 +52,7 @@ class SparkResource(dg.ConfigurableResource):
             driver_memory=settings.spark_driver_memory,
             shuffle_partitions=settings.spark_shuffle_partitions,
         )
+        return own | settings.spark_options
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster's signature
         """Stops the session this run started."""

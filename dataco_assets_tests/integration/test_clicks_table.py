@@ -8,17 +8,19 @@ from typing import Any
 
 import happybase
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import TABLE_FAMILIES, row_key, split_keys
+from dataco_assets.errors import ErrorKind
 from dataco_assets_tests import oracle
 from dataco_assets_tests.oracle import OracleClick
 from local_stack.stack import Stack
 from spark_resources.aggregation import aggregate
 from spark_resources.clicks_admin import ClicksTable, ClicksTableMissing, clicks_admin
 from spark_resources.clicks_table import counted, read_clicks
-from spark_resources.hbase_client import ClicksTableError
+from spark_resources.hbase_client import ClicksTableError, ClicksTableUnavailable, scanning
 
 pytestmark = pytest.mark.stack
 
@@ -187,3 +189,26 @@ def test_another_session_of_the_process_may_name_another_cluster(spark: SparkSes
         elsewhere.conf.set(f"spark.hadoop.{setting}", "3000")
     with pytest.raises(ClicksTableError, match=r"DATACO_HBASE_ZOOKEEPER_QUORUM"):
         describe(elsewhere, "clicks")
+
+
+def test_a_table_that_goes_away_while_spark_reads_is_named(spark: SparkSession, stack: Stack) -> None:
+    """The DataFrame was made while all was well: only the action meets what has changed since."""
+    name = f"t{uuid.uuid4().hex[:8]}_clicks"
+    with clicks_admin(spark) as admin:
+        assert admin.create(name, ttl_seconds=TTL)
+    frame = read_clicks(spark, name, [(0, 1)])
+    with gateway(stack) as connection:
+        connection.disable_table(name)
+        with pytest.raises(ClicksTableUnavailable, match=name) as away, scanning(name):
+            frame.count()
+        assert away.value.kind is ErrorKind.PASSING
+        assert "\n" not in str(away.value), "no stack trace"
+        connection.delete_table(name)
+    with pytest.raises(ClicksTableError, match=name) as gone, scanning(name):
+        frame.count()
+    assert gone.value.kind is ErrorKind.PERMANENT
+
+
+def test_what_is_not_of_hbase_is_left_as_it_is(spark: SparkSession) -> None:
+    with pytest.raises(Py4JJavaError), scanning("clicks"):
+        spark.sql("SELECT raise_error('not HBase')").collect()

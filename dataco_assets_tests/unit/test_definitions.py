@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from dataco_assets.clicks.row import COLUMNS
 from dataco_assets.definitions import build_defs, defs
 from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import Settings
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
@@ -130,6 +131,17 @@ def test_no_setting_becomes_configuration_that_dagster_stores_or_shows() -> None
     assert names == {"settings", "kafka", "hbase", "spark", "elasticsearch"}
     assert secret not in str(shown)
     assert "a-topic-of-mine" not in str(shown)
+
+
+def test_further_spark_configuration_reaches_the_session_and_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spark_resources.connectors.connector_jars", lambda _: [])
+    monkeypatch.setattr("spark_resources.class_archive.class_archive", lambda _: None)
+    given = SecretStr('{"spark.executor.memory": "4g", "spark.sql.shuffle.partitions": 64}')
+    settings = Settings.load().model_copy(update={"spark_conf": given})
+    configuration = SparkResource(settings=settings).configuration()
+    assert configuration["spark.executor.memory"] == "4g"
+    assert configuration["spark.sql.shuffle.partitions"] == "64"
+    assert configuration["spark.sql.session.timeZone"] == "UTC"
 
 
 def test_only_the_edges_read_the_settings_of_the_process() -> None:

@@ -133,6 +133,33 @@ def test_a_password_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert secret not in complaint(monkeypatch, {"DATACO_INDEX_SHARDS": "0"})
 
 
+def test_further_spark_configuration_is_a_json_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = '{"spark.executor.memory": "4g", "spark.executor.instances": 3, "spark.dynamicAllocation.enabled": true}'
+    assert load(monkeypatch, {"DATACO_SPARK_CONF": given}).spark_options == {
+        "spark.executor.memory": "4g",
+        "spark.executor.instances": "3",
+        "spark.dynamicAllocation.enabled": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ('{"spark.hadoop.fs.s3a.secret.key": "s3cr3t-horse"', "must be a JSON object, but at character"),
+        ('["s3cr3t-horse"]', "must be a JSON object of texts"),
+        ('{"spark.a": ["s3cr3t-horse"]}', "must be a JSON object of texts"),
+        ('{"hadoop.fs.s3a.secret.key": "s3cr3t-horse"}', "must hold names that begin with spark."),
+    ],
+)
+def test_spark_configuration_that_cannot_be_used_is_not_shown(
+    given: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = complaint(monkeypatch, {"DATACO_SPARK_CONF": given})
+    assert "DATACO_SPARK_CONF=***: " in told
+    assert rule in told
+    assert "s3cr3t" not in told
+
+
 def test_nor_when_it_is_the_password_that_breaks_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     class Strict(Settings):
         elasticsearch_password: SecretStr = Field(SecretStr(""), min_length=30)
