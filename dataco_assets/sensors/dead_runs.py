@@ -10,9 +10,9 @@ import dagster as dg
 
 from dataco_assets.run_leases import lease_values
 
-SILENT_SECONDS = 30.0
-"""Seconds without a renewal after which a run is dead: six renewals that did not happen."""
-_INTERVAL_SECONDS = 10
+SILENT_SECONDS = 25.0
+"""Seconds without a renewal after which a run is dead: five renewals that did not happen."""
+_INTERVAL_SECONDS = 4  # the daemon looks every 5 s, and with 5 a sensor is often not due by a hair
 _LONGEST_STEP_SECONDS = 15.0
 _LEASED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 

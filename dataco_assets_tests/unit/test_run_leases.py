@@ -35,7 +35,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dag
 # The watch
 
 
-def test_a_lease_that_does_not_change_is_dead_after_30_s() -> None:
+def test_a_lease_that_does_not_change_is_soon_dead() -> None:
     watch = LeaseWatch()
     for second in range(0, 30, 10):
         watch = watch.updated({"a": "a 1", "b": f"b {second}"}, second)
