@@ -19,6 +19,7 @@ from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.resources.spark import SparkResource
+from dataco_assets.retention import purge_old_runs, purge_schedule
 from dataco_assets.run_leases import leased_executor
 from dataco_assets.sensors import dead_runs_sensor, dirty_hours_sensor, kafka_lag_sensor, parked_work_sensor
 from dataco_assets.settings import Settings
@@ -58,15 +59,17 @@ def build_defs(
     if settings is None:
         settings = settings_of_this_process()
     assets = (clicks_topic, raw_clicks, url_country_aggregates, es_click_index)
+    jobs = (ingest_clicks, refresh_hours, purge_old_runs)
     return dg.Definitions(
         assets=_with_overrides("asset", {each.key.to_user_string(): each for each in assets}, asset_overrides),
         asset_checks=_with_overrides("check", {each.node_def.name: each for each in CHECKS}, asset_check_overrides),
-        jobs=_with_overrides("job", {job.name: job for job in (ingest_clicks, refresh_hours)}, job_overrides),
+        jobs=_with_overrides("job", {job.name: job for job in jobs}, job_overrides),
         sensors=_with_overrides(
             "sensor",
             {each.name: each for each in (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor, parked_work_sensor)},
             sensor_overrides,
         ),
+        schedules=[purge_schedule],
         resources=_resources(settings, resource_overrides),
         executor=leased_executor,
     )

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
     running_hour_refresh_seconds: int = Field(
         60, ge=0, description="The running hour is refreshed at most once in so many seconds."
     )
+    run_retention_days: int = Field(
+        30,
+        ge=1,
+        description="Days that Dagster keeps finished runs of ingest and refresh. The last materialisation of each "
+        "partition stays.",
+    )
 
     webhook_url: SecretStr = Field(
         SecretStr(""),
