@@ -6,15 +6,16 @@ format they describe) and anything that talks to a server.
 Each field's description is the one source of the settings table in docs/settings.md (a test compares the two).
 """
 
+import difflib
 import json
 import os
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dataco_assets.errors import DatacoError
@@ -26,7 +27,62 @@ _CREDENTIALS = re.compile(r"//.*@")  # in a URL; they have variables of their ow
 
 _WEB_ADDRESS = re.compile(r"https?://[^/\s]+(/\S*)?")
 
-Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
+OTHERS = {
+    "DATACO_STACK_DIR": "`dataco stack`: the folder of the local servers",
+    "DATACO_TEST_STACK_DIR": "the tests: a running stack to use",
+    "DATACO_FAULT_STACK_DIR": "the fault tests: a running stack to use",
+}
+"""Variables with the platform's prefix that are no settings of it, and whose they are."""
+
+_SERVICE_LINK = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
+"""Variables that Kubernetes sets in each pod for a service named dataco."""
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _rule(pattern: str, words: str) -> AfterValidator:
+    """A rule about a text, which an error reports in words."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str, _rule(r"[a-zA-Z0-9._-]{1,200}", "must be 1 to 200 letters (a to z), digits, dots, underscores or hyphens")
+]
+TablePrefix = Annotated[
+    str,
+    _rule(
+        r"([a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63})?",
+        "must be at most 64 letters (a to z), digits, dots, underscores or hyphens, not starting with a dot or hyphen",
+    ),
+]
+ServerUrl = Annotated[
+    str,
+    _rule(
+        r"https?://[^/\s@]+/?",
+        "must be http://host:port or https://host:port, without a path, user name or password",
+    ),
+]
+IndexAlias = Annotated[
+    str,
+    _rule(
+        r"[a-z0-9][a-z0-9._-]{0,99}",
+        "must be 1 to 100 lower-case letters, digits, dots, underscores or hyphens, starting with a letter or digit",
+    ),
+]
+Uri = Annotated[str, _rule(r"file://.*", "must be a URI of a folder, like file:///var/lib/dataco/aggregates")]
+SparkMaster = Annotated[
+    str,
+    _rule(
+        r"local|local\[(\*|[1-9]\d*)(,\s*\d+)?\]|local-cluster\[[\d,\s]+\]|yarn|(spark|k8s)://\S+",
+        "must be a Spark master: local, local[2], local[*], spark://host:7077, k8s://https://host:port or yarn",
+    ),
+]
+Memory = Annotated[str, _rule(r"[1-9]\d*[mg]", "must be a whole number of m (MiB) or g (GiB), like 512m or 2g")]
 
 
 def _local_aggregates() -> str:
@@ -73,38 +129,36 @@ class Settings(BaseSettings):
         min_length=1,
         description="ZooKeeper `host:port`, comma-separated, by which Spark finds HBase.",
     )
-    hbase_table_prefix: str = Field(
+    hbase_table_prefix: TablePrefix = Field(
         "",
-        pattern=r"^([a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63})?$",
         description="Put before every HBase table name: several platforms, one cluster.",
     )
     clicks_ttl_days: int = Field(90, ge=1, le=24_855, description="Days a click is kept in HBase, from its arrival.")
 
     # Elasticsearch
-    elasticsearch_url: str = Field(
+    elasticsearch_url: ServerUrl = Field(
         "http://127.0.0.1:9200",
-        pattern=r"^https?://[^/\s@]+/?$",
         description="Elasticsearch, as `http(s)://host:port`.",
     )
     elasticsearch_username: str = Field("", description="User name; empty: no authentication.")
     elasticsearch_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
-    index_alias: str = Field(
+    index_alias: IndexAlias = Field(
         "dataco-url-country",
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$",
         description="Alias readers search; its indices are named alias-YYYY.MM.",
     )
     index_shards: int = Field(1, ge=1, le=1024, description="Primary shards of each monthly index.")
     index_replicas: int = Field(1, ge=0, le=16, description="Replicas of each monthly index.")
 
     # Spark and the aggregates
-    aggregates_uri: str = Field(
+    aggregates_uri: Uri = Field(
         default_factory=_local_aggregates,
-        pattern=r"^file://",
         description="Folder of the hourly Parquet, as a `file://` URI: one that every Spark worker and Dagster run "
         "sees. Default: `.dataco/aggregates` under the working directory.",
     )
-    spark_master: str = Field("local[*]", min_length=1, description="Spark master URL.")
-    spark_driver_memory: str = Field("2g", pattern=r"^\d+[mg]$", description="Driver heap, e.g. `2g`.")
+    spark_master: SparkMaster = Field(
+        "local[*]", description="Spark master: `local[*]`, `spark://host:7077`, `k8s://…` or `yarn`."
+    )
+    spark_driver_memory: Memory = Field("2g", description="Driver heap, e.g. `2g`.")
     spark_shuffle_partitions: int = Field(
         8, ge=1, le=10_000, description="Tasks of a shuffle; small on purpose, an hour is a small table."
     )
@@ -133,7 +187,8 @@ class Settings(BaseSettings):
 
     # Partitions and sensors
     partitions_start: str = Field(
-        "2026-01-01-00:00", description="First hour, UTC, as `YYYY-MM-DD-HH:00`. Older clicks are rejected."
+        "2026-01-01-00:00",
+        description="First hour, UTC, as `YYYY-MM-DD` or `YYYY-MM-DD-HH:00`. Older clicks are rejected.",
     )
     lag_min_clicks: int = Field(1_000, ge=1, description="Waiting clicks at which the Kafka lag sensor asks for a run.")
     lag_max_age_seconds: float = Field(
@@ -173,12 +228,22 @@ class Settings(BaseSettings):
     @field_validator("partitions_start")
     @classmethod
     def _whole_hour(cls, value: str) -> str:
+        hour = f"{value}-00:00" if re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) else value
         try:
-            start = datetime.strptime(value, PARTITION_FORMAT)
+            start = datetime.strptime(hour, PARTITION_FORMAT).replace(tzinfo=UTC)
         except ValueError:
-            raise ValueError("must look like 2026-01-01-00:00 (UTC)") from None
+            raise ValueError("must look like 2026-01-01 or 2026-01-01-00:00 (UTC)") from None
         if start.minute:
             raise ValueError("must be a whole hour, like 2026-01-01-00:00 (UTC)")
+        if start > datetime.now(UTC):
+            raise ValueError("must not lie in the future: every click would be rejected")
+        return start.strftime(PARTITION_FORMAT)
+
+    @field_validator("connector_jars")
+    @classmethod
+    def _folder(cls, value: str) -> str:
+        if value and not Path(value).is_dir():
+            raise ValueError("must be a folder that exists, or empty")
         return value
 
     @field_validator("spark_conf")
@@ -192,6 +257,15 @@ class Settings(BaseSettings):
     def spark_options(self) -> dict[str, str]:
         """Further Spark configuration."""
         return _object_of_texts(self.spark_conf)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Fills secrets from the files that `DATACO_…_FILE` variables name, as container platforms mount them."""
+        for field in _secrets(cls):
+            if file := os.environ.get(f"{variable(field)}_FILE"):
+                values = values | {field: _read_secret(field, file, already=values.get(field))}
+        return values
 
     @property
     def partitions_start_ms(self) -> int:
@@ -224,12 +298,18 @@ class Settings(BaseSettings):
         """Reads the settings from the environment.
 
         Raises:
-            SettingsError: with every variable that breaks its rule.
+            SettingsError: with every variable that breaks its rule, or is none.
         """
+        problems = _unknown_variables(cls)
         try:
-            return cls()  # pyright: ignore[reportCallIssue]  # every field has a default, which pyright cannot see
+            read = cls()  # pyright: ignore[reportCallIssue]  # every field has a default, which pyright cannot see
         except ValidationError as error:
-            raise SettingsError(_explain(error)) from None
+            problems += _broken_rules(error)
+        else:
+            if not problems:
+                return read
+        lines = ["The settings cannot be used:", *problems]
+        raise SettingsError("\n".join([*lines, "docs/settings.md lists every variable with its default and unit."]))
 
 
 @lru_cache(maxsize=1)
@@ -257,13 +337,50 @@ def _object_of_texts(value: SecretStr) -> dict[str, str]:
     return {name: str(each).lower() if isinstance(each, bool) else str(each) for name, each in found.items()}
 
 
-def _explain(error: ValidationError) -> str:
-    lines = ["The settings cannot be used:"]
+def _broken_rules(error: ValidationError) -> list[str]:
+    lines: list[str] = []
     for problem in error.errors():
         name = variable(str(problem["loc"][0])) if problem["loc"] else PREFIX + "*"
         field = Settings.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
         secret = field is not None and field.annotation is SecretStr
         shown = "***" if secret else repr(_CREDENTIALS.sub("//***@", os.environ.get(name, str(problem["input"]))))[:120]
         lines.append(f"  {name}={shown}: {problem['msg'].removeprefix('Value error, ')}")
-    lines.append("docs/settings.md lists every variable with its default and unit.")
-    return "\n".join(lines)
+    return lines
+
+
+def _unknown_variables(model: type[Settings]) -> list[str]:
+    """A line for each variable of the environment that has the platform's prefix and that nothing reads."""
+    known = {variable(field) for field in model.model_fields} | {f"{variable(field)}_FILE" for field in _secrets(model)}
+    lines: list[str] = []
+    for name, value in sorted(os.environ.items()):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper in known or upper in OTHERS or _is_service_link(upper, value):
+            continue
+        nearest = difflib.get_close_matches(upper, known | set(OTHERS), n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        lines.append(f"  {ascii(name)[1:-1][:120]}: there is no such setting{hint}")
+    return lines
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINK.search(name)) or (name.endswith("_PORT") and bool(_SERVICE_ADDRESS.match(value)))
+
+
+def _secrets(model: type[Settings]) -> list[str]:
+    return [name for name, field in model.model_fields.items() if field.annotation is SecretStr]
+
+
+def _read_secret(field: str, file: str, *, already: object) -> str:
+    """The content of a secret's file, without the line end that editors put there.
+
+    Raises:
+        SettingsError: The file cannot be read, or the secret is set by both variables.
+    """
+    name = variable(field)
+    if already:
+        raise SettingsError(f"{name} and {name}_FILE are both set: keep one of them.")
+    try:
+        return Path(file).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SettingsError(f"{name}_FILE={ascii(file)[:120]} cannot be read: {why}.") from None

@@ -1,13 +1,17 @@
 """The settings: defaults, what a bad value is told, and that a secret is never shown."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from pydantic import Field, SecretStr
 
-from dataco_assets.settings import PREFIX, Settings, SettingsError, variable
+from dataco_assets.settings import OTHERS, PREFIX, Settings, SettingsError, variable
+
+ROOT = Path(__file__).parents[2]
+SUFFIXES = {".py", ".yaml", ".md", ""}
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +71,8 @@ def test_the_first_hour_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None
     ("name", "value", "rule"),
     [
         ("DATACO_KAFKA_BOOTSTRAP_SERVERS", "", "at least 1 character"),
-        ("DATACO_CLICKS_TOPIC", "a topic", "match pattern"),
-        ("DATACO_REJECTED_TOPIC", "", "match pattern"),
+        ("DATACO_CLICKS_TOPIC", "a topic", "must be 1 to 200 letters"),
+        ("DATACO_REJECTED_TOPIC", "", "must be 1 to 200 letters"),
         ("DATACO_TOPIC_PARTITIONS", "0", "greater than or equal to 1"),
         ("DATACO_TOPIC_PARTITIONS", "many", "valid integer"),
         ("DATACO_TOPIC_REPLICATION", "33", "less than or equal to 32"),
@@ -76,25 +80,28 @@ def test_the_first_hour_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None
         ("DATACO_HBASE_THRIFT_PORT", "9090.5", "valid integer"),
         ("DATACO_HBASE_THRIFT_TIMEOUT_SECONDS", "0", "greater than 0"),
         ("DATACO_HBASE_RETRY_SECONDS", "-1", "greater than or equal to 0"),
-        ("DATACO_HBASE_TABLE_PREFIX", "shop 1", "match pattern"),
-        ("DATACO_HBASE_TABLE_PREFIX", "-shop", "match pattern"),
-        ("DATACO_HBASE_TABLE_PREFIX", ".shop", "match pattern"),
+        ("DATACO_HBASE_TABLE_PREFIX", "shop 1", "must be at most 64 letters"),
+        ("DATACO_HBASE_TABLE_PREFIX", "-shop", "not starting with a dot or hyphen"),
+        ("DATACO_HBASE_TABLE_PREFIX", ".shop", "not starting with a dot or hyphen"),
         ("DATACO_CLICKS_TTL_DAYS", "0", "greater than or equal to 1"),
         ("DATACO_CLICKS_TTL_DAYS", "24856", "less than or equal to 24855"),
-        ("DATACO_ELASTICSEARCH_URL", "127.0.0.1:9200", "match pattern"),
-        ("DATACO_INDEX_ALIAS", "Upper", "match pattern"),
-        ("DATACO_INDEX_ALIAS", "_hidden", "match pattern"),
+        ("DATACO_ELASTICSEARCH_URL", "127.0.0.1:9200", "must be http://host:port or https://host:port"),
+        ("DATACO_INDEX_ALIAS", "Upper", "must be 1 to 100 lower-case letters"),
+        ("DATACO_INDEX_ALIAS", "_hidden", "starting with a letter or digit"),
         ("DATACO_INDEX_REPLICAS", "-1", "greater than or equal to 0"),
-        ("DATACO_AGGREGATES_URI", "/var/lib/aggregates", "match pattern"),
-        ("DATACO_AGGREGATES_URI", "s3a://bucket/aggregates", "match pattern"),
-        ("DATACO_AGGREGATES_URI", "hdfs://namenode:8020/aggregates", "match pattern"),
-        ("DATACO_SPARK_DRIVER_MEMORY", "2 GB", "match pattern"),
+        ("DATACO_AGGREGATES_URI", "/var/lib/aggregates", "must be a URI of a folder, like file:///"),
+        ("DATACO_AGGREGATES_URI", "s3a://bucket/aggregates", "must be a URI of a folder, like file:///"),
+        ("DATACO_AGGREGATES_URI", "hdfs://namenode:8020/aggregates", "must be a URI of a folder, like file:///"),
+        ("DATACO_SPARK_DRIVER_MEMORY", "2 GB", "like 512m or 2g"),
         ("DATACO_INGEST_MAX_REJECTED_SHARE", "1.5", "less than or equal to 1"),
         ("DATACO_INGEST_MAX_REJECTED_SHARE", "half", "valid number"),
         ("DATACO_INGEST_CHECKPOINT_CLICKS", "0", "greater than or equal to 1"),
-        ("DATACO_PARTITIONS_START", "2026-01-01", "must look like 2026-01-01-00:00"),
+        ("DATACO_SPARK_MASTER", "garbage", "must be a Spark master: local"),
+        ("DATACO_CONNECTOR_JARS", "/no/such/folder", "must be a folder that exists"),
+        ("DATACO_PARTITIONS_START", "January", "must look like 2026-01-01 or 2026-01-01-00:00"),
+        ("DATACO_PARTITIONS_START", "2930-01-01", "must not lie in the future"),
         ("DATACO_PARTITIONS_START", "2026-01-01-00:30", "must be a whole hour"),
-        ("DATACO_PARTITIONS_START", "2026-02-30-00:00", "must look like 2026-01-01-00:00"),
+        ("DATACO_PARTITIONS_START", "2026-02-30-00:00", "must look like 2026-01-01 or 2026-01-01-00:00"),
         ("DATACO_LAG_MAX_AGE_SECONDS", "-0.1", "greater than or equal to 0"),
         ("DATACO_SENSOR_INTERVAL_SECONDS", "0", "greater than or equal to 1"),
         ("DATACO_HOURS_PER_RUN", "9000", "less than or equal to 8760"),
@@ -178,8 +185,79 @@ def test_credentials_do_not_belong_in_the_url_and_are_not_shown_when_they_are(mo
     assert "rse" not in told.replace("search", "")
 
 
-def test_a_variable_the_platform_does_not_know_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load(monkeypatch, {"DATACO_SOMETHING_ELSE": "1"}) == Settings.load()
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("DATACO_KAFKA_BOOTSTRAP_SERVER", "; did you mean DATACO_KAFKA_BOOTSTRAP_SERVERS?"),
+        ("DATACO_HBASE_THRIF_PORT", "; did you mean DATACO_HBASE_THRIFT_PORT?"),
+        ("DATACO_ELASTICSEARCH_PASSWORD_FIEL", "; did you mean DATACO_ELASTICSEARCH_PASSWORD_FILE?"),
+        ("DATACO_STACK_DIRS", "; did you mean DATACO_STACK_DIR?"),
+        ("DATACO_XYZZY", ""),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_with_the_nearest_name(
+    name: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = complaint(monkeypatch, {name: "s3cr3t"}).splitlines()
+    assert lines[1] == f"  {name}: there is no such setting{hint}"
+    assert len(lines) == 3
+
+
+def test_unknown_variables_and_broken_rules_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = complaint(monkeypatch, {"DATACO_XYZZY": "1", "DATACO_INDEX_SHARDS": "0"})
+    assert "DATACO_XYZZY: there is no such setting" in told
+    assert "DATACO_INDEX_SHARDS='0'" in told
+
+
+def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    service_links = {
+        "DATACO_SERVICE_HOST": "10.0.0.1",
+        "DATACO_SERVICE_PORT_GRPC": "3030",
+        "DATACO_PORT": "tcp://10.0.0.1:3030",
+        "DATACO_PORT_3030_TCP_ADDR": "10.0.0.1",
+    }
+    assert load(monkeypatch, dict.fromkeys(OTHERS, "/some/folder") | service_links) == Settings.load()
+
+
+def test_every_variable_of_the_repository_belongs_to_somebody() -> None:
+    known = {variable(field) for field in Settings.model_fields} | set(OTHERS)
+    folders = ("dataco_assets", "spark_resources", "local_stack", "docker", "docs")
+    files = [file for folder in folders for file in (ROOT / folder).rglob("*")]
+    used = {
+        name
+        for file in files
+        if file.is_file() and file.suffix in SUFFIXES
+        for name in re.findall(r"DATACO_[A-Z_]*[A-Z](?![A-Z_])", file.read_text())
+    }
+    assert len(used) > 30
+    assert {name.removesuffix("_FILE") for name in used} - known == set()
+
+
+@pytest.mark.parametrize("text", ["s3cr3t\n", "s3cr3t", "s3cr3t\r\n"])
+def test_a_secret_is_read_from_a_file(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(text.encode())
+    settings = load(monkeypatch, {"DATACO_ELASTICSEARCH_PASSWORD_FILE": str(file)})
+    assert settings.elasticsearch_password.get_secret_value() == "s3cr3t"
+
+
+def test_a_secret_has_one_source_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = complaint(monkeypatch, {"DATACO_ELASTICSEARCH_PASSWORD_FILE": "/no/such/file"})
+    assert "DATACO_ELASTICSEARCH_PASSWORD_FILE='/no/such/file' cannot be read: No such file" in told
+    told = complaint(monkeypatch, {"DATACO_ELASTICSEARCH_PASSWORD": "s3cr3t"})
+    assert "are both set" in told
+    assert "s3cr3t" not in told
+
+
+@pytest.mark.parametrize(
+    "value", ["local", "local[4]", "local[*, 2]", "spark://a:7077", "k8s://https://a:6443", "yarn"]
+)
+def test_masters_of_spark(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, {"DATACO_SPARK_MASTER": value}).spark_master == value
+
+
+def test_the_first_hour_may_be_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(monkeypatch, {"DATACO_PARTITIONS_START": "2026-01-01"}).partitions_start == "2026-01-01-00:00"
 
 
 def test_settings_do_not_change_once_read() -> None:
