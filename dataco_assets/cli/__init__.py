@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dataco_assets.cli import backfill, clicks, demo, erase_user, index, rejected, resume, setup, status, top, verify
+from dataco_assets.cli.hints import local_stack_hint
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.errors import DatacoError
 
@@ -65,4 +66,6 @@ def main() -> None:
         app()
     except DatacoError as error:
         typer.echo(f"Error: {error}", err=True)
+        if hint := local_stack_hint(error.kind):
+            typer.echo(hint, err=True)
         sys.exit(WRONG_USAGE if isinstance(error, WrongUsage) else FAILED)

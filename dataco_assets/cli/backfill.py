@@ -4,17 +4,19 @@ Belongs here: which hours may be asked for, and how the run is started and told 
 (`dataco_assets.assets`, loaded when the command runs so that `--help` stays quick).
 """
 
+import functools
 import os
 import time
 import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import typer
 
-from dataco_assets.cli.text import plural
+from dataco_assets.cli.output import Json, iso_time, print_json
+from dataco_assets.cli.text import plural, printable
 from dataco_assets.cli.times import From, To, hour_range
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
@@ -31,6 +33,10 @@ _FAILURES_SHOWN = 5
 
 class NoSuchHours(WrongUsage):
     """The hours asked for are no partitions."""
+
+
+class NoWebServer(WrongUsage):
+    """What --submit got is not the URL of a web server."""
 
 
 class BackfillFailed(DatacoError):
@@ -50,6 +56,7 @@ def backfill(
             "starts it, and this command ends at once.",
         ),
     ] = "",
+    as_json: Json = False,
 ) -> None:
     """Compute and publish hours anew, all as one run: one scan, one Spark job.
 
@@ -61,17 +68,31 @@ def backfill(
     of DAGSTER_HOME, so the UI shows it while it is going on, and the sensors leave its hours alone. It is not queued:
     it can go on beside another run, which is safe. In Kubernetes use --submit: a run without a pod is taken for dead.
     """
+    server = _web_server(submit) if submit else None
     start, end = _existing(*hour_range(first, last))
     hours = (end - start) // HOUR_MS + 1
-    typer.echo(f"{plural(hours, 'hour')}: {hour_key(start)} to {hour_key(end)}, both included.")
+    say = functools.partial(typer.echo, err=as_json)
+    say(f"{plural(hours, 'hour')}: {hour_key(start)} to {hour_key(end)}, both included.")
     from dataco_assets.partitions import range_tags
 
     tags = {**range_tags(hour_key(start), hour_key(end)), **_TAGS}
-    if submit:
-        run_id = _submit(submit, tags)
-        typer.echo(f"Run {run_id} is queued; {submit.rstrip('/')}/runs/{run_id} shows it.")
-        return
-    _execute(tags, hours)
+    if server:
+        run_id = _submit(server, tags)
+        say(f"Run {run_id} is queued; {submit.rstrip('/')}/runs/{run_id} shows it.")
+    else:
+        started = time.monotonic()
+        run_id = _execute(tags)
+        say(f"{plural(hours, 'hour')} published in {time.monotonic() - started:.0f} s (run {run_id}).")
+    if as_json:
+        print_json(
+            {
+                "first_hour": iso_time(start),
+                "last_hour": iso_time(end),
+                "hours": hours,
+                "run_id": run_id,
+                "status": "queued" if server else "published",
+            }
+        )
 
 
 def _existing(start: int, end: int) -> tuple[int, int]:
@@ -84,11 +105,16 @@ def _existing(start: int, end: int) -> tuple[int, int]:
     if start > running:
         raise NoSuchHours(f"FROM ({hour_key(start)}) lies in the future; the running hour is {hour_key(running)}.")
     if end > running:
-        typer.echo(f"TO is cut to the running hour, {hour_key(running)}.")
+        typer.echo(f"TO is cut to the running hour, {hour_key(running)}.", err=True)
     return start, min(end, running)
 
 
-def _execute(tags: Mapping[str, str], hours: int) -> None:
+def _execute(tags: Mapping[str, str]) -> str:
+    """Runs the refresh here, and returns the run's id.
+
+    Raises:
+        BackfillFailed: The run failed.
+    """
     import dagster as dg
 
     from dataco_assets.definitions import defs
@@ -113,7 +139,6 @@ def _execute(tags: Mapping[str, str], hours: int) -> None:
                 raise_on_error=False,
             )
 
-    started = time.monotonic()
     with instance:
         result = execute(tags)
         if again := _hours_to_replace(instance, result):
@@ -125,8 +150,7 @@ def _execute(tags: Mapping[str, str], hours: int) -> None:
             result = execute({**tags, **range_tags(hour_key(again[0]), hour_key(again[-1]))})
     if not result.success:
         raise BackfillFailed(f"Run {result.run_id} failed; what it had published stays right.\n{_why(result)}")
-    seconds = time.monotonic() - started
-    typer.echo(f"{plural(hours, 'hour')} published in {seconds:.0f} s (run {result.run_id}).")
+    return result.run_id
 
 
 def _hours_to_replace(instance: "dg.DagsterInstance", result: "dg.ExecuteInProcessResult") -> tuple[int, ...]:
@@ -151,27 +175,46 @@ def _why(result: "dg.ExecuteInProcessResult") -> str:
     return "\n".join(told[:_FAILURES_SHOWN])
 
 
-def _innermost(error: BaseException) -> str:
-    """What was wrong in the end, on one line: the client's own message quotes its whole query."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split())[:300]
+def _web_server(url: str) -> SplitResult:
+    """The parts of the address of a web server.
+
+    Raises:
+        NoWebServer: It is none.
+    """
+    parts = None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number
+        usable = False
+    if parts is None or not usable:
+        raise NoWebServer(
+            f"--submit '{printable(url, 100)}' is not the URL of a web server, like http://127.0.0.1:3000."
+        )
+    return parts
 
 
-def _submit(url: str, tags: Mapping[str, str]) -> str:
+def _submit(server: SplitResult, tags: Mapping[str, str]) -> str:
     from dagster_graphql import DagsterGraphQLClient, DagsterGraphQLClientError
     from requests.exceptions import RequestException
 
     from dataco_assets.jobs import REFRESH_JOB
 
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BackfillFailed(f"--submit {url[:100]!r} is not the URL of a web server, like http://127.0.0.1:3000.")
     try:
-        client = DagsterGraphQLClient(parts.hostname, parts.port, use_https=parts.scheme == "https")
+        client = DagsterGraphQLClient(str(server.hostname), server.port, use_https=server.scheme == "https")
         return client.submit_job_execution(REFRESH_JOB, tags=dict(tags))
     except (DagsterGraphQLClientError, RequestException) as error:
         raise BackfillFailed(
-            f"Dagster's web server at {url[:100]} did not take the run: {_innermost(error)}. Is it up, and has it "
-            "loaded the code location? Without --submit the run executes here."
+            f"Dagster's web server at {printable(server.geturl(), 100)} did not take the run: {_cause(error)}. Is it "
+            "up, and has it loaded the code location? Without --submit the run executes here."
         ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """What was wrong in the end, in a few words: the clients' own messages quote the whole query, and each other."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.strerror:
+            return found.strerror
+        error, found = found, found.__cause__ or found.__context__
+    return printable(" ".join(str(error).split()), 300)

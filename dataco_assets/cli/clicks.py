@@ -54,7 +54,7 @@ class _Keyed(msgspec.Struct):
 
 @app.command()
 def send(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="File of JSON lines; `-` reads standard input.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="File of JSON lines; `-` reads standard input.")],
 ) -> None:
     """Send JSON lines as they are, one click a line.
 
@@ -94,7 +94,7 @@ def generate(  # noqa: PLR0913  # the options of the command
         float, typer.Option(min=0, max=1, help="Share of visits whose clicks carry an event_id.")
     ] = 1.0,
     users: Annotated[int, typer.Option(min=0, help="Returning visitors; 0: one for every 20 messages.")] = 0,
-    out: Annotated[str, typer.Option(metavar="FILE|-", help="Write JSON lines there instead of sending.")] = "",
+    out: Annotated[str, typer.Option(metavar="FILE", help="Write JSON lines there instead of sending.")] = "",
 ) -> None:
     """Send made-up visits: Zipf-distributed pages, countries, browsers, documentation addresses.
 
@@ -138,7 +138,7 @@ def generate(  # noqa: PLR0913  # the options of the command
 @app.command()
 def from_access_log(  # the options of the command
     file: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="Access log, compressed or not; `-` reads standard input.")
+        str, typer.Argument(metavar="FILE", help="Access log, compressed or not; `-` reads standard input.")
     ],
     *,
     log_format: Annotated[
@@ -159,7 +159,7 @@ def from_access_log(  # the options of the command
     shift_to_now: Annotated[
         bool, typer.Option("--shift-to-now", help="Move all times by whole hours, the last one into the past hour.")
     ] = False,
-    out: Annotated[str, typer.Option(metavar="FILE|-", help="Write JSON lines there instead of sending.")] = "",
+    out: Annotated[str, typer.Option(metavar="FILE", help="Write JSON lines there instead of sending.")] = "",
 ) -> None:
     """Send the requests of a web server's access log as clicks.
 

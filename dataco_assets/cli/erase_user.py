@@ -53,11 +53,11 @@ def erase_user(
 
     Safe to run again, and to be run again after it broke off.
     """
-    from dataco_assets.clients.hbase import connect
+    from dataco_assets.cli.first_contact import connect_at_once
     from dataco_assets.privacy.erasure import erase, preview
 
     user_id, chosen = _user_id(user), settings()
-    with connect(chosen) as hbase:
+    with connect_at_once(chosen) as hbase:
         hbase.require_table(chosen.suppressed_table)
         hbase.require_table(chosen.clicks_table)
         if dry_run or not yes:

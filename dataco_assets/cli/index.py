@@ -4,14 +4,18 @@ Belongs here: options, progress and the closing line. Does not belong here: how 
 (`dataco_assets.index.rebuild`, imported when a command runs so that `--help` stays quick).
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dataco_assets.cli.output import Json, print_json
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.settings import settings
+
+if TYPE_CHECKING:
+    from dataco_assets.index.rebuild import Rebuilt
 
 app = typer.Typer(help="Look after the index that readers search.", no_args_is_help=True)
 
@@ -35,6 +39,7 @@ def rebuild(
         bool,
         typer.Option("--restart", help="First delete what an interrupted rebuild left. Only when none is running."),
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Replace the indices by new ones with this version's template and settings; readers see no gap.
 
@@ -42,7 +47,7 @@ def rebuild(
     writes, and a publication then fails and is asked for again.
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
-    from dataco_assets.index.rebuild import GRACE_SECONDS, Rebuilt
+    from dataco_assets.index.rebuild import GRACE_SECONDS
     from dataco_assets.index.rebuild import rebuild as replaced
 
     console, chosen = Console(highlight=False), settings()
@@ -64,10 +69,21 @@ def rebuild(
             results.append(result)
             again = f", {result.hours_copied_again:,} hours copied again" if result.hours_copied_again else ""
             bars.console.print(f"  {result.old} → {result.new}: {result.documents:,} documents{again}", highlight=False)
-    if results:
+    if as_json:
+        print_json({"alias": chosen.index_alias, "replaced": [_document(result) for result in results]})
+    elif results:
         console.print(f"Indices of alias {chosen.index_alias} replaced: {len(results)}; the old ones are deleted.")
     else:
         console.print(f"Alias {chosen.index_alias} has no index yet; the templates are up to date.")
+
+
+def _document(result: "Rebuilt") -> dict[str, Any]:
+    return {
+        "old": result.old,
+        "new": result.new,
+        "documents": result.documents,
+        "hours_copied_again": result.hours_copied_again,
+    }
 
 
 def _month(text: str) -> str:

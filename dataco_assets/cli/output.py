@@ -1,7 +1,6 @@
 """What a command prints: tables for people, the same as tab-separated lines for a pipe, and JSON for programs."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -33,6 +32,13 @@ def iso_time(epoch_ms: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds" if milliseconds else "seconds") + "Z"
 
 
+def on_terminal() -> bool:
+    """Whether standard output is a terminal, or is to be treated as one (`FORCE_COLOR`)."""
+    from rich.console import Console
+
+    return Console().is_terminal
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """Prints a table to standard output: drawn and wrapped on a terminal, else tab-separated and never cut.
 
@@ -42,7 +48,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
         numbers: The columns whose cells are aligned to the right.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if on_terminal():
         _draw(columns, cells, numbers)
         return
     for line in (columns, *cells):

@@ -14,14 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from dataco_assets.cli.output import Json, iso_time, print_json, print_table
 from dataco_assets.cli.text import plural, printable
 from dataco_assets.cli.times import TimeUnclear, end_of, moment
 from dataco_assets.cli.usage import WrongUsage
@@ -40,9 +37,8 @@ LARGEST_REPAIRED_BYTES = 16 * 1024 * 1024
 """Far above what a click may have; keeps a wrong file from filling the memory."""
 
 _PATIENCE_SECONDS = 30.0
-_WIDTH_IN_A_PIPE = 400  # no line is broken or cut on its way to another program
 _LISTED_UNFIT = 10
-_WIDTH_BESIDE_ID = 85  # with so much, ids stay on one line, to be copied; with less they are broken, never cut
+_COLUMNS = ("id", "rejected at (UTC)", "reason", "detail", "state")
 _KEEPING = "Kafka keeps them for DATACO_REJECTED_RETENTION_HOURS."
 
 Reasons = Annotated[
@@ -78,19 +74,23 @@ def list_rejected(
     since: Since = "",
     until: Until = "",
     limit: Annotated[int, typer.Option(min=1, help="Show so many, the newest.")] = 50,
+    as_json: Json = False,
 ) -> None:
     """List rejected clicks, newest last, each once.
 
     The state tells whether a click was sent back already, and if not, whether it would pass by the rules of this
     version and its settings.
     """
-    selection, console = _filter(reason, since, until), _console()
+    selection = _filter(reason, since, until)
     contents = _contents(since_ms=selection.since_ms)
     chosen = selection.apply(contents.entries)
+    if as_json:
+        print_json(_list_document(contents, chosen, limit))
+        return
     if chosen:
-        console.print(_table(chosen[-limit:], console.width))
+        print_table(_COLUMNS, [_row(entry) for entry in chosen[-limit:]])
     for line in _summary(contents, chosen, limit):
-        console.print(Text(line), soft_wrap=True)
+        typer.echo(line)
 
 
 @app.command()
@@ -98,6 +98,7 @@ def show(
     record_id: Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it: topic/partition/offset.")],
     *,
     raw: Annotated[bool, typer.Option("--raw", help="Write the exact bytes of the value, and nothing else.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show everything about a rejected click: reason, headers, value, and how often it was sent back.
 
@@ -105,6 +106,8 @@ def show(
     """
     from dataco_assets.rejected.contents import read_value
 
+    if raw and as_json:
+        raise ChoiceUnclear("Give either --raw or --json.")
     _require_ids([record_id])
     contents = _contents(record_ids=[record_id])
     entry = contents.find(record_id)
@@ -114,6 +117,9 @@ def show(
             raise NoValue(f"Rejected click {record_id} is a tombstone: it has no value, which no bytes can show.")
         sys.stdout.buffer.write(value)
         sys.stdout.buffer.flush()
+        return
+    if as_json:
+        print_json(_show_document(entry, contents, value))
         return
     for line in _about(entry, contents):
         typer.echo(line)
@@ -130,7 +136,7 @@ def replay(  # noqa: PLR0913  # the options of the command
     since: Since = "",
     until: Until = "",
     repaired: Annotated[
-        str, typer.Option("--with", metavar="FILE|-", help="Send these bytes instead, exactly; for one ID.")
+        str, typer.Option("--with", metavar="FILE", help="Send these bytes instead, exactly; for one ID.")
     ] = "",
     again: Annotated[bool, typer.Option("--again", help="Also what was sent back before.")] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Also what would be rejected again.")] = False,
@@ -175,10 +181,10 @@ def replay(  # noqa: PLR0913  # the options of the command
 
 
 def _contents(*, record_ids: Sequence[str] = (), since_ms: int | None = None) -> "Contents":
-    from dataco_assets.clients.hbase import connect
+    from dataco_assets.cli.first_contact import connect_at_once
     from dataco_assets.rejected.contents import find_rejected, read_rejected
 
-    with connect(settings(), retry_seconds=_PATIENCE_SECONDS) as hbase:
+    with connect_at_once(settings(), retry_seconds=_PATIENCE_SECONDS) as hbase:
         if record_ids:
             return find_rejected(settings(), hbase, record_ids)
         return read_rejected(settings(), hbase, since_ms=since_ms)
@@ -234,19 +240,49 @@ def _with_verdict_on(entry: "Entry", payload: bytes) -> "Entry":
     return dataclasses.replace(entry, verdict=judge_by(settings())(payload))
 
 
-def _table(entries: Sequence["Entry"], width: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    roomy = max(len(entry.record_id) for entry in entries) + _WIDTH_BESIDE_ID <= width
-    table.add_column("id", overflow="fold", no_wrap=roomy)
-    table.add_column("rejected at (UTC)", no_wrap=True)
-    table.add_column("reason", overflow="fold", no_wrap=roomy)
-    table.add_column("detail", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    for entry in entries:
-        record = entry.record
-        row = (record.record_id, _time(record.rejected_at_ms), record.reason, record.detail, _state(entry))
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return table
+def _row(entry: "Entry") -> tuple[str, ...]:
+    record = entry.record
+    return record.record_id, _time(record.rejected_at_ms), record.reason, record.detail, _state(entry)
+
+
+def _list_document(contents: "Contents", chosen: Sequence["Entry"], limit: int) -> dict[str, Any]:
+    return {
+        "topic": settings().rejected_topic,
+        "total": len(chosen),
+        "by_reason": Counter(entry.record.reason for entry in chosen),
+        "erased": len(contents.erased),
+        "foreign": contents.foreign,
+        "clicks": [_document(entry) for entry in chosen[-limit:]],
+    }
+
+
+def _document(entry: "Entry") -> dict[str, Any]:
+    record, verdict = entry.record, entry.verdict
+    return {
+        "id": record.record_id,
+        "rejected_at": iso_time(record.rejected_at_ms),
+        "kafka_time": iso_time(record.record_time_ms),
+        "reason": record.reason,
+        "detail": record.detail,
+        "replays": entry.replays,
+        "replayed_at": iso_time(entry.replayed_at_ms),
+        "would_be_rejected": verdict and {"reason": verdict.reason.value, "detail": verdict.detail},
+    }
+
+
+def _show_document(entry: "Entry", contents: "Contents", value: bytes | None) -> dict[str, Any]:
+    record = entry.record
+    return _document(entry) | {
+        "key_base64": _base64(record.key),
+        "headers": [{"name": name, "value_base64": _base64(content)} for name, content in record.headers],
+        "value_base64": _base64(value),
+        "replay_of": list(contents.origins(record)),
+        "rejected_again_as": list(contents.rejected_again(record)),
+    }
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
 
 
 def _state(entry: "Entry") -> str:
@@ -351,8 +387,3 @@ def _time(epoch_ms: int) -> str:
 
 def _safe_bytes(value: bytes) -> str:
     return printable(value.decode(errors="backslashreplace"))
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_IN_A_PIPE)

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from dataco_assets.cli.output import Json, print_json
 from dataco_assets.provisioning import Finding, provision
 from dataco_assets.settings import settings
 
@@ -26,6 +27,7 @@ def setup(
             "before. Interrupted, start it again.",
         ),
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Create topics, tables, index template and alias where they are missing, and make Spark start fast here.
 
@@ -34,20 +36,23 @@ def setup(
     """
     from spark_resources.class_archive import ClassArchiveFailed
 
-    console = Console(highlight=False)
-    if this_machine:
-        _archive_classes(console)
-        console.print("This machine is prepared.")
-        return
-    _provision(console, rekey=rekey_clicks)
+    console = Console(highlight=False, stderr=as_json)
+    findings: list[Finding] = []
+    if not this_machine:
+        findings += _provision(console, rekey=rekey_clicks)
     try:
-        _archive_classes(console)
+        _archive_classes(console, findings)
     except ClassArchiveFailed as error:
+        if this_machine:
+            raise
         console.print(f"  [yellow]without[/]  {escape(str(error))} Each run starts some seconds later.")
-    console.print("Everything the platform needs is there.")
+    console.print("This machine is prepared." if this_machine else "Everything the platform needs is there.")
+    if as_json:
+        print_json({"findings": [{"what": finding.what, "created": finding.created} for finding in findings]})
 
 
-def _provision(console: Console, *, rekey: bool) -> None:
+def _provision(console: Console, *, rekey: bool) -> list[Finding]:
+    findings: list[Finding] = []
     with ExitStack() as cleanup:
 
         def session() -> "SparkSession":
@@ -74,6 +79,8 @@ def _provision(console: Console, *, rekey: bool) -> None:
             _rekey(console, session())
         for finding in provision(settings(), session):
             _show(console, finding)
+            findings.append(finding)
+    return findings
 
 
 def _rekey(console: Console, spark: "SparkSession") -> None:
@@ -97,7 +104,7 @@ def _rekey(console: Console, spark: "SparkSession") -> None:
     console.print(f"  [green]rekeyed[/]  {rows} of {escape(table)}; {done.hours:,} hours marked dirty")
 
 
-def _archive_classes(console: Console) -> None:
+def _archive_classes(console: Console, findings: list[Finding]) -> None:
     from spark_resources.class_archive import make_class_archive
     from spark_resources.connectors import connector_jars
     from spark_resources.session import runs_own_tasks
@@ -107,7 +114,9 @@ def _archive_classes(console: Console) -> None:
         return  # it would not fit
     with console.status("Making a class archive, with which Spark starts faster"):
         made = make_class_archive(jars)
-    _show(console, Finding("class archive of Spark's driver, in this user's cache folder", made))
+    finding = Finding("class archive of Spark's driver, in this user's cache folder", made)
+    _show(console, finding)
+    findings.append(finding)
 
 
 def _show(console: Console, finding: Finding) -> None:

@@ -1,69 +1,270 @@
-"""`dataco status`: where the platform stands, in one table."""
+"""`dataco status`: where the platform stands, whether its servers answer, and whether something needs a hand.
 
-from collections.abc import Iterator, Sequence
+Belongs here: questions to the servers, and how the answers are shown. Does not belong here: parking and resuming
+(`dataco_assets.ledgers.parked`), measuring lag (`dataco_assets.ingest.log`).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from dataco_assets.clicks.hour import hour_key
-from dataco_assets.clients.hbase import connect
+from dataco_assets.cli.output import Json, iso_time, print_json, print_table
+from dataco_assets.cli.text import plural, printable
+from dataco_assets.clicks.hour import hour_from_key, hour_key
+from dataco_assets.clients.elasticsearch import connect_at_once
+from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
-from dataco_assets.ingest.log import Lag, measure_lag
-from dataco_assets.ledgers.hours import HourLedger, HourState
+from dataco_assets.elasticsearch_errors import IndexMissing
+from dataco_assets.errors import DatacoError
+from dataco_assets.index.indices import Index
+from dataco_assets.index.reading import span
+from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag
+from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
 from dataco_assets.settings import Settings, settings
 
-NEEDS_A_PERSON = 3
-"""Exit code: something waits for a person."""
+NEEDS_A_HAND = 1
+"""Exit code: a server is away, or something waits for a person or for too long."""
 _SECONDS = 10.0
+_DIRTY = b"h:dirty"
+
+T = TypeVar("T")
 
 
-def status() -> None:
-    """Show the lag, the offsets, the dirty hours, what is parked, and the newest hour in the index.
+class Answer(NamedTuple):
+    """What one server said: its part of the state, or why there is none."""
 
-    Exit code 3 says that something waits for a person: parked work, or clicks lost before they were stored.
+    value: Any
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Hours:
+    """What the hour ledger says.
+
+    Attributes:
+        known: Hours with clicks near them.
+        dirty: Hours of which readers do not see all clicks yet, oldest first, epoch ms.
+        waiting: Those of them that have been dirty for too long since their last click, epoch ms.
+        parked: Work that is parked, oldest first.
     """
-    chosen = settings()
-    admin = KafkaAdmin(chosen.kafka_bootstrap_servers, timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
-    with connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase:
-        lag = measure_lag(admin, OffsetLedger(hbase, chosen.offsets_table), chosen.clicks_topic, chosen.kafka_group)
-        hours = HourLedger(hbase, chosen.hours_table).all()
-        parked = active(ParkedWork(hbase, chosen.hours_table).all().values())
-    table = Table(title=f"DataCo clickstream, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
-    for name, value in [*_ingest_rows(chosen, lag), *_hour_rows(hours), *_parked_rows(parked)]:
-        table.add_row(name, value)
-    Console(highlight=False).print(table)
-    if parked or lag.losses:
-        raise typer.Exit(NEEDS_A_PERSON)
+
+    known: int
+    dirty: Sequence[int]
+    waiting: Sequence[int]
+    parked: Sequence[Parked]
 
 
-def _parked_rows(parked: Sequence[Parked]) -> Iterator[tuple[str, str]]:
-    by_run: dict[str, list[Parked]] = {}
+@dataclass(frozen=True)
+class Ingest:
+    """What waits in Kafka.
+
+    Attributes:
+        lag: Clicks waiting, by partition.
+        overdue: Whether one of them has waited for too long.
+    """
+
+    lag: Lag
+    overdue: bool
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the platform stands. A part whose server does not answer is None.
+
+    Attributes:
+        servers: Each server's error, by its name; None when it answers.
+        ingest: What waits in Kafka.
+        hours: What the hour ledger says.
+        newest_hour: The newest hour that readers find in the index, epoch ms; None when it is empty.
+        max_wait_minutes: From when on a wait is too long.
+    """
+
+    servers: dict[str, str | None]
+    ingest: Ingest | None
+    hours: Hours | None
+    newest_hour: int | None
+    max_wait_minutes: float
+
+    def problems(self) -> Iterator[str]:
+        """What needs a hand, one sentence each."""
+        yield from (error for error in self.servers.values() if error is not None)
+        if self.ingest:
+            for loss in self.ingest.lag.losses:
+                yield f"Clicks were lost in partition {loss.partition}: {loss.why}."
+            if self.ingest.overdue:
+                yield f"Clicks wait in Kafka for more than {self.max_wait_minutes:g} minutes: does ingest run?"
+        if self.hours:
+            for entries in _by_run(self.hours.parked):
+                yield why_parked(entries)
+            if waiting := self.hours.waiting:
+                yield (
+                    f"{plural(len(waiting), 'hour')} got no click for more than {self.max_wait_minutes:g} minutes and "
+                    f"still wait for a refresh, the oldest is {hour_key(waiting[0])}: does dirty_hours_sensor run?"
+                )
+
+
+def status(
+    *,
+    max_wait: Annotated[
+        float, typer.Option(metavar="MINUTES", min=0, help="Clicks or dirty hours that wait longer need a hand.")
+    ] = 15.0,
+    as_json: Json = False,
+) -> None:
+    """Show servers, lag, dirty hours, parked work and the newest hour.
+
+    Each server is asked itself; the newest hour is the one that readers find in the index.
+
+    Exit code: 0 all is well, 1 something needs a hand. That is a server that does not answer, parked work, clicks lost
+    before they were stored, or clicks or dirty hours that have waited for longer than --max-wait.
+    """
+    state = _ask(settings(), max_wait, time.time_ns() // 1_000_000)
+    problems = list(state.problems())
+    if as_json:
+        print_json(_document(settings(), state, problems))
+    else:
+        print_table(("what", "state"), [*_rows(settings(), state)])
+        for problem in problems:
+            typer.echo(f"Needs a hand: {printable(problem)}")
+    if problems:
+        raise typer.Exit(NEEDS_A_HAND)
+
+
+def _ask(chosen: Settings, max_wait_minutes: float, now_ms: int) -> State:
+    """Asks all servers at the same time, so that one that is away delays the answer by its own deadline only."""
+    cutoff_ms = now_ms - int(max_wait_minutes * 60_000)
+    with (
+        connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,
+        ThreadPoolExecutor(max_workers=3) as threads,
+    ):
+        admin = KafkaAdmin(chosen.kafka_bootstrap_servers, timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
+        kafka = threads.submit(_answer, lambda: admin.topic(chosen.clicks_topic))
+        hours = threads.submit(_answer, lambda: _hours(chosen, hbase, cutoff_ms))
+        index = threads.submit(_answer, lambda: _newest_hour(chosen))
+        answers = {"Kafka": kafka.result(), "HBase": hours.result(), "Elasticsearch": index.result()}
+        if answers["Kafka"].error is None and answers["HBase"].error is None:
+            ingest = _answer(lambda: _ingest(chosen, admin, hbase, cutoff_ms))
+        else:
+            ingest = Answer(None, None)
+    errors = {name: answer.error for name, answer in answers.items()}
+    errors["Kafka"] = errors["Kafka"] or ingest.error
+    return State(errors, ingest.value, answers["HBase"].value, answers["Elasticsearch"].value, max_wait_minutes)
+
+
+def _answer(question: Callable[[], object]) -> Answer:
+    try:
+        return Answer(question(), None)
+    except DatacoError as error:
+        return Answer(None, str(error))
+
+
+def _ingest(chosen: Settings, admin: KafkaAdmin, hbase: HBase, cutoff_ms: int) -> Ingest:
+    lag = measure_lag(admin, OffsetLedger(hbase, chosen.offsets_table), chosen.clicks_topic, chosen.kafka_group)
+    return Ingest(lag, has_waited_since(admin, lag, cutoff_ms))
+
+
+def _hours(chosen: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
+    states = HourLedger(hbase, chosen.hours_table).all()
+    dirty = [state.hour for state in states if state.is_dirty]
+    parked = active(ParkedWork(hbase, chosen.hours_table).all().values())
+    return Hours(len(states), dirty, _unchanged_since(chosen, hbase, dirty, cutoff_ms), parked)
+
+
+def _unchanged_since(chosen: Settings, hbase: HBase, dirty: Sequence[int], cutoff_ms: int) -> list[int]:
+    """The dirty hours whose last mark HBase stored before a time."""
+    if not dirty:
+        return []
+    first, last = (hour_key(hour).encode() for hour in (dirty[0], dirty[-1]))
+    rows = hbase.scan_with_times(chosen.hours_table, first, last + b"\0")
+    marked = {hour_from_key(key.decode()): cells[_DIRTY][1] for key, cells in rows if _DIRTY in cells}
+    return [hour for hour in dirty if marked.get(hour, cutoff_ms) < cutoff_ms]
+
+
+def _newest_hour(chosen: Settings) -> int | None:
+    try:
+        held = span(Index(connect_at_once(chosen), chosen.index_alias))
+    except IndexMissing:
+        return None  # before the first publication
+    return held.last_hour if held else None
+
+
+def _by_run(parked: Sequence[Parked]) -> Iterator[list[Parked]]:
+    runs: dict[str, list[Parked]] = {}
     for entry in parked:
-        by_run.setdefault(entry.run_id, []).append(entry)
-    for entries in by_run.values():
-        yield "[red]parked[/]", escape(why_parked(entries))
+        runs.setdefault(entry.run_id, []).append(entry)
+    yield from runs.values()
 
 
-def _ingest_rows(chosen: Settings, lag: Lag) -> Iterator[tuple[str, str]]:
-    yield f"topic {chosen.clicks_topic}", f"{len(lag.topic.partitions)} partitions, id {lag.topic.topic_id}"
-    yield "waiting in Kafka", f"{lag.total:,} clicks"
-    for partition, start in sorted(lag.start.items()):
-        yield f"  partition {partition}", f"next offset {start:,}, {lag.waiting[partition]:,} waiting"
-    for loss in lag.losses:
-        yield "[red]lost[/]", f"partition {loss.partition}: {loss.why}"
+def _addresses(chosen: Settings) -> dict[str, str]:
+    return {
+        "Kafka": chosen.kafka_bootstrap_servers,
+        "HBase": f"{chosen.hbase_thrift_host}:{chosen.hbase_thrift_port}",
+        "Elasticsearch": chosen.elasticsearch_url,
+    }
 
 
-def _hour_rows(hours: Sequence[HourState]) -> Iterator[tuple[str, str]]:
-    dirty = [state.hour for state in hours if state.is_dirty]
-    done = [state.hour for state in hours if state.done]
-    yield "hours in the ledger", f"{len(hours):,}"
-    yield "dirty hours", f"{len(dirty):,}" + (f", oldest {hour_key(dirty[0])}" if dirty else "")
-    yield "newest hour in the index", hour_key(max(done)) if done else "none yet"
+def _rows(chosen: Settings, state: State) -> Iterator[tuple[str, str]]:
+    yield "time", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    for name, address in _addresses(chosen).items():
+        yield name, f"{address} {'answers' if state.servers[name] is None else 'needs a hand'}"
+    if state.ingest:
+        lag = state.ingest.lag
+        yield (
+            f"topic {chosen.clicks_topic}",
+            f"{plural(len(lag.topic.partitions), 'partition')}, id {lag.topic.topic_id}",
+        )
+        yield "waiting in Kafka", plural(lag.total, "click")
+        for partition, start in sorted(lag.start.items()):
+            yield f"partition {partition}", f"next offset {start:,}, {lag.waiting[partition]:,} waiting"
+    if state.hours:
+        dirty = state.hours.dirty
+        yield "hours in the ledger", f"{state.hours.known:,}"
+        yield "dirty hours", f"{len(dirty):,}" + (f", oldest {hour_key(dirty[0])}" if dirty else "")
+        yield "parked", f"{len(state.hours.parked):,}"
+    if state.servers["Elasticsearch"] is None:
+        yield "newest hour in the index", "none yet" if state.newest_hour is None else hour_key(state.newest_hour)
+
+
+def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[str, Any]:
+    lag, hours = state.ingest and state.ingest.lag, state.hours
+    return {
+        "time": iso_time(time.time_ns() // 1_000_000),
+        "ok": not problems,
+        "problems": list(problems),
+        "servers": [
+            {"name": name, "address": address, "ok": state.servers[name] is None, "error": state.servers[name]}
+            for name, address in _addresses(chosen).items()
+        ],
+        "ingest": lag
+        and {
+            "topic": chosen.clicks_topic,
+            "topic_id": lag.topic.topic_id,
+            "waiting": lag.total,
+            "partitions": [
+                {"partition": partition, "next_offset": start, "waiting": lag.waiting[partition]}
+                for partition, start in sorted(lag.start.items())
+            ],
+            "losses": [{"partition": loss.partition, "why": loss.why} for loss in lag.losses],
+        },
+        "hours": hours
+        and {
+            "known": hours.known,
+            "dirty": len(hours.dirty),
+            "oldest_dirty": iso_time(hours.dirty[0]) if hours.dirty else None,
+            "waiting_too_long": len(hours.waiting),
+        },
+        "parked": hours and [_parked(entry) for entry in hours.parked],
+        "index": {"alias": chosen.index_alias, "newest_hour": iso_time(state.newest_hour)},
+    }
+
+
+def _parked(entry: Parked) -> dict[str, Any]:
+    kept = {key: value for key, value in asdict(entry).items() if key in ("name", "error", "message", "run_id")}
+    return kept | {"since": iso_time(int(entry.since * 1000))}

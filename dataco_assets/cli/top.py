@@ -1,18 +1,15 @@
 """`dataco top`: the busiest pages, from Elasticsearch.
 
-Belongs here: reading times a person types, and the table. Does not belong here: asking Elasticsearch
+Belongs here: options, the hours that are meant, and how pages are shown. Does not belong here: asking Elasticsearch
 (`dataco_assets.index.reading`, imported when the command runs so that `--help` stays quick).
 """
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from dataco_assets.cli.text import printable
+from dataco_assets.cli.output import Json, iso_time, on_terminal, print_json, print_table
 from dataco_assets.cli.times import TimeUnclear, last_hour, moment
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
@@ -25,6 +22,11 @@ if TYPE_CHECKING:
     from dataco_assets.index.reading import PageTotals, Span
 
 _DEFAULT_HOURS = 24
+_NUMBERS = ("clicks", "most users in an hour", "average s")
+_LEGEND = (
+    "most users in an hour: distinct users in the page's busiest hour, since those of several hours do not add up. "
+    "average s: seconds per click of known duration."
+)
 _HOW_TO_FILL = (
     "`dataco setup` creates what is missing, `dataco clicks …` sends clicks, and the sensors (or `dagster asset "
     "materialize`) bring them into the index; `dataco status` tells how far they are."
@@ -36,7 +38,7 @@ class CountryUnclear(WrongUsage):
 
 
 class NothingToShow(DatacoError):
-    """The index is missing, or holds nothing of what was asked for."""
+    """There is no index yet, or nothing in it."""
 
 
 def top(
@@ -46,6 +48,7 @@ def top(
     until: Annotated[str, typer.Option(help="Up to this time, included: a day with all its hours.")] = "",
     country: Annotated[str, typer.Option(help="Only clicks from there: two letters, ZZ for unknown.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Rows to show.")] = 10,
+    as_json: Json = False,
 ) -> None:
     """Show the busiest pages by country.
 
@@ -56,10 +59,12 @@ def top(
     from dataco_assets.index.indices import Index, closed_text
     from dataco_assets.index.reading import busiest_pages, span
 
-    chosen, code = settings(), _country(country)
+    code = _country(country)
+    _refuse_unclear_times(hour, since, until)
+    chosen = settings()
     client = connect_at_once(chosen)
+    index = Index(client, chosen.index_alias)
     try:
-        index = Index(client, chosen.index_alias)
         held = span(index, code)
         if held is None:
             raise NothingToShow(_nothing(chosen.index_alias, code))
@@ -70,14 +75,17 @@ def top(
             f"There is no index behind alias {chosen.index_alias} at {client.address} yet. {_HOW_TO_FILL}"
         ) from error
     for state in index.closed():
-        Console(stderr=True, highlight=False).print(closed_text(state), markup=False, soft_wrap=True)
-    if not pages:
-        asked = f"in hours from {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC"
-        raise NothingToShow(
-            f"The index holds no clicks {_from(code)}{asked}. What it holds {_from(code)}starts at "
-            f"{hour_key(held.first_hour)} and ends with {hour_key(held.last_hour)}."
+        typer.echo(closed_text(state), err=True)
+    if as_json:
+        print_json(_document(pages, start, end, code))
+    elif pages:
+        _print(pages, start, end, code)
+    else:
+        typer.echo(
+            f"The index holds no clicks {_from(code)}in hours from {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC. "
+            f"What it holds {_from(code)}starts at {hour_key(held.first_hour)} and ends with "
+            f"{hour_key(held.last_hour)}."
         )
-    Console(highlight=False).print(table(pages, start, end, code))
 
 
 def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, int]:
@@ -90,10 +98,9 @@ def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, in
         held: What the index holds; fills in what was not given.
 
     Raises:
-        TimeUnclear: a time is none, both forms were given, or nothing is between the times.
+        TimeUnclear: A time is none, both forms were given, or nothing is between the times.
     """
-    if hour and (since or until):
-        raise TimeUnclear("Give either --hour, or --since and --until.")
+    _refuse_unclear_times(hour, since, until)
     if hour:
         start = hour_of(moment("--hour", hour))
         return start, start + HOUR_MS
@@ -104,30 +111,50 @@ def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, in
     return start, end
 
 
-def table(pages: "Sequence[PageTotals]", start: int, end: int, country: str | None) -> Table:
-    """The table of the busiest pages. Event text is shown as it is, never taken as markup or as a control sequence."""
-    where = f" from {country}" if country else " by country"
-    shown = Table(
-        title=f"Busiest pages{where}, {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC, both included",
-        caption="most users in an hour: distinct users in the page's busiest hour, since those of several hours cannot "
-        "be added up · average s: seconds per click of known duration",
-    )
-    shown.add_column("#", justify="right", style="dim")
-    shown.add_column("page", overflow="fold", ratio=1)
-    shown.add_column("country")
-    for name in ("clicks", "most users in an hour", "average s"):
-        shown.add_column(name, justify="right")
-    for rank, page in enumerate(pages, start=1):
-        average = page.average_seconds
-        shown.add_row(
+def _refuse_unclear_times(hour: str, since: str, until: str) -> None:
+    """Refuses what can be refused before Elasticsearch is asked."""
+    if hour and (since or until):
+        raise TimeUnclear("Give either --hour, or --since and --until.")
+    for option, text in (("--hour", hour), ("--since", since), ("--until", until)):
+        if text:
+            moment(option, text)
+
+
+def _print(pages: "Sequence[PageTotals]", start: int, end: int, country: str | None) -> None:
+    where = f"from {country}" if country else "by country"
+    typer.echo(f"Busiest pages {where}, {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC, both included.")
+    rows = [
+        (
             str(rank),
-            Text(printable(page.page)),
-            Text(printable(page.country)),
+            page.page,
+            page.country,
             f"{page.clicks:,}",
             f"{page.most_users_in_an_hour:,}",
-            "-" if average is None else f"{average:,.1f}",
+            "-" if page.average_seconds is None else f"{page.average_seconds:,.1f}",
         )
-    return shown
+        for rank, page in enumerate(pages, start=1)
+    ]
+    print_table(("#", "page", "country", *_NUMBERS), rows, numbers=("#", *_NUMBERS))
+    if on_terminal():
+        typer.echo(_LEGEND)
+
+
+def _document(pages: "Sequence[PageTotals]", start: int, end: int, country: str | None) -> dict[str, Any]:
+    return {
+        "first_hour": iso_time(start),
+        "last_hour": iso_time(end - HOUR_MS),
+        "country": country,
+        "pages": [
+            {
+                "page": page.page,
+                "country": page.country,
+                "clicks": page.clicks,
+                "most_users_in_an_hour": page.most_users_in_an_hour,
+                "average_seconds": page.average_seconds,
+            }
+            for page in pages
+        ],
+    }
 
 
 def _country(text: str) -> str | None:

@@ -6,20 +6,19 @@ Belongs here: options, the table of differences, exit codes. Does not belong her
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
+from dataco_assets.cli.hints import local_stack_hint
+from dataco_assets.cli.output import Json, iso_time, print_json, print_table
 from dataco_assets.cli.text import plural, printable
-from dataco_assets.cli.times import FORMS, TimeUnclear, hour_range
+from dataco_assets.cli.times import FORMS, hour_range
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 DIFFERENT, UNABLE = 1, 2
 """Exit codes; 0 when all is equal."""
 _SHOWN_CHARACTERS = 200
-_WIDTH_IN_A_PIPE = 200
+_COLUMNS = ("hour (UTC)", "where", "page", "country", "field", "from the clicks", "found")
 
 
 def verify(
@@ -51,6 +50,7 @@ def verify(
             "clicks is looked at again when they are older.",
         ),
     ] = 120.0,
+    as_json: Json = False,
 ) -> None:
     """Recompute hours from the clicks in HBase, in plain Python, and compare every field with Parquet and index.
 
@@ -60,7 +60,8 @@ def verify(
 
     Exit code: 0 all equal, 1 differences, 2 wrong usage or a server that does not answer.
     """
-    from dataco_assets.clients import elasticsearch, hbase
+    from dataco_assets.cli.first_contact import connect_at_once
+    from dataco_assets.clients import elasticsearch
     from dataco_assets.verification.verifier import Verifier
 
     try:
@@ -68,7 +69,7 @@ def verify(
         chosen = settings()
         with (
             closing(elasticsearch.connect_at_once(chosen)) as search,
-            hbase.connect(chosen, retry_seconds=30.0) as clicks,
+            connect_at_once(chosen, retry_seconds=30.0) as clicks,
         ):
             verifier = Verifier(chosen, clicks, search, settle_seconds=settle, sleep=_wait)
             hours = verifier.hours(start, end)
@@ -78,10 +79,14 @@ def verify(
                     report.take(verdict)
                     advance()
     except (DatacoError, OSError) as error:
-        what = "Wrong usage" if isinstance(error, TimeUnclear) else "Nothing can be said, since not all could be read"
-        Console(stderr=True).print(f"[bold red]{what}:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        typer.echo(f"Error: {error}", err=True)
+        if isinstance(error, DatacoError) and (hint := local_stack_hint(error.kind)):
+            typer.echo(hint, err=True)
         raise typer.Exit(UNABLE) from error
-    _show(report)
+    if as_json:
+        print_json(_document(report))
+    else:
+        _show(report)
     if report.differing_hours or (strict and report.not_judged):
         raise typer.Exit(DIFFERENT)
 
@@ -162,28 +167,55 @@ _NOT_JUDGED = {
 
 
 def _show(report: Report) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH_IN_A_PIPE)
     if report.shown:
-        console.print(table(report.shown, report.differing))
+        typer.echo(f"{plural(report.differing, 'difference')}:")
+        print_table(_COLUMNS, [_row(difference) for difference in report.shown])
+        if report.differing > len(report.shown):
+            typer.echo(f"{report.differing - len(report.shown):,} more are not shown (--limit).")
     for line in report.lines():
-        console.print(line, soft_wrap=True, markup=False)
+        typer.echo(line)
 
 
-def table(differences: "Sequence[Difference]", total: int) -> Table:
-    """The table of differences. Event text is shown as it is, never taken as markup or as a control sequence."""
-    more = f"{total - len(differences):,} more are not shown (--limit)" if total > len(differences) else None
-    shown = Table(title=f"{plural(total, 'difference')}", caption=more)
-    shown.add_column("hour (UTC)", no_wrap=True)
-    shown.add_column("where")
-    shown.add_column("page", overflow="fold", ratio=1)
-    for name in ("country", "field", "from the clicks", "found"):
-        shown.add_column(name, overflow="fold")
-    for each in differences:
-        values = (each.place.value, each.page, each.country, each.field, each.expected, each.found)
-        shown.add_row(hour_key(each.hour), *(Text(_shown(value)) for value in values))
-    return shown
+def _row(difference: "Difference") -> tuple[str, ...]:
+    values = (
+        difference.place.value,
+        difference.page,
+        difference.country,
+        difference.field,
+        difference.expected,
+        difference.found,
+    )
+    return hour_key(difference.hour), *(_shown(value) for value in values)
+
+
+def _document(report: Report) -> dict[str, Any]:
+    return {
+        "ok": not report.differing_hours,
+        "hours": {"judged": report.judged, **{name: report.outcomes[name] for name in ("equal", "different")}},
+        "not_judged": {
+            name: {"hours": report.outcomes[name], "oldest": iso_time(report.oldest.get(name))} for name in _NOT_JUDGED
+        },
+        "clicks": report.clicks,
+        "groups": report.groups,
+        "differing": report.differing,
+        "differences": [
+            {
+                "hour": iso_time(each.hour),
+                "place": each.place.value,
+                "page": each.page,
+                "country": each.country,
+                "field": each.field,
+                "expected": _json_value(each.expected),
+                "found": _json_value(each.found),
+            }
+            for each in report.shown
+        ],
+        "closed_indices": report.closed_indices,
+    }
+
+
+def _json_value(value: object) -> object:
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _shown(value: object) -> str:

@@ -1,9 +1,10 @@
 """FROM and TO as people type them, and the hours that a backfill accepts."""
 
 import pytest
+from typer.testing import CliRunner
 
-from dataco_assets.cli import backfill
-from dataco_assets.cli.backfill import BackfillFailed, NoSuchHours
+from dataco_assets.cli import app, backfill
+from dataco_assets.cli.backfill import BackfillFailed, NoSuchHours, NoWebServer
 from dataco_assets.cli.times import TimeUnclear, hour_range
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.settings import settings
@@ -52,12 +53,19 @@ def test_a_backfill_is_of_hours_that_are_partitions(monkeypatch: pytest.MonkeyPa
         backfill._existing(running + HOUR_MS, running + HOUR_MS)
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:3000", "ftp://host/", "http://"])
+@pytest.mark.parametrize("url", ["127.0.0.1:3000", "ftp://host/", "http://", "http://a:port", "foo", "http://[x"])
 def test_a_web_server_has_a_url(url: str) -> None:
-    with pytest.raises(BackfillFailed, match="not the URL"):
-        backfill._submit(url, {})
+    with pytest.raises(NoWebServer, match="not the URL"):
+        backfill._web_server(url)
 
 
-def test_a_web_server_that_is_not_there_is_named() -> None:
-    with pytest.raises(BackfillFailed, match=r"http://127\.0\.0\.1:1 did not take the run"):
-        backfill._submit("http://127.0.0.1:1", {})
+def test_a_web_server_that_is_not_there_is_named_without_the_words_of_its_client() -> None:
+    with pytest.raises(BackfillFailed) as failed:
+        backfill._submit(backfill._web_server("http://127.0.0.1:1"), {})
+    assert "http://127.0.0.1:1 did not take the run: Connection refused. Is it up" in str(failed.value)
+
+
+def test_the_url_is_checked_before_anything_is_printed() -> None:
+    result = CliRunner().invoke(app, ["backfill", "2026-01-31", "2026-01-31", "--submit", "foo"])
+    assert isinstance(result.exception, NoWebServer)
+    assert result.output == ""

@@ -1,7 +1,9 @@
 """`dataco rejected …` on contents made up here: what is shown, what never reaches the terminal, what is refused."""
 
 import base64
+import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,7 @@ class FakeTopic:
 @pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTopic]:
     fake = FakeTopic()
+    monkeypatch.setattr("dataco_assets.cli.first_contact.connect_at_once", lambda *_, **__: nullcontext())
     monkeypatch.setattr("dataco_assets.rejected.contents.read_rejected", fake.contents)
     monkeypatch.setattr("dataco_assets.rejected.contents.find_rejected", fake.found)
     monkeypatch.setattr("dataco_assets.rejected.contents.read_value", fake.value)
@@ -209,7 +212,7 @@ def test_nothing_a_terminal_would_obey_reaches_it_and_markup_is_text(topic: Fake
     )
     for arguments in (("list",), ("show", "clicks/0/1"), ("replay", "--dry-run")):
         output = run_well(*arguments)
-        assert not [c for c in output if not c.isprintable() and c != "\n"]
+        assert not [c for c in output if not c.isprintable() and c not in "\t\n"]
         if arguments[0] != "replay":
             assert "[red]x[/red][/nope]" in output
             assert r"\x1b]0;owned\x07" in output
@@ -275,6 +278,30 @@ def test_a_tombstone_has_no_bytes(topic: FakeTopic) -> None:
     topic.add(1, None)
     assert "none (a tombstone)" in run_well("show", "clicks/0/1")
     assert "is a tombstone" in refused(NoValue, "show", "clicks/0/1", "--raw")
+
+
+def test_list_and_show_as_json_hold_what_a_terminal_would_obey_as_text(topic: FakeTopic) -> None:
+    topic.add(1, b"\xff", detail=NASTY, headers=((NASTY, b"\x00"),), verdict=STILL_BAD)
+    topic.add(2, None, reason="tombstone", key=None, replays=1)
+    for arguments in (("list", "--json"), ("show", "clicks/0/1", "--json")):
+        assert run_well(*arguments).replace("\n", "").isprintable()
+    listed = json.loads(run_well("list", "--json"))
+    assert (listed["total"], listed["by_reason"]) == (2, {"invalid_url": 1, "tombstone": 1})
+    first, second = listed["clicks"]
+    assert (first["id"], first["detail"], first["rejected_at"]) == ("clicks/0/1", NASTY, "2020-06-01T13:00:01Z")
+    assert first["would_be_rejected"] == {"reason": "invalid_url", "detail": "url: not http"}
+    assert (second["replays"], second["would_be_rejected"]) == (1, None)
+    shown = json.loads(run_well("show", "clicks/0/1", "--json"))
+    assert base64.b64decode(shown["value_base64"]) == b"\xff"
+    assert shown["headers"] == [{"name": NASTY, "value_base64": "AA=="}]
+    assert json.loads(run_well("show", "clicks/0/2", "--json"))["value_base64"] is None
+
+
+def test_a_list_in_a_pipe_has_tabs_and_no_frame(topic: FakeTopic) -> None:
+    topic.add(1, detail="a\tb")
+    lines = run_well("list").splitlines()
+    assert lines[0] == "id\trejected at (UTC)\treason\tdetail\tstate"
+    assert lines[1] == "clicks/0/1\t2020-06-01T13:00:01\tinvalid_url\ta\\tb\twould pass"
 
 
 def test_replay_sends_what_passes_and_says_what_it_leaves_out(topic: FakeTopic) -> None:
