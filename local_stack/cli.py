@@ -66,7 +66,7 @@ def up(
     """Bring up what does not run; return when every server answers."""
     stack = Stack(folder, ports.value if ports else None)
     began = time.monotonic()
-    with _told(), _progress() as report:
+    with _errors_reported(), _progress() as report:
         stack.up(only=[name.value for name in only] if only else None, report=report)
     _out.print(f"Up after {time.monotonic() - began:.0f} s. Endpoints: [bold]dataco stack env[/]", highlight=False)
 
@@ -77,7 +77,7 @@ def down(
     wipe: Annotated[bool, typer.Option("--wipe", help="Also remove its data, logs, configuration and state.")] = False,
 ) -> None:
     """Stop what `up` started, and nothing else; data is kept."""
-    with _told():
+    with _errors_reported():
         Stack(folder).down(wipe=wipe)
     _out.print("Down, data removed." if wipe else "Down; its data is kept.")
 
@@ -85,13 +85,13 @@ def down(
 @app.command()
 def status(folder: Folder = DEFAULT_FOLDER) -> None:
     """Show every server; exit code 3 unless all answer real requests."""
-    with _told():
-        told = Stack(folder).status()
-    _out.print(_status_table(told, folder))
-    for server in told:
+    with _errors_reported():
+        servers = Stack(folder).status()
+    _out.print(_status_table(servers, folder))
+    for server in servers:
         if server.problem:
             _out.print(f"{server.name} runs but does not answer: {server.problem}", markup=False, highlight=False)
-    if not all(server.ready for server in told):
+    if not all(server.ready for server in servers):
         raise typer.Exit(NOT_ALL_READY)
 
 
@@ -101,7 +101,7 @@ def stop(
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Stop one server, to try an outage; `up` starts it again with its data."""
-    with _told():
+    with _errors_reported():
         Stack(folder).stop(name.value)
     _out.print(f"{name.value} is stopped. Start it again with: dataco stack up --only {name.value}", highlight=False)
 
@@ -120,7 +120,7 @@ def ui(
     Brings up the servers first, where they do not run.
     """
     stack = Stack(folder)
-    with _told(), suppress(Interrupted), interruptible():
+    with _errors_reported(), suppress(Interrupted), interruptible():
         if not all(server.ready for server in stack.status()):
             with _progress() as report:
                 stack.up(report=report)
@@ -141,7 +141,7 @@ def logs(
 ) -> None:
     """Show the end of a server's log."""
     path = Stack(folder).log(name.value)
-    with _told():
+    with _errors_reported():
         tail = shutil.which("tail")
         if tail is None:
             raise StackError(f"There is no `tail` on this machine; the log is {path}")
@@ -157,14 +157,14 @@ def logs(
 @app.command()
 def env(folder: Folder = DEFAULT_FOLDER) -> None:
     """Print the endpoints as shell exports: eval "$(dataco stack env)"."""
-    with _told():
-        told = Stack(folder).env()
-    for name, value in told.items():
+    with _errors_reported():
+        endpoints = Stack(folder).env()
+    for name, value in endpoints.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _errors_reported() -> Iterator[None]:
     try:
         yield
     except StackError as error:
@@ -234,12 +234,12 @@ def _plain(text: str) -> str:
     return escape(text)
 
 
-def _status_table(told: list[Status], folder: Path) -> Table:
-    total = sum(server.memory_bytes for server in told)
+def _status_table(servers: list[Status], folder: Path) -> Table:
+    total = sum(server.memory_bytes for server in servers)
     table = Table(caption=f"{total / 2**20:,.0f} MB in all, in {_plain(str(folder))}")
     for title in ("server", "state", "pid", "port", "memory", "uptime", "log"):
         table.add_column(title, justify="right" if title in ("pid", "port", "memory", "uptime") else "left")
-    for server in told:
+    for server in servers:
         colour = "green" if server.ready else "red"
         table.add_row(
             server.name,

@@ -5,8 +5,8 @@ Does not belong here: programming errors, which stay what Python raises.
 
 
 class StackError(Exception):
-    """Something about the local servers that a person can put right; the message says how."""
+    """An error of the local servers that a person can fix; the message says how."""
 
 
 class NotReady(Exception):
-    """A server does not answer yet; the message says what was asked and what came back."""
+    """A server does not answer yet; the message names the request and the answer."""

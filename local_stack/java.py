@@ -36,9 +36,9 @@ def tool(name: str) -> Path:
     return Path(found)
 
 
-def version_of(told: str) -> int | None:
+def version_of(output: str) -> int | None:
     """The major version in the output of `java -version`."""
-    match = _VERSION.search(told)
+    match = _VERSION.search(output)
     return int(match[1]) if match else None
 
 
@@ -50,10 +50,10 @@ def checked_java() -> Path:
     """
     path = tool("java")
     try:
-        told = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=60, check=False)
+        printed = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StackError(f"{path} does not run: {error}. {_INSTALL['java']}") from error
-    major = version_of(told.stderr + told.stdout)
+    major = version_of(printed.stderr + printed.stdout)
     if major is None or not OLDEST <= major <= NEWEST:
         found = "an unknown version" if major is None else f"Java {major}"
         raise StackError(

@@ -41,7 +41,7 @@ _SERVERS = {server.name: server for server in ALL}
 
 
 class Phase(StrEnum):
-    """Where a server is on its way up."""
+    """The phases of bringing a server up."""
 
     FETCHING = "fetching"
     WAITING = "waiting"
@@ -55,7 +55,7 @@ Report = Callable[[str, Phase, str], None]
 
 
 class _NeedFailed(StackError):
-    """A server was not started because one it needs failed, which says why itself."""
+    """A server was not started because one it needs failed; the error of that one is reported."""
 
 
 @dataclass(frozen=True)
@@ -153,20 +153,20 @@ class Stack:
         Raises:
             StackError: the stack was never up, so it has no endpoints yet.
         """
-        told = self._state.ports
-        if not told:
+        ports_of = self._state.ports
+        if not ports_of:
             raise StackError(f"There is no stack in {self.folder} yet. Bring it up first: dataco stack up")
         host = ports.LOOPBACK
         return {
-            "DATACO_KAFKA_BOOTSTRAP_SERVERS": f"{host}:{told['kafka.broker']}",
+            "DATACO_KAFKA_BOOTSTRAP_SERVERS": f"{host}:{ports_of['kafka.broker']}",
             "DATACO_HBASE_THRIFT_HOST": host,
-            "DATACO_HBASE_THRIFT_PORT": str(told["thrift.rpc"]),
-            "DATACO_HBASE_ZOOKEEPER_QUORUM": f"{host}:{told['hbase.zookeeper']}",
-            "DATACO_ELASTICSEARCH_URL": f"http://{host}:{told['elasticsearch.http']}",
+            "DATACO_HBASE_THRIFT_PORT": str(ports_of["thrift.rpc"]),
+            "DATACO_HBASE_ZOOKEEPER_QUORUM": f"{host}:{ports_of['hbase.zookeeper']}",
+            "DATACO_ELASTICSEARCH_URL": f"http://{host}:{ports_of['elasticsearch.http']}",
             "DATACO_INDEX_REPLICAS": "0",
             "DATACO_AGGREGATES_URI": (self.folder / "data" / "aggregates").as_uri(),
             "DAGSTER_HOME": str(self.folder / "dagster"),
-            "STACK_HDFS_URI": f"hdfs://{host}:{told['namenode.rpc']}",
+            "STACK_HDFS_URI": f"hdfs://{host}:{ports_of['namenode.rpc']}",
         }
 
     # Up and down
@@ -176,10 +176,10 @@ class Stack:
 
         Args:
             only: these servers and those they need; None: all.
-            report: told about each step.
+            report: Called for each step.
 
         Raises:
-            StackError: something is missing (said before anything starts), or a server did not come up; the message
+            StackError: something is missing (reported before anything starts), or a server did not come up; the message
                 names it, its log and its last error line. What did come up stays up.
         """
         chosen = _with_needs(ALL if only is None else [_server(name) for name in only])
@@ -219,9 +219,9 @@ class Stack:
         for error in errors:
             if not isinstance(error, StackError):
                 raise error
-        told = [str(error) for error in errors if not isinstance(error, _NeedFailed)]
-        if told:
-            raise StackError("\n".join(told))
+        messages = [str(error) for error in errors if not isinstance(error, _NeedFailed)]
+        if messages:
+            raise StackError("\n".join(messages))
 
     def _bring_one(self, server: Server, report: Report) -> None:
         ran_before = self._supervisor.process(server.name).running
@@ -233,7 +233,7 @@ class Stack:
         try:
             self.wait_ready(server.name, report=report)
         except StackError:
-            # It was dying already of what `up` is here to put right (a server it needs was gone): once more.
+            # It was about to crash because a server it needs was gone, which is now up again: start it once more.
             if not ran_before or self._supervisor.process(server.name).running:
                 raise
             self.start(server.name)
@@ -247,7 +247,7 @@ class Stack:
         """
         started = self._state.servers.get(server.name)
         if started is None or not started.answered or not self._supervisor.process(server.name).running:
-            return True  # not started yet, or still on its way up: `wait_ready` has the time for that
+            return True  # not started yet, or still starting: `wait_ready` allows it the time
         try:
             self.wait_ready(server.name, _RECOVERY_SECONDS, report)
         except StackError:
@@ -378,7 +378,7 @@ class Stack:
         Args:
             name: the server.
             timeout: seconds; None: as long as this server is known to need at most.
-            report: told what is still missing.
+            report: Called with what is still missing.
 
         Raises:
             StackError: it ended, or did not answer in time; with its log and last error line.

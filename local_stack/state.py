@@ -60,26 +60,26 @@ class State:
         """
         path = folder / FILE
         try:
-            told = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes())
         except FileNotFoundError:
             return cls()
         except ValueError as error:
             raise StackError(f"{path} is damaged ({error}). Delete the folder {folder}, data included.") from error
         try:
-            return cls._of(told)
+            return cls._of(content)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise StackError(f"{path} is of another version. Delete the folder {folder}, data included.") from error
 
     @classmethod
-    def _of(cls, told: dict[str, Any]) -> Self:
-        if told["format"] != FORMAT:
-            raise ValueError(told["format"])
-        supervisor = told["supervisor"]
+    def _of(cls, content: dict[str, Any]) -> Self:
+        if content["format"] != FORMAT:
+            raise ValueError(content["format"])
+        supervisor = content["supervisor"]
         return cls(
-            ports={str(name): int(port) for name, port in told["ports"].items()},
+            ports={str(name): int(port) for name, port in content["ports"].items()},
             supervisor=Started(**supervisor) if supervisor else None,
-            socket=str(told["socket"]),
-            servers={str(name): Started(**process) for name, process in told["servers"].items()},
+            socket=str(content["socket"]),
+            servers={str(name): Started(**process) for name, process in content["servers"].items()},
         )
 
     def save(self, folder: Path) -> None:

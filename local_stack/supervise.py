@@ -1,6 +1,6 @@
 """The processes: supervisord keeps the servers as its children; this module starts it, asks it and ends it.
 
-A server that dies stays dead and visible (no autorestart): a crash must not be healed behind a test's back.
+A server that crashes is not restarted, so that a test sees the crash.
 Does not belong here: what a server is, or when it is ready.
 """
 
@@ -35,7 +35,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Process:
-    """What the supervisor says of a server."""
+    """The state of a server as the supervisor reports it."""
 
     state: str  # RUNNING, STOPPED, EXITED, FATAL, …
     pid: int  # 0 when it does not run

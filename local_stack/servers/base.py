@@ -30,7 +30,7 @@ logger.blockstate.level = warn
 
 @dataclass(frozen=True)
 class Context:
-    """What a server is told about the stack it runs in."""
+    """The stack that a server runs in: its folder, ports and Java."""
 
     folder: Path
     ports: Mapping[str, int]
@@ -72,7 +72,7 @@ class Server:
         needs: servers that must be ready first.
         fetch: given the stack's folder, gets what Maven has to fetch and refuses what cannot work, before anything
             starts.
-        prepare: writes its configuration (always) and formats its storage (the first time), then says how to start it.
+        prepare: writes its configuration (always), formats its storage (the first time), and returns how to start it.
         probe: asks it a real question; raises NotReady. The second argument is when its process started, epoch seconds.
         ready_seconds: how long it may take to answer.
         stop_seconds: how long it may take to stop when asked; then it is killed.

@@ -86,11 +86,11 @@ def _add_plugin(unpacked: Path, version: str) -> None:
 
 
 def _fetch(_folder: Path) -> None:
-    _way(home())
+    _account(home())
 
 
-def _way(unpacked: Path) -> account.Way:
-    return account.way(must_read=unpacked / "modules" / "rest-root" / "plugin-descriptor.properties")
+def _account(unpacked: Path) -> account.Account:
+    return account.unprivileged(must_read=unpacked / "modules" / "rest-root" / "plugin-descriptor.properties")
 
 
 def _prepare(context: Context) -> Launch:
@@ -100,8 +100,8 @@ def _prepare(context: Context) -> Launch:
     write_if_changed(conf / "jvm.options", _JVM_OPTIONS)
     write_if_changed(conf / "log4j2.properties", _LOG4J2)
     unpacked = home()
-    way = _way(unpacked)
-    account.hand_over(way, [conf, data, temporary])
+    chosen = _account(unpacked)
+    account.chown_to(chosen, [conf, data, temporary])
     command = [
         str(context.java),
         "-Xms4m",
@@ -123,7 +123,7 @@ def _prepare(context: Context) -> Launch:
         "ES_TMPDIR": str(temporary),
         "HOME": str(temporary),
     }
-    return Launch([*way.prefix, *command], environment, directory=unpacked)
+    return Launch([*chosen.prefix, *command], environment, directory=unpacked)
 
 
 def _settings(context: Context, data: Path) -> dict[str, object]:

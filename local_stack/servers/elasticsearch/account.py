@@ -1,6 +1,6 @@
-"""Which user Elasticsearch runs as: it refuses to be root.
+"""The account that Elasticsearch runs as, which must not be root.
 
-Root hands over to an unprivileged id; anyone else stays who they are. Does not belong here: how it is configured.
+Root changes to an unprivileged account; any other user keeps their own. Does not belong here: how it is configured.
 """
 
 import os
@@ -17,24 +17,24 @@ TRY_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way not to be root.
+class Account:
+    """The account that a command runs as.
 
     Attributes:
-        prefix: what to put before the command line.
-        owner: who must own the files it writes, as user id; None: nothing to change.
+        prefix: Words before the command line that change the account.
+        owner: User id that must own the files it writes; None: as they are.
     """
 
     prefix: tuple[str, ...]
     owner: int | None
 
 
-STAY = Way((), None)
+UNCHANGED = Account((), None)
 
 
-def _setpriv(capability: str) -> Way:
+def _setpriv(capability: str) -> Account:
     # Without no_setuid_fixup, access(2), by which Java asks whether a file can be read, ignores capabilities.
-    return Way(
+    return Account(
         (
             "setpriv",
             f"--reuid={NOBODY}",
@@ -58,21 +58,21 @@ def _setpriv(capability: str) -> Way:
 # the process is nobody in name, and root only as the owner of its files. Where namespaces are forbidden (many
 # containers), a capability does.
 AS_ROOT = (
-    Way(("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"), owner=0),
+    Account(("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"), owner=0),
     _setpriv("dac_read_search"),
     _setpriv("dac_override"),
     _setpriv(""),
 )
 
 
-def way(must_read: Path) -> Way:
-    """How to run Elasticsearch here so that it is not root and can read this file.
+def unprivileged(must_read: Path) -> Account:
+    """An account that is not root and can read a file.
 
     Raises:
-        StackError: this is root and there is no way to become anyone else who can read it.
+        StackError: this is root, and no other account here can read the file.
     """
     if os.geteuid() != 0:
-        return STAY
+        return UNCHANGED
     for candidate in AS_ROOT:
         if _works(candidate, must_read):
             return candidate
@@ -83,15 +83,15 @@ def way(must_read: Path) -> Way:
     )
 
 
-def hand_over(chosen: Way, folders: list[Path]) -> None:
-    """Gives folders and all below them to the user that writes in them."""
+def chown_to(chosen: Account, folders: list[Path]) -> None:
+    """Makes the account the owner of folders and of everything in them."""
     if chosen.owner is not None:
         for folder in folders:
             for path in _all_below(folder):
                 os.chown(path, chosen.owner, chosen.owner, follow_symlinks=False)
 
 
-def _works(candidate: Way, must_read: Path) -> bool:
+def _works(candidate: Account, must_read: Path) -> bool:
     with suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(
             [*candidate.prefix, "test", "-r", str(must_read)], capture_output=True, timeout=TRY_SECONDS, check=False

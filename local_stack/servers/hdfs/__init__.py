@@ -29,7 +29,7 @@ _ODD = re.compile(r"[^\w/.+=@~-]")
 
 # HDFS's two servers do little in the life of a local stack: the JVM's second compiler takes more CPU than their work.
 _ONE_COMPILER = "-XX:TieredStopAtLevel=1"
-# Hadoop and HBase reach into the JDK; Java 17 has to be told to let them.
+# Hadoop and HBase use internals of the JDK, which Java 17 opens only by option.
 OPENED = [
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
