@@ -62,7 +62,7 @@ def test_a_range_is_one_recorded_run_and_verify_agrees(platform: Platform, tmp_p
     assert "20 clicks" in verified.stdout
 
     refused = run(platform, home, "backfill", "2025-12-31", "2026-01-02")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "DATACO_PARTITIONS_START" in refused.stderr
     assert "Traceback" not in refused.stderr
 
