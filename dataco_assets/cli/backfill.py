@@ -20,6 +20,7 @@ from dataco_assets.cli.text import plural, printable
 from dataco_assets.cli.times import From, To, hour_range
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
+from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 
@@ -96,7 +97,7 @@ def backfill(
 
 
 def _existing(start: int, end: int) -> tuple[int, int]:
-    earliest, running = settings().partitions_start_ms, hour_of(time.time_ns() // 1_000_000)
+    earliest, running = settings().partitions_start_ms, hour_of(now_ms())
     if start < earliest:
         raise NoSuchHours(
             f"FROM ({hour_key(start)}) is before the first hour there is, {hour_key(earliest)} "

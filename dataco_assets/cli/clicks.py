@@ -21,6 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import TimeUnclear, typed
+from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings, variable
 from dataco_assets.sources import generator
@@ -237,12 +238,12 @@ def _shift_ms(file: str, log_format: Format | None) -> int:
             f"--shift-to-now reads the log twice, but {file} is no regular file: save it to one first."
         )
     with _log(file, log_format) as (lines, found_format):
-        return hours_to_now(lines, found_format, generator.now_ms())
+        return hours_to_now(lines, found_format, now_ms())
 
 
 def _until_ms(until: str) -> int:
     """The time before which the clicks are spread; a day: its end."""
-    now = generator.now_ms()
+    now = now_ms()
     if not until:
         return now
     start_ms, end_ms = typed("--until", until)

@@ -5,7 +5,6 @@ records of the same click, marks) lies behind its record, so it has been read by
 the first record of that time on.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, read_ra
 from dataco_assets.clients.kafka.failures import OffsetsLost, TopicMissing
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
+from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.suppression import ErasedUsers, SuppressionList, is_suppressed_message
 from dataco_assets.rejected.records import Fate, Mark, RejectedRecord, read_record, value_hash
@@ -341,8 +341,3 @@ def _ranges(positions: Iterable[tuple[int, int]]) -> list[OffsetRange]:
 
 def _replaced(topic: str) -> str:
     return f"Topic {topic} changed while it was read: was it created anew? Run the command again."
-
-
-def now_ms() -> int:
-    """The time, epoch ms."""
-    return time.time_ns() // 1_000_000

@@ -21,8 +21,9 @@ from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer, Header, click_producer
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
+from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
-from dataco_assets.rejected.contents import Entry, now_ms, read_values
+from dataco_assets.rejected.contents import Entry, read_values
 from dataco_assets.rejected.records import (
     REPLAY_HEADERS,
     Fate,

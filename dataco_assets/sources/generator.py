@@ -14,7 +14,6 @@ import heapq
 import itertools
 import math
 import random
-import time
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -137,11 +136,6 @@ class SentClick(NamedTuple):
     valid: bool
     event_id: str | None
     kind: str
-
-
-def now_ms() -> int:
-    """The present, epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def generate(spec: GeneratorSpec) -> Iterator[SentClick]:

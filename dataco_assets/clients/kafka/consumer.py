@@ -20,6 +20,7 @@ from dataco_assets.clients.kafka.failures import (
 )
 from dataco_assets.clients.kafka.logs import quiet_logger
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
+from dataco_assets.clock import now_ms
 
 _AHEAD_KILOBYTES = 2 * 1024  # what librdkafka may fetch ahead of us
 _FETCH_BYTES = 256 * 1024
@@ -192,7 +193,7 @@ def read_ranges(
 def record_time_ms(message: Message) -> int:
     """When Kafka took a message, epoch ms; now, for a record of a producer so old that it has no time."""
     kind, time_ms = message.timestamp()
-    return time_ms if kind != TIMESTAMP_NOT_AVAILABLE else time.time_ns() // 1_000_000
+    return time_ms if kind != TIMESTAMP_NOT_AVAILABLE else now_ms()
 
 
 def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:
