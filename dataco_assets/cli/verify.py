@@ -58,7 +58,7 @@ def verify(
     while it is looked at, or is so old that HBase may have dropped clicks, is reported but not judged. All sensors and
     runs can stay on.
 
-    Exit code: 0 all equal, 1 differences, 2 wrong usage or a server that does not answer.
+    Exit code: 0 all equal, 1 differences, 2 wrong usage, a server that does not answer, or no hour to verify.
     """
     from dataco_assets.cli.first_contact import connect_at_once
     from dataco_assets.clients import elasticsearch
@@ -73,11 +73,16 @@ def verify(
         ):
             verifier = Verifier(chosen, clicks, search, settle_seconds=settle, sleep=_wait)
             hours = verifier.hours(start, end)
+            if not hours:
+                raise NothingToVerify(_nothing(start, end))
             report = Report(limit, closed_indices=verifier.closed_indices())
             with _progress(len(hours)) as advance:
                 for verdict in verifier.verify(hours):
                     report.take(verdict)
                     advance()
+    except NothingToVerify as error:
+        Console(stderr=True).print(str(error), style="bold red", highlight=False, soft_wrap=True, markup=False)
+        raise typer.Exit(UNABLE) from error
     except (DatacoError, OSError) as error:
         typer.echo(f"Error: {error}", err=True)
         if isinstance(error, DatacoError) and (hint := local_stack_hint(error.kind)):
@@ -89,6 +94,18 @@ def verify(
         _show(report)
     if report.differing_hours or (strict and report.not_judged):
         raise typer.Exit(DIFFERENT)
+
+
+class NothingToVerify(DatacoError):
+    """No hour of the range has a click, a file, a document or a row in the ledger."""
+
+
+def _nothing(start: int | None, end: int | None) -> str:
+    where = "" if start is None or end is None else f" from {hour_key(start)} to {hour_key(end)}"
+    return (
+        f"There is nothing to verify{where}: no click in HBase, no Parquet file, no document and no hour in the "
+        "ledger. Is the range right? `dataco status` shows the newest hour."
+    )
 
 
 @dataclass

@@ -69,6 +69,9 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
     code, output = run("2020-06-01", "2020-06-05")
     assert "4 hours judged (4 clicks in 3 groups): no difference." in output
 
+    code, output = run("2020-01-01")
+    assert code == 2, "a mistyped date must not pass for ever"
+    assert "nothing to verify from 2020-01-01-00:00 to 2020-01-01-23:00" in output
     assert run("yesterday")[0] == 2
     assert run("2020-06-02", "2020-06-01")[0] == 2
     for variable, value in (("ELASTICSEARCH_URL", "http://127.0.0.1:1"), ("HBASE_THRIFT_PORT", "1")):
@@ -167,9 +170,7 @@ def test_what_nobody_knows_of_is_found(platform: Platform, refreshes: Refreshes)
     fill(platform)
     refreshes.settle()
     put_unmarked(platform, "stray", LATER + 500 * HOUR_MS)
-    platform.hbase.put(
-        platform.settings.hours_table, hour_key(LATER).encode(), {b"h:first_stored_at": b"1500000000000"}
-    )
+    platform.put(platform.settings.hours_table, hour_key(LATER).encode(), {b"h:first_stored_at": b"1500000000000"})
     Path(hour_path(platform.settings.aggregates_uri, NOON).removeprefix("file://")).unlink()
 
     assert outcomes(refreshes) == {
