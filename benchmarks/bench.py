@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import happybase
 import psutil
 
 from benchmarks.figures import Findings
@@ -25,6 +26,7 @@ from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.hbase import connect as connect_hbase
 from dataco_assets.clients.kafka.topics import KafkaAdmin
+from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import Settings
 from local_stack.stack import Stack
@@ -58,6 +60,12 @@ class Platform:
         values = {k.removeprefix("DATACO_").lower(): v for k, v in self.env.items() if k.startswith("DATACO_")}
         return Settings(**values)  # pyright: ignore[reportArgumentType]  # pydantic turns the texts into their types
 
+    def drop_table(self, name: str) -> None:
+        """Disables and deletes a table."""
+        host, port = self.settings.hbase_thrift_host, self.settings.hbase_thrift_port
+        with closing(happybase.Connection(host, port, timeout=60_000)) as connection:
+            connection.delete_table(name, disable=True)
+
     @contextmanager
     def hbase(self) -> Iterator[HBase]:
         """A client of its gateway."""
@@ -80,8 +88,8 @@ class Bench:
     folder: Path
     sizes: Sizes
     findings: Findings = field(default_factory=Findings)
-    until_ms: int = field(default_factory=lambda: hour_of(time.time_ns() // 1_000_000))
-    _run: str = field(default_factory=lambda: f"bench{os.getpid()}x{time.time_ns() // 1_000_000 % 100_000}")
+    until_ms: int = field(default_factory=lambda: hour_of(now_ms()))
+    _run: str = field(default_factory=lambda: f"bench{os.getpid()}x{now_ms() % 100_000}")
 
     def platform(self, name: str, *, of: Platform | None = None) -> Platform:
         """A platform whose tables and indices are its own.
@@ -117,9 +125,9 @@ class Bench:
     def drop_tables(self, platform: Platform) -> None:
         """Drops its tables, so that what they hold in memory does not slow the measurements that follow."""
         with platform.hbase() as client:
-            for table in client.tables():
-                if table.startswith(platform.settings.hbase_table_prefix):
-                    client.delete_table(table)
+            tables = [table for table in client.tables() if table.startswith(platform.settings.hbase_table_prefix)]
+        for table in tables:
+            platform.drop_table(table)
 
     def drop(self, *platforms: Platform) -> None:
         """Removes all that is theirs from the servers."""

@@ -116,8 +116,9 @@ def _peers(bench: Bench, large: Platform, number: int) -> dict[str, float]:
 
 def _drop(platform: Platform, table: str) -> None:
     with platform.hbase() as client:
-        if table in client.tables():
-            client.delete_table(table)
+        exists = table in client.tables()
+    if exists:
+        platform.drop_table(table)
 
 
 def _curves(bench: Bench, large: Platform, rates: dict[int, float]) -> None:

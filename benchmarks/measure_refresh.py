@@ -218,7 +218,7 @@ def _profile(bench: Bench, work: str, measured: dict[str, float]) -> None:
 
 def _settle_ledger(ledger: HourLedger) -> None:
     """Everything is done to begin with: hours the backfill left out must not take the sensor's turns."""
-    ledger.set_done({state.hour: state.dirty for state in ledger.dirty()})
+    ledger.set_done({state.hour: state.dirty for state in ledger.all() if state.is_dirty})
 
 
 def _wait_until_done(ledger: HourLedger, hour: int) -> None:

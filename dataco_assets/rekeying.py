@@ -24,12 +24,12 @@ from itertools import pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from dataco_assets.clicks.hour import HOUR_MS, touched_hours
+from dataco_assets.clicks.hour import touched_hours
 from dataco_assets.clicks.row import KEY_VERSION, OPTIONAL_COLUMNS, split_keys, timestamp_of, with_current_key
 from dataco_assets.clients.hbase import HBase, TimedCells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
-from dataco_assets.ledgers.hours import HourLedger, expired_hours
+from dataco_assets.ledgers.hours import HourLedger
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -243,9 +243,7 @@ def _mark_hours(settings: "Settings", hbase: HBase) -> int:
         found = pool.map(lambda bounds: _hours_with_ties(hbase, settings.clicks_table, *bounds), _SALT_RANGES)
         hours = {hour for part in found for hour in part if hour >= settings.partitions_start_ms}
     ledger = HourLedger(hbase, settings.hours_table)
-    states = ledger.read({hour + step for hour in hours for step in (0, HOUR_MS)})
-    now_ms = ledger.server_time_ms()
-    hours -= expired_hours(states.values(), ttl_days=settings.clicks_ttl_days, now_ms=now_ms)
+    hours -= ledger.expired(hours, ttl_days=settings.clicks_ttl_days)
     ledger.mark_dirty(hours, holding_clicks=(), stored_since_ms=0)
     return len(hours)
 

@@ -7,10 +7,12 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import happybase
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from pydantic import SecretStr
 
@@ -85,8 +87,24 @@ class Platform:
                 self.admin.delete_topic(topic)
         mine = [table for table in self.hbase.tables() if table.startswith(self.settings.hbase_table_prefix)]
         with ThreadPoolExecutor() as pool:
-            list(pool.map(self.hbase.delete_table, mine))
+            list(pool.map(self._delete_table, mine))
         self.hbase.close()
+
+    def _delete_table(self, name: str) -> None:
+        with self.gateway() as connection:
+            connection.delete_table(name, disable=True)
+
+    def gateway(self) -> "closing[happybase.Connection]":
+        """A plain connection of the gateway, apart from the client under test."""
+        settings = self.settings
+        return closing(happybase.Connection(settings.hbase_thrift_host, settings.hbase_thrift_port, timeout=60_000))
+
+    def put(self, table: str, key: bytes, cells: Mapping[bytes, bytes], *, time_ms: int | None = None) -> None:
+        """Writes cells as a region server does whose clock shows a time (epoch ms); None: as it is."""
+        with self.gateway() as connection:
+            batch = connection.table(table).batch(timestamp=time_ms)
+            batch.put(key, dict(cells))
+            batch.send()
 
     def create_rejected_topic(self) -> None:
         """Creates the rejected topic, whose limit is above that of the clicks topic."""

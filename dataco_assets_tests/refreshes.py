@@ -94,7 +94,7 @@ class Refreshes:
 
     def dirty(self) -> list[int]:
         """Hours that readers do not see all of."""
-        return [state.hour for state in self.platform.hours.dirty()]
+        return [state.hour for state in self.platform.hours.all() if state.is_dirty]
 
     def settle(self) -> None:
         """Refreshes until no hour is dirty."""

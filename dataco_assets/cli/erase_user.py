@@ -54,6 +54,7 @@ def erase_user(
     Safe to run again, and to be run again after it broke off.
     """
     from dataco_assets.cli.first_contact import connect_at_once
+    from dataco_assets.ledgers.suppression import user_hash
     from dataco_assets.privacy.erasure import erase, preview
 
     user_id, chosen = _user_id(user), settings()
@@ -68,7 +69,8 @@ def erase_user(
         if not yes:
             typer.confirm("Erase this user for good?", abort=True)
         erasure = erase(chosen, hbase, user_id)
-        _say([*_found(erasure, "deleted"), *_next(erasure)])
+        row = user_hash(user_id).decode()
+        _say([*_found(erasure, "deleted"), *_next(erasure, f"deleteall '{chosen.suppressed_table}', '{row}'")])
         if compact:
             hbase.compact(chosen.clicks_table)
             _say([f"Major compaction of table {chosen.clicks_table} requested; HBase does it in the background."])
@@ -105,7 +107,13 @@ def _found(erasure: "Erasure", verb: str) -> Iterator[str]:
         )
 
 
-def _next(erasure: "Erasure") -> Iterator[str]:
+def _next(erasure: "Erasure", undo: str) -> Iterator[str]:
+    """What follows, and what is left.
+
+    Args:
+        erasure: What was done.
+        undo: The HBase shell's command that takes the user off the suppression list.
+    """
     if erasure.rejected:
         yield (
             f"{plural(erasure.rejected, 'rejected click')} can no longer be listed, shown or sent back. Their bytes "
@@ -116,9 +124,14 @@ def _next(erasure: "Erasure") -> Iterator[str]:
     if ranges:
         yield f"Aggregates and index follow by the sensors, or at once by:\n{_commands(ranges)}"
     yield (
-        "An ingest run that is going on right now may not know of it yet: run this again when it has ended, to be "
-        "sure. The clicks topic itself keeps the clicks until its retention ends."
+        "The user is on the suppression list: clicks from before now are not stored again, also by an ingest run in "
+        "progress. The clicks topic itself keeps them until its retention ends."
     )
+    if not (erasure.clicks or erasure.rejected or erasure.resumed):
+        yield (
+            "Neither HBase nor the rejected topic has a click of this user id. If it was mistyped, take it off the "
+            f"list in the HBase shell: {undo}"
+        )
 
 
 def _commands(ranges: list[list[int]]) -> str:

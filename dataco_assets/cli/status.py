@@ -25,7 +25,7 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
 from dataco_assets.index.reading import span
 from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag
-from dataco_assets.ledgers.hours import HourLedger
+from dataco_assets.ledgers.hours import DirtyHours, HourLedger, dirty_hours
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
 from dataco_assets.settings import Settings, settings
@@ -51,13 +51,13 @@ class Hours:
 
     Attributes:
         known: Hours with clicks near them.
-        dirty: Hours of which readers do not see all clicks yet, oldest first, epoch ms.
-        waiting: Those of them that have been dirty for too long since their last click, epoch ms.
+        dirty: Hours of which readers do not see all clicks yet, by whether a refresh can mend them.
+        waiting: Those that wait for a refresh, and have for too long since their last click, epoch ms.
         parked: Work that is parked, oldest first.
     """
 
     known: int
-    dirty: Sequence[int]
+    dirty: DirtyHours
     waiting: Sequence[int]
     parked: Sequence[Parked]
 
@@ -171,10 +171,11 @@ def _ingest(chosen: Settings, admin: KafkaAdmin, hbase: HBase, cutoff_ms: int) -
 
 
 def _hours(chosen: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
-    states = HourLedger(hbase, chosen.hours_table).all()
-    dirty = [state.hour for state in states if state.is_dirty]
+    ledger = HourLedger(hbase, chosen.hours_table)
+    states, now_ms = ledger.all(), ledger.server_time_ms()
+    dirty = dirty_hours(states, earliest_ms=chosen.partitions_start_ms, ttl_days=chosen.clicks_ttl_days, now_ms=now_ms)
     parked = active(ParkedWork(hbase, chosen.hours_table).all().values())
-    return Hours(len(states), dirty, _unchanged_since(chosen, hbase, dirty, cutoff_ms), parked)
+    return Hours(len(states), dirty, _unchanged_since(chosen, hbase, dirty.waiting, cutoff_ms), parked)
 
 
 def _unchanged_since(chosen: Settings, hbase: HBase, dirty: Sequence[int], cutoff_ms: int) -> list[int]:
@@ -226,7 +227,11 @@ def _rows(chosen: Settings, state: State) -> Iterator[tuple[str, str]]:
     if state.hours:
         dirty = state.hours.dirty
         yield "hours in the ledger", f"{state.hours.known:,}"
-        yield "dirty hours", f"{len(dirty):,}" + (f", oldest {hour_key(dirty[0])}" if dirty else "")
+        yield "dirty hours", _count_and_oldest(dirty.waiting)
+        if dirty.expired:
+            yield "  not computed again", f"{_count_and_oldest(dirty.expired)}: HBase may have dropped earlier clicks"
+        if dirty.outside:
+            yield "  before the first partition", f"{_count_and_oldest(dirty.outside)}: no run computes them"
         yield "parked", f"{len(state.hours.parked):,}"
     if state.servers["Elasticsearch"] is None:
         yield "newest hour in the index", "none yet" if state.newest_hour is None else hour_key(state.newest_hour)
@@ -256,8 +261,10 @@ def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[s
         "hours": hours
         and {
             "known": hours.known,
-            "dirty": len(hours.dirty),
-            "oldest_dirty": iso_time(hours.dirty[0]) if hours.dirty else None,
+            "dirty": len(hours.dirty.waiting),
+            "oldest_dirty": iso_time(hours.dirty.waiting[0]) if hours.dirty.waiting else None,
+            "expired": len(hours.dirty.expired),
+            "before_first_partition": len(hours.dirty.outside),
             "waiting_too_long": len(hours.waiting),
         },
         "parked": hours and [_parked(entry) for entry in hours.parked],
@@ -268,3 +275,7 @@ def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[s
 def _parked(entry: Parked) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(entry).items() if key in ("name", "error", "message", "run_id")}
     return kept | {"since": iso_time(int(entry.since * 1000))}
+
+
+def _count_and_oldest(hours: Sequence[int]) -> str:
+    return f"{len(hours):,}" + (f", oldest {hour_key(hours[0])}" if hours else "")

@@ -1,18 +1,18 @@
-"""HBase through its Thrift 1 gateway: typed errors, deadlines, and retries on a fresh connection.
+"""A client of HBase's Thrift 1 gateway, with deadlines and retries on a fresh connection.
 
-The only module that imports happybase and thriftpy2. Does not belong here: which tables exist, what their cells mean.
+Only the modules `hbase*` and `row_times` beside this one import happybase and thriftpy2. `hbase_errors` has the errors.
+Does not belong here: which tables exist, what their cells mean.
 
-Three kinds of failure are kept apart, because each asks for something else:
-    * the gateway or HBase behind it is unwell (`HBaseUnavailable`): retried until a deadline, then the run fails;
-    * HBase refuses what was asked whatever the row (`HBaseRefused`: no such table, no such family, no permission):
-      an operator's matter, never retried;
-    * HBase refuses this very row (`RowRefused`: a cell larger than its limit): the row's own fault.
+No method depends on the clocks of the region servers, which stamp cells with their own time: HBase hides a plain put
+below a cell with a later time, and a plain delete hides only cells up to its own time. So rows are deleted at the time
+of their newest cell, and single cells are replaced by compare-and-put, whose time is never below that of the cell it
+replaces (`HRegion.checkAndMutate`; the same holds for increments).
 """
 
 import math
-import re
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -20,14 +20,20 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 import happybase
 import Hbase_thrift as gateway  # pyright: ignore[reportMissingImports]  # made by happybase when it is imported
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
-from thriftpy2.protocol.cybin.cybin import ProtocolError
-from thriftpy2.protocol.exc import TProtocolException
 from thriftpy2.thrift import TApplicationException, TMessageType
-from thriftpy2.transport import TTransportException
 
+from dataco_assets.clients.hbase_errors import (
+    TRANSPORT_ERRORS,
+    HBaseError,
+    HBaseRefused,
+    HBaseUnavailable,
+    RowRefused,
+    from_illegal_argument,
+    from_io_error,
+    from_transport,
+)
 from dataco_assets.clients.mutations import mutate_rows_request
 from dataco_assets.clients.row_times import NotRows, read_row_times
-from dataco_assets.errors import DatacoError, ErrorKind
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -37,41 +43,10 @@ Cells = dict[bytes, bytes]
 TimedCells = dict[bytes, tuple[bytes, int]]
 """Value and time (epoch ms) by qualified column."""
 
-GATEWAY_IDLE_SECONDS = 60  # the gateway drops a connection idle for so long (hbase.thrift.server.socket.read.timeout)
+GATEWAY_IDLE_SECONDS = 60
+"""The gateway drops a connection that is idle for this long (hbase.thrift.server.socket.read.timeout)."""
 _REUSE_WITHIN_SECONDS = GATEWAY_IDLE_SECONDS / 2
-_MESSAGE_LIMIT = 300
-# thriftpy2 raises plain OSErrors on reads and writes and EOFError/struct trouble as TProtocolException.
-_TRANSPORT_ERRORS = (
-    TTransportException,
-    TProtocolException,
-    ProtocolError,
-    TApplicationException,
-    OSError,
-    EOFError,
-)
-_ROW_TOO_LARGE = re.compile(r"KeyValue size too large|exceeds limit of \d+ bytes|Row length \d+ is > \d+")
-_PERMANENT = re.compile(
-    r"TableNotFoundException|NoSuchColumnFamilyException|TableNotEnabledException|AccessDeniedException|"
-    r"NamespaceNotFoundException|UnknownProtocolException|region is read only"
-)
-
-
-class HBaseError(DatacoError):
-    """HBase could not do what was asked."""
-
-
-class HBaseUnavailable(HBaseError):
-    """The gateway, or HBase behind it, does not answer; trying again later may help."""
-
-    kind = ErrorKind.PASSING
-
-
-class HBaseRefused(HBaseError):
-    """HBase refuses the request whatever the row: no such table or family, or no permission."""
-
-
-class RowRefused(HBaseError):
-    """HBase refuses this row for good, and would refuse it again."""
+_CLOCK_CELL_TTL_MS = 60_000
 
 
 def connect(
@@ -136,7 +111,7 @@ class HBase:
         return {name.decode() for name in self._call(lambda c: c.tables())}
 
     def require_table(self, name: str) -> None:
-        """Makes sure a table exists: writing to one that does not looks, to the gateway, like a passing trouble.
+        """Makes sure that a table exists, because the gateway reports a write to a missing table as a transient error.
 
         Raises:
             HBaseRefused: it does not exist.
@@ -163,10 +138,6 @@ class HBase:
     def families(self, table: str) -> set[str]:
         """Column families of a table."""
         return {name.decode() for name in self._call(lambda c: c.table(table).families())}
-
-    def delete_table(self, name: str) -> None:
-        """Disables and deletes a table."""
-        self._call(lambda c: c.delete_table(name, disable=True))
 
     def compact(self, table: str) -> None:
         """Asks HBase for a major compaction, which takes deleted and expired cells off the disks; it goes on alone."""
@@ -255,8 +226,12 @@ class HBase:
                 startRow=start, stopRow=stop, columns=[column], caching=page_rows, filterString=b"KeyOnlyFilter()"
             )
             scanner = client.scannerOpenWithScan(table.encode(), scan, {})
-            client._send("scannerGetList", id=scanner, nbRows=page_rows)
-            rows = _receive_row_times(client, column)
+            try:
+                client._send("scannerGetList", id=scanner, nbRows=page_rows)
+                rows = _receive_row_times(client, column)
+            except (gateway.IOError, gateway.IllegalArgument):
+                client.scannerClose(scanner)  # after any other error the connection, and with it the scanner, is gone
+                raise
             client.scannerClose(scanner)
             return rows
 
@@ -269,7 +244,8 @@ class HBase:
         page_rows: int,
     ) -> Iterator[tuple[bytes, T]]:
         while True:
-            rows = self._call(lambda connection, start=start: page(connection, start))
+            # The only invalid argument there can be is a scanner that the gateway gave up: the next try opens another.
+            rows = self._call(lambda connection, start=start: page(connection, start), illegal=HBaseUnavailable)
             yield from rows
             if len(rows) < page_rows:
                 return
@@ -298,40 +274,64 @@ class HBase:
             client._oprot.trans.flush()
             client._recv(call)
 
-        self._call(put)
+        self._call(put, illegal=RowRefused)
 
-    def delete_rows(self, table: str, keys: Sequence[bytes]) -> None:
-        """Deletes whole rows, in one call."""
+    def delete_rows(self, table: str, keys: Sequence[bytes]) -> set[bytes]:
+        """Deletes whole rows, all at the time of the newest cell among them; returns the keys that were there.
+
+        A row that is written again meanwhile may stay.
+        """
+        if not keys:
+            return set()
+
+        def delete(connection: happybase.Connection) -> set[bytes]:
+            found = {
+                key: cells for key, cells in connection.table(table).rows(list(keys), include_timestamp=True) if cells
+            }
+            rows = {key: {name.partition(b":")[0] for name in cells} for key, cells in found.items()}
+            newest = max((time_ms for cells in found.values() for _, time_ms in cells.values()), default=0)
+            _delete_at(connection, table, rows, newest)
+            return set(found)
+
+        deleted: set[bytes] = set()  # of all tries: one that broke off may have deleted
+        self._call(lambda connection: deleted.update(delete(connection)))
+        return deleted
+
+    def delete_cells(self, table: str, key: bytes, columns: Sequence[bytes]) -> None:
+        """Deletes single cells of one row, all at the time of the newest among them."""
 
         def delete(connection: happybase.Connection) -> None:
-            batch = connection.table(table).batch()
-            for key in keys:
-                batch.delete(key)
-            batch.send()
+            cells = connection.table(table).row(key, columns=list(columns), include_timestamp=True)
+            if cells:
+                newest = max(time_ms for _, time_ms in cells.values())
+                _delete_at(connection, table, {key: set(cells)}, newest)
 
         self._call(delete)
 
-    def delete_cells(self, table: str, key: bytes, columns: Sequence[bytes]) -> None:
-        """Deletes single cells of one row, in one call."""
-        self._call(lambda c: c.table(table).delete(key, columns=list(columns)))
-
-    def put(self, table: str, key: bytes, cells: Cells) -> None:
-        """Writes one row."""
-        self._call(lambda c: c.table(table).put(key, cells))
-
     # Single cells
 
-    def server_time_ms(self, table: str, key: bytes, column: bytes) -> int:
-        """HBase's own time, epoch ms: that of a cell written for the purpose.
+    def server_time_ms(self, table: str, prefix: bytes, column: bytes) -> int:
+        """A region server's clock, epoch ms: the time of a cell that is written for the purpose.
 
-        Only this clock can be compared with the times at which rows were stored.
+        Each call writes a row of its own, which expires after a minute: in a row written again and again, a cell from
+        before the clock was set back would hide the new one.
+
+        Args:
+            table: The table.
+            prefix: What the keys of these rows begin with.
+            column: The cell to write.
         """
+        attributes = {b"_ttl": _CLOCK_CELL_TTL_MS.to_bytes(8, "big")}  # Mutation.OP_ATTRIBUTE_TTL
 
         def read(connection: happybase.Connection) -> int:
-            rows = connection.table(table)
-            rows.put(key, {column: b""})
-            _, stored_at = rows.row(key, columns=[column], include_timestamp=True)[column]
-            return int(stored_at)
+            key = prefix + uuid.uuid4().hex.encode()
+            mutation = gateway.Mutation(isDelete=False, column=column, value=b"", writeToWAL=True)
+            client: Any = connection.client
+            client.mutateRow(table.encode(), key, [mutation], attributes)
+            written = connection.table(table).row(key, columns=[column], include_timestamp=True)
+            if column not in written:
+                raise HBaseUnavailable(f"HBase at {self.address} does not show a cell of table {table} just written.")
+            return int(written[column][1])
 
         return self._call(read)
 
@@ -357,7 +357,13 @@ class HBase:
 
     # Calls
 
-    def _call(self, action: Callable[[happybase.Connection], T]) -> T:
+    def _call(self, action: Callable[[happybase.Connection], T], *, illegal: type[HBaseError] = HBaseRefused) -> T:
+        """Calls, and again on a fresh connection while HBase is unavailable.
+
+        Args:
+            action: The call.
+            illegal: What an `IllegalArgument` means here; `RowRefused` for a call that writes rows.
+        """
         retrying = Retrying(
             retry=retry_if_exception_type(HBaseUnavailable),
             wait=wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.5),
@@ -365,42 +371,30 @@ class HBase:
             before_sleep=self._count_retry,
             reraise=True,
         )
-        return retrying(lambda: self._attempt(action))
+        return retrying(lambda: self._attempt(action, illegal))
 
     def _count_retry(self, _: object) -> None:
         self.retries += 1
 
-    def _attempt(self, action: Callable[[happybase.Connection], T]) -> T:
+    def _attempt(self, action: Callable[[happybase.Connection], T], illegal: type[HBaseError]) -> T:
         try:
             result = action(self._connection())
         except gateway.IllegalArgument as error:
-            raise RowRefused(f"HBase refuses a row: {_first_line(error.message)}") from error
+            raise from_illegal_argument(error, illegal, self.address) from error
         except gateway.IOError as error:
             self._drop()
-            raise self._translate(error) from error
-        except _TRANSPORT_ERRORS as error:
+            raise from_io_error(error, self.address, writes_rows=illegal is RowRefused) from error
+        except TRANSPORT_ERRORS as error:
+            answered_before = getattr(self._local, "answered", False)
             self._drop()
-            raise HBaseUnavailable(
-                f"The HBase Thrift gateway at {self.address} does not answer ({type(error).__name__}: "
-                f"{_first_line(str(error))}). Is it running? Its address is DATACO_HBASE_THRIFT_HOST and _PORT."
-            ) from error
+            raise from_transport(error, self.address, answered_before=answered_before) from error
         except BaseException:
-            # The reply may still be under way: this connection must not be used for another question.
+            # The reply may still be under way: this connection must not be used for another request.
             self._drop()
             raise
         self._local.used_at = time.monotonic()
+        self._local.answered = True
         return result
-
-    def _translate(self, error: gateway.IOError) -> HBaseError:
-        message = _text(error.message)
-        if _ROW_TOO_LARGE.search(message):
-            return RowRefused(f"HBase refuses a row: {_first_line(message)}")
-        if permanent := _PERMANENT.search(message):
-            return HBaseRefused(
-                f"HBase at {self.address} refuses ({permanent[0]}): {_first_line(message)}. "
-                "`dataco setup` creates what is missing and says what differs."
-            )
-        return HBaseUnavailable(f"HBase behind the gateway at {self.address} fails: {_first_line(message)}")
 
     def _connection(self) -> happybase.Connection:
         connection = getattr(self._local, "connection", None)
@@ -410,6 +404,7 @@ class HBase:
         if connection is None:
             connection = happybase.Connection(self._host, self._port, timeout=self._timeout_ms)
             self._local.connection = connection
+            self._local.answered = False
             self._local.used_at = time.monotonic()
             with self._lock:
                 self._open.add(connection)
@@ -437,15 +432,21 @@ def _receive_row_times(client: Any, column: bytes) -> list[tuple[bytes, int]]:
         fault = {b"\x0c\x00\x01": gateway.IOError, b"\x0c\x00\x02": gateway.IllegalArgument}.get(error.field)
         if fault is None:
             raise
-        said = fault()
-        said.read(protocol)
-        raise said from None
+        reported = fault()
+        reported.read(protocol)
+        protocol.trans.read(1)  # the end of the reply
+        raise reported from None
 
 
-def _text(message: str | bytes | None) -> str:
-    return message.decode(errors="replace") if isinstance(message, bytes) else message or "no message"
-
-
-def _first_line(message: str | bytes | None) -> str:
-    line = _text(message).strip().split("\n", 1)[0]
-    return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"
+def _delete_at(connection: happybase.Connection, table: str, rows: Mapping[bytes, set[bytes]], newest: int) -> None:
+    """Deletes families (`family`) or columns (`family:qualifier`) of rows, in one call, up to a time (epoch ms)."""
+    if rows:
+        mutations = [
+            gateway.BatchMutation(
+                row=key,
+                mutations=[gateway.Mutation(isDelete=True, column=name, writeToWAL=True) for name in sorted(names)],
+            )
+            for key, names in rows.items()
+        ]
+        client: Any = connection.client
+        client.mutateRowsTs(table.encode(), mutations, newest, {})

@@ -3,7 +3,8 @@
 It reads what was in the topic when it started, and moves offsets only once what they cover is durable. The order of the
 steps is decided here; the modules beside this one carry them out. A checkpoint makes each step durable before the next:
 
-    rows → rejected records acknowledged → hours marked dirty → offset ledger → group commit
+    rows → those of erased users deleted → rejected records acknowledged → hours marked dirty → offset ledger →
+    group commit
 
 A run that is killed between two steps is repeated: rows overwrite themselves, rejected records keep their key, some
 hours are marked dirty once more, and the ledger is never ahead of any of them. Kafka Connect has the same order (put,
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from dataco_assets.clicks.event import Click, Reason, Rejection, parse
 from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of, touched_hours
+from dataco_assets.clicks.row import row_key
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, record_time_ms
 from dataco_assets.clients.kafka.failures import KafkaFailure
@@ -29,6 +31,7 @@ from dataco_assets.clients.kafka.producer import AckedProducer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicState
 from dataco_assets.errors import DatacoError
 from dataco_assets.ingest.click_bytes import encode_click
+from dataco_assets.ingest.erased_clicks import delete_stored
 from dataco_assets.ingest.log import read_log
 from dataco_assets.ingest.plan import Loss, OnDataLoss, Plan, make_plan
 from dataco_assets.ingest.table_keys import require_current_keys
@@ -129,6 +132,8 @@ class _Window:
     stored: int = 0
     spans: Counter[int] = field(default_factory=Counter)  # clicks stored by half hour (start, epoch ms)
     suppressed: int = 0
+    suppressed_rows: list[bytes] = field(default_factory=list)  # keys of suppressed clicks
+    removed_hours: set[int] = field(default_factory=set)  # touched by rows that were deleted
     rejected: list[RejectedClick] = field(default_factory=list)
     rejected_bytes: int = 0
 
@@ -146,7 +151,7 @@ class _Window:
     def touched(self, earliest_ms: int) -> set[int]:
         """Hours whose aggregates the clicks can change, but for those before the first partition."""
         touched = {hour for span in +self.spans for hour in touched_hours(span)}
-        return {hour for hour in touched if hour >= earliest_ms}
+        return {hour for hour in touched if hour >= earliest_ms} | self.removed_hours
 
 
 class Drain:
@@ -244,15 +249,19 @@ class Drain:
         with RangeConsumer(
             self._servers, group, plan.topic.name, plan.ranges, stall_seconds=_STALL_SECONDS
         ) as consumer:
-            window = _new_window(consumer.positions)
+            window = self._new_window(consumer.positions)
             for batch in consumer.batches():
                 if self._is_due(window):
                     # Before this batch is processed: `positions` are the ends of the batches before it.
                     self._checkpoint(plan.topic, consumer, window)
-                    window = _new_window(consumer.positions)
+                    window = self._new_window(consumer.positions)
                 for message in batch:
                     self._take(message, window)
             self._checkpoint(plan.topic, consumer, window)
+
+    def _new_window(self, positions: Mapping[int, int]) -> _Window:
+        # By HBase's clock, which decides what has expired; this machine's may be wrong.
+        return _Window(started_at_ms=self._hours.server_time_ms(), starts=dict(positions))
 
     def _is_due(self, window: _Window) -> bool:
         return window.seen >= self._policy.checkpoint_clicks or window.rejected_bytes >= _REJECTED_BYTES_HELD
@@ -261,6 +270,8 @@ class Drain:
         click = self._parse(message)
         if self._erased and self._is_suppressed(click, message):
             window.suppressed += 1
+            if isinstance(click, Click):
+                window.suppressed_rows.append(row_key(click.user_id, click.timestamp, click.event_id))
             return
         if isinstance(click, Rejection):
             _reject(window, RejectedClick(message, click))
@@ -302,9 +313,9 @@ class Drain:
         _reject(window, RejectedClick(message, Rejection(Reason.REFUSED_BY_STORE, why)))
 
     def _checkpoint(self, topic: TopicState, consumer: RangeConsumer, window: _Window) -> None:
-        for refused in self._writer.flush():
-            self._take_back(refused.origin, refused.why, window)
+        self._flush(window)
         self._on_step(Step.ROWS_STORED)
+        window = self._without_erased(topic, consumer, window)
         self._check_rejected_share(window)
         for rejected in window.rejected:
             send_rejected(self._producer, rejected, limit_bytes=self._rejected_limit_bytes)
@@ -317,6 +328,43 @@ class Drain:
         self._publish_progress(consumer)
         self._on_step(Step.GROUP_COMMITTED)
         self._account(window, consumer.positions)
+
+    def _flush(self, window: _Window) -> None:
+        for refused in self._writer.flush():
+            self._take_back(refused.origin, refused.why, window)
+
+    def _without_erased(self, topic: TopicState, consumer: RangeConsumer, window: _Window) -> _Window:
+        """The window without the clicks of users who were erased since the suppression list was read.
+
+        An erasure first puts the user on the list, then looks for rows. So what is durable before the list is read here
+        is found by the erasure, or the list read here names the user. In that case the window's messages are read
+        again: rows overwrite themselves, and those of the user are deleted.
+        """
+        while (erased := self._suppression.read()) != self._erased:
+            self._erased = erased
+            window = self._drained_again(topic, consumer, window)
+        window.removed_hours |= delete_stored(
+            self._hbase,
+            self._hours,
+            self._settings.clicks_table,
+            window.suppressed_rows,
+            earliest_ms=self._policy.earliest_ms,
+            stored_since_ms=window.started_at_ms,
+        )
+        return window
+
+    def _drained_again(self, topic: TopicState, consumer: RangeConsumer, window: _Window) -> _Window:
+        ends = consumer.positions
+        ranges = [OffsetRange(p, start, ends[p]) for p, start in window.starts.items() if start < ends[p]]
+        again = _Window(window.started_at_ms, window.starts)
+        with RangeConsumer(
+            self._servers, self._settings.kafka_group, topic.name, ranges, stall_seconds=_STALL_SECONDS
+        ) as reader:
+            for batch in reader.batches():
+                for message in batch:
+                    self._take(message, again)
+        self._flush(again)
+        return again
 
     def _check_rejected_share(self, window: _Window) -> None:
         """Fails the run when too large a share of this window, or of the run so far, is rejected.
@@ -396,10 +444,6 @@ def policy_from(settings: "Settings") -> DrainPolicy:
         max_rejected_share=settings.ingest_max_rejected_share,
         earliest_ms=settings.partitions_start_ms,
     )
-
-
-def _new_window(positions: Mapping[int, int]) -> _Window:
-    return _Window(started_at_ms=time.time_ns() // 1_000_000, starts=dict(positions))
 
 
 def _reject(window: _Window, rejected: RejectedClick) -> None:

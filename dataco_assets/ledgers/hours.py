@@ -6,25 +6,35 @@ Dagster partitions, and the computing itself.
 Ledger table: row = hour as `YYYY-MM-DD-HH:00` (UTC), so a scan is in time order; family `h`:
     * `h:dirty`: counter, raised each time clicks of the hour (or of the half hour behind it) were stored;
     * `h:done`: 8-byte integer, the value of `dirty` read before the refresh whose result readers now see;
-    * `h:first_stored_at`: epoch ms as text, written once: no click of the hour was stored earlier.
+    * `h:first_stored_at`: epoch ms as text by HBase's clock, written once: no click of the hour was stored earlier.
 An hour is dirty while dirty > done. A refresh reads `dirty` *before* it reads clicks, so a click that lands meanwhile
 leaves the hour dirty, whatever the order of things after that.
+
+So that the dirty hours can be found without reading the whole ledger, the row `low-water` says where to begin:
+`h:low` = `<hour, epoch ms> <count>`; no hour before it waits for a refresh. Marking hours raises the count and, where
+necessary, lowers the hour, after the counters were raised. Reading the ledger raises the hour, by compare-and-put on
+the cell read before the scan, so that it fails if hours were marked meanwhile.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key
 from dataco_assets.clients.hbase import Cells
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.table import LedgerTable
 
-_CLOCK_ROW, _CLOCK = b"clock", b"h:clock"  # no hour's name, and behind them all
+_BEHIND_HOURS = b"clock"
+_CLOCK_ROWS, _CLOCK = b"clock/", b"h:clock"
 _DIRTY, _DONE, _FIRST_STORED_AT = b"h:dirty", b"h:done", b"h:first_stored_at"
+_LOW_ROW, _LOW = b"low-water", b"h:low"  # behind all hours, too
+_LOW_STEP_MS = 24 * HOUR_MS
+"""The low-water mark is raised in steps of this length, not at every look."""
 _ROWS_PER_CALL = 500
 _SCAN_MARGIN_MS = HOUR_MS
-"""A scan takes time: what expires while it runs counts as expired."""
+"""A scan takes time, and clocks of region servers differ by up to 30 s (hbase.master.maxclockskew): what may expire
+within this time counts as expired."""
 
 
 class HourExpired(DatacoError):
@@ -46,6 +56,43 @@ class HourState:
         return self.dirty > self.done
 
 
+@dataclass(frozen=True)
+class DirtyHours:
+    """The dirty hours (epoch ms, oldest first) by whether a refresh can mend them.
+
+    Attributes:
+        waiting: Those that a refresh will do.
+        expired: Late clicks came for them, but HBase may have dropped earlier ones: they are not computed again.
+        outside: They lie before the first partition, so no run can compute them.
+    """
+
+    waiting: list[int]
+    expired: list[int]
+    outside: list[int]
+
+
+@dataclass(frozen=True)
+class _LowWater:
+    """Where the ledger has to be read from; see the module."""
+
+    hour: int
+    count: int
+
+    @classmethod
+    def of(cls, cell: bytes | None) -> Self:
+        hour, count = (cell or b"0 0").split()
+        return cls(int(hour), int(count))
+
+    def lowered_to(self, hour: int) -> Self:
+        return replace(self, hour=min(self.hour, hour), count=self.count + 1)
+
+    def raised_to(self, hour: int) -> Self:
+        return replace(self, hour=hour)
+
+    def encode(self) -> bytes:
+        return f"{self.hour} {self.count}".encode()
+
+
 class HourLedger(LedgerTable):
     """The hour ledger in HBase; see the module for its rules.
 
@@ -63,7 +110,7 @@ class HourLedger(LedgerTable):
         Args:
             hours: All hours the clicks touch (`touched_hours`).
             holding_clicks: Those that the clicks themselves are in.
-            stored_since_ms: A time not later than the storing of the first of these clicks, epoch ms.
+            stored_since_ms: HBase's time (`server_time_ms`) when none of these clicks was stored yet, epoch ms.
         """
         keys = sorted({hour_key(hour).encode() for hour in hours})
         holding = sorted({hour_key(hour).encode() for hour in holding_clicks})
@@ -74,6 +121,9 @@ class HourLedger(LedgerTable):
                 self._hbase.put_if(self._table, key, _FIRST_STORED_AT, expected=None, value=first)
         for start in range(0, len(keys), _ROWS_PER_CALL):
             self._hbase.increment(self._table, _DIRTY, dict.fromkeys(keys[start : start + _ROWS_PER_CALL], 1))
+        if keys:
+            oldest = hour_from_key(keys[0].decode())
+            self._change_cell(_LOW_ROW, _LOW, lambda present: _LowWater.of(present).lowered_to(oldest).encode())
 
     def raise_dirty(self, generations: Mapping[int, int]) -> None:
         """Makes hours dirty by raising their counters to at least the given values.
@@ -94,19 +144,36 @@ class HourLedger(LedgerTable):
         rows = self._read_rows([hour_key(hour).encode() for hour in wanted], None)
         return {hour: _state(hour, rows.get(hour_key(hour).encode(), {})) for hour in wanted}
 
-    def all(self, since: int | None = None) -> list[HourState]:
-        """States of all hours ever touched (from `since` on), oldest first."""
-        start = hour_key(since).encode() if since is not None else None
-        rows = self._hbase.scan(self._table, start, _CLOCK_ROW)
+    def all(self) -> list[HourState]:
+        """States of all hours ever touched, oldest first."""
+        return self._from(0)
+
+    def unfinished(self, *, earliest_ms: int, ttl_days: int) -> DirtyHours:
+        """The dirty hours, found without reading the hours that were finished long ago.
+
+        Expired hours, and hours before the first partition, are named as long as some older hour waits.
+
+        Args:
+            earliest_ms: Start of the first partition, epoch ms.
+            ttl_days: How long HBase keeps a cell.
+        """
+        now_ms = self.server_time_ms()
+        cell = self._read_cell(_LOW_ROW, _LOW)
+        low = _LowWater.of(cell)
+        states = self._from(low.hour)
+        found = dirty_hours(states, earliest_ms=earliest_ms, ttl_days=ttl_days, now_ms=now_ms)
+        begin = found.waiting[0] if found.waiting else states[-1].hour if states else low.hour
+        if begin - low.hour >= _LOW_STEP_MS:
+            self._hbase.put_if(self._table, _LOW_ROW, _LOW, expected=cell, value=low.raised_to(begin).encode())
+        return found
+
+    def _from(self, hour: int) -> list[HourState]:
+        rows = self._hbase.scan(self._table, hour_key(hour).encode(), _BEHIND_HOURS)
         return [_state(hour_from_key(key.decode()), cells) for key, cells in rows]
 
-    def dirty(self) -> list[HourState]:
-        """States of the hours whose clicks readers do not all see yet, oldest first."""
-        return [state for state in self.all() if state.is_dirty]
-
     def server_time_ms(self) -> int:
-        """HBase's own time, epoch ms, in which the times of rows are told."""
-        return self._hbase.server_time_ms(self._table, _CLOCK_ROW, _CLOCK)
+        """HBase's own time, epoch ms: the only one that can be compared with the times at which clicks were stored."""
+        return self._hbase.server_time_ms(self._table, _CLOCK_ROWS, _CLOCK)
 
     def set_done(self, generations: Mapping[int, int]) -> None:
         """Notes the generation readers now see of each hour; never lowers it.
@@ -114,17 +181,24 @@ class HourLedger(LedgerTable):
         Args:
             generations: Published generation by hour.
         """
-        states = self.read(generations)
         for hour, generation in generations.items():
-            self._raise_done(hour, generation, states[hour])
 
-    def _raise_done(self, hour: int, generation: int, state: HourState) -> None:
-        key = hour_key(hour).encode()
-        while state.done < generation:
-            expected = _int_bytes(state.done) if state.done else None
-            if self._hbase.put_if(self._table, key, _DONE, expected=expected, value=_int_bytes(generation)):
-                return
-            state = self.read([hour])[hour]
+            def raised(done: bytes | None, generation: int = generation) -> bytes | None:
+                return _int_bytes(generation) if int.from_bytes(done or b"", "big") < generation else None
+
+            self._change_cell(hour_key(hour).encode(), _DONE, raised)
+
+    def expired(self, hours: Collection[int], *, ttl_days: int, now_ms: int | None = None) -> set[int]:
+        """Those of the hours for which HBase may no longer hold every click, or not every one of the half hour behind.
+
+        Args:
+            hours: Hours to look up.
+            ttl_days: How long HBase keeps a cell.
+            now_ms: HBase's time (`server_time_ms`), epoch ms, where it is known already.
+        """
+        states = self.read({hour + step for hour in hours for step in (0, HOUR_MS)})
+        now_ms = self.server_time_ms() if now_ms is None else now_ms
+        return expired_hours(states.values(), ttl_days=ttl_days, now_ms=now_ms).intersection(hours)
 
     def refuse_expired(self, hours: Sequence[int], *, ttl_days: int, now_ms: int) -> None:
         """Makes sure that HBase can still hold every click of the hours, and of the half hour behind each.
@@ -132,8 +206,7 @@ class HourLedger(LedgerTable):
         Raises:
             HourExpired: names the hours for which that is not certain.
         """
-        states = self.read({hour + step for hour in hours for step in (0, HOUR_MS)})
-        expired = sorted(expired_hours(states.values(), ttl_days=ttl_days, now_ms=now_ms).intersection(hours))
+        expired = sorted(self.expired(hours, ttl_days=ttl_days, now_ms=now_ms))
         if expired:
             raise HourExpired(
                 f"{len(expired)} hours from {hour_key(expired[0])} to {hour_key(expired[-1])} hold clicks stored more "
@@ -157,11 +230,29 @@ def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) ->
     Args:
         states: What the ledger says of the hours and of those behind them.
         ttl_days: How long HBase keeps a cell.
-        now_ms: Epoch ms.
+        now_ms: HBase's time, epoch ms.
     """
     oldest = now_ms - ttl_days * 24 * HOUR_MS + _SCAN_MARGIN_MS
     losing = {s.hour for s in states if s.first_stored_at is not None and s.first_stored_at < oldest}
     return losing | {hour - HOUR_MS for hour in losing}
+
+
+def dirty_hours(states: Iterable[HourState], *, earliest_ms: int, ttl_days: int, now_ms: int) -> DirtyHours:
+    """Sorts the dirty hours of the ledger by whether a refresh can mend them.
+
+    Args:
+        states: What the ledger says of all hours.
+        earliest_ms: Start of the first partition, epoch ms.
+        ttl_days: How long HBase keeps a cell.
+        now_ms: HBase's time, epoch ms.
+    """
+    states = list(states)
+    expired = expired_hours(states, ttl_days=ttl_days, now_ms=now_ms)
+    found = DirtyHours([], [], [])
+    for hour in sorted(state.hour for state in states if state.is_dirty):
+        kind = found.outside if hour < earliest_ms else found.expired if hour in expired else found.waiting
+        kind.append(hour)
+    return found
 
 
 def _int_bytes(number: int) -> bytes:

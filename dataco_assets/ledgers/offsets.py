@@ -3,7 +3,8 @@
 Belongs here: reading and moving positions. Does not belong here: deciding them (`plan.py`).
 
 Table: row = `<topic>/<partition, 5 digits>`; cell `o:next` = `<topic id> <next offset>`, one cell so that it moves as a
-whole. The consumer group's committed offset is a copy for other tools; it expires, the ledger does not.
+whole; an empty value stands for a partition whose position was forgotten (a deleted cell could hide a later one, see
+`clients/hbase.py`). The consumer group's committed offset is a copy for other tools; it expires, the ledger does not.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.ledgers.table import LedgerTable
 
-_NEXT = b"o:next"
+_NEXT, _FORGOTTEN = b"o:next", b""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class OffsetLedger(LedgerTable):
         """Positions of a topic's partitions; those never read are left out."""
         prefix = f"{topic}/".encode()
         rows = self._hbase.scan(self._table, prefix, prefix[:-1] + b"0", columns=[_NEXT])  # "0" follows "/" in ASCII
-        return {int(key.rpartition(b"/")[2]): _decode(cells[_NEXT]) for key, cells in rows}
+        return {
+            int(key.rpartition(b"/")[2]): _decode(cells[_NEXT]) for key, cells in rows if cells[_NEXT] != _FORGOTTEN
+        }
 
     def advance(self, topic: TopicState, *stored: OffsetRange) -> None:
         """Moves positions to the ends of ranges whose clicks are durable; reads all of them in one call.
@@ -54,20 +57,20 @@ class OffsetLedger(LedgerTable):
         """
         rows = self._hbase.rows(self._table, [_key(topic.name, each.partition) for each in stored], [_NEXT])
         for each in stored:
-            cell = rows.get(_key(topic.name, each.partition), {}).get(_NEXT)
-            while cell is None or self._is_behind(topic, cell, each):
-                if self._put(topic, each.partition, expected=cell, offset=each.end):
+            key = _key(topic.name, each.partition)
+            cell = rows.get(key, {}).get(_NEXT)
+            while not cell or self._is_behind(topic, cell, each):
+                if self._hbase.put_if(self._table, key, _NEXT, expected=cell, value=_encode(topic, each.end)):
                     break
-                cell = self._cell(topic.name, each.partition)
+                cell = self._read_cell(key, _NEXT)
 
     def reset(self, topic: TopicState, partition: int, offset: int) -> None:
         """Sets a position after data loss was accepted, in whatever direction."""
-        while not self._put(topic, partition, expected=self._cell(topic.name, partition), offset=offset):
-            pass
+        self._change_cell(_key(topic.name, partition), _NEXT, lambda _: _encode(topic, offset))
 
     def forget(self, topic: str, partition: int) -> None:
         """Removes the position of a partition that no longer exists, after that loss was accepted."""
-        self._hbase.delete_rows(self._table, [_key(topic, partition)])
+        self._change_cell(_key(topic, partition), _NEXT, lambda _: _FORGOTTEN)
 
     def _is_behind(self, topic: TopicState, cell: bytes, stored: OffsetRange) -> bool:
         position = _decode(cell)
@@ -79,17 +82,13 @@ class OffsetLedger(LedgerTable):
             )
         return position.next_offset < stored.end
 
-    def _cell(self, topic: str, partition: int) -> bytes | None:
-        key = _key(topic, partition)
-        return self._hbase.rows(self._table, [key], [_NEXT]).get(key, {}).get(_NEXT)
-
-    def _put(self, topic: TopicState, partition: int, *, expected: bytes | None, offset: int) -> bool:
-        value = f"{topic.topic_id} {offset}".encode()
-        return self._hbase.put_if(self._table, _key(topic.name, partition), _NEXT, expected=expected, value=value)
-
 
 def _key(topic: str, partition: int) -> bytes:
     return f"{topic}/{partition:05d}".encode()
+
+
+def _encode(topic: TopicState, offset: int) -> bytes:
+    return f"{topic.topic_id} {offset}".encode()
 
 
 def _decode(cell: bytes) -> Position:

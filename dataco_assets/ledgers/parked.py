@@ -8,12 +8,11 @@ it says which failures are settled.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import msgspec
 
-if TYPE_CHECKING:
-    from dataco_assets.clients.hbase import HBase
+from dataco_assets.ledgers.table import LedgerTable
 
 INGEST = "ingest"
 """Name of the entry of the whole ingest; an hour's entry has the hour's key."""
@@ -61,17 +60,11 @@ class Parked:
         return self.ended_at is not None and ended_at <= self.ended_at
 
 
-class ParkedWork:
+class ParkedWork(LedgerTable):
     """The entries in HBase. Every method raises what `dataco_assets.clients.hbase` raises.
 
-    Args:
-        hbase: Client.
-        table: Name of the hour ledger's table.
+    The table is the hour ledger's.
     """
-
-    def __init__(self, hbase: "HBase", table: str) -> None:
-        self._hbase = hbase
-        self._table = table
 
     def all(self) -> dict[str, Parked]:
         """Every entry by name, also those that have ended."""
@@ -85,7 +78,8 @@ class ParkedWork:
     def write(self, entries: Iterable[Parked]) -> None:
         """Adds or replaces entries."""
         for entry in entries:
-            self._hbase.put(self._table, entry.name.encode(), {_CELL: msgspec.json.encode(entry)})
+            encoded = msgspec.json.encode(entry)
+            self._change_cell(entry.name.encode(), _CELL, lambda _, encoded=encoded: encoded)
 
     def mark_reported(self, entries: Iterable[Parked]) -> None:
         """Notes that the state of entries was reported. One that has changed meanwhile stays unreported."""

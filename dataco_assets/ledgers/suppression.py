@@ -4,9 +4,10 @@ Belongs here: the list of them and the rule. Does not belong here: erasing (`dat
 
 HBase table, one row per erased user. The row key is a BLAKE2b hash of the user id, so that the list of those who asked
 to be forgotten does not hold them. (It is a pseudonym, not an anonym: who can guess an id can look it up.)
-    * `s:erased_at`: epoch ms as text;
-    * `p:<hour>`: an hour of clicks that are being deleted, until it is marked dirty: what an erasure that died left to
-      do. Empty once it ended.
+    * `s:erased_at`: epoch ms as text, by HBase's clock; it never goes back;
+    * `p:unfinished`: names of the hours whose clicks are being deleted, until these are marked dirty, separated by
+      spaces: what an erasure that was interrupted left to do. One cell, since deleted cells could hide later ones (see
+      `clients/hbase.py`). Versions before kept a cell `p:<hour>` for each; such are read, and removed at the end.
 
 The rule: a click is dropped when it happened *or* arrived in Kafka up to the erasure. So a redelivery, a replay, a late
 click and a file sent again bring nothing back; what the user does afterwards is a new matter and is stored.
@@ -22,9 +23,9 @@ from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.ledgers.table import LedgerTable
 
 _ERASED_AT = b"s:erased_at"
-_PENDING = b"p:"
+_UNFINISHED = b"p:unfinished"
+_OLD_PREFIX = b"p:"
 _PERSON = b"dataco-erased"  # makes these hashes different from those of anybody else
-_HOURS_PER_CALL = 1_000
 
 ErasedUsers = Mapping[bytes, int]
 """When each erased user was erased (epoch ms), by `user_hash`."""
@@ -93,27 +94,45 @@ class SuppressionList(LedgerTable):
         return {key: int(cells[_ERASED_AT]) for key, cells in rows}
 
     def suppress(self, user_id: str, at_ms: int) -> None:
-        """Notes a user as erased at that time; an earlier erasure is superseded."""
-        self._hbase.put(self._table, user_hash(user_id), {_ERASED_AT: str(at_ms).encode()})
+        """Notes a user as erased at that time (HBase's, epoch ms), unless a later erasure is noted."""
+
+        def later(present: bytes | None) -> bytes | None:
+            return str(at_ms).encode() if present is None or int(present) < at_ms else None
+
+        self._change_cell(user_hash(user_id), _ERASED_AT, later)
 
     def unfinished(self, user_id: str) -> set[int]:
-        """Hours (epoch ms) that an erasure of the user may have left undone."""
+        """Hours (epoch ms) that an interrupted erasure of the user left to be marked."""
         key = user_hash(user_id)
         cells = self._hbase.rows(self._table, [key]).get(key, {})
-        return {hour_from_key(name.removeprefix(_PENDING).decode()) for name in cells if name.startswith(_PENDING)}
+        return _hours(cells.get(_UNFINISHED)) | set(_old_notes(cells).values())
 
     def begin(self, user_id: str, hours: Collection[int]) -> None:
         """Notes hours whose clicks are about to be deleted."""
-        for columns in _columns(hours):
-            self._hbase.put(self._table, user_hash(user_id), dict.fromkeys(columns, b""))
+        self._change_cell(user_hash(user_id), _UNFINISHED, lambda present: _names(_hours(present) | set(hours)))
 
     def finish(self, user_id: str, hours: Collection[int]) -> None:
         """Notes that these hours are marked dirty."""
-        for columns in _columns(hours):
-            self._hbase.delete_cells(self._table, user_hash(user_id), columns)
+        key = user_hash(user_id)
+        cells = self._hbase.rows(self._table, [key]).get(key, {})
+        old = [column for column, hour in _old_notes(cells).items() if hour in hours]
+        if old:
+            self._hbase.delete_cells(self._table, key, old)
+        if _UNFINISHED in cells:
+            self._change_cell(key, _UNFINISHED, lambda present: _names(_hours(present) - set(hours)))
 
 
-def _columns(hours: Collection[int]) -> Iterable[list[bytes]]:
-    columns = [_PENDING + hour_key(hour).encode() for hour in sorted(hours)]
-    for start in range(0, len(columns), _HOURS_PER_CALL):
-        yield columns[start : start + _HOURS_PER_CALL]
+def _hours(cell: bytes | None) -> set[int]:
+    return {hour_from_key(name) for name in (cell or b"").decode().split()}
+
+
+def _names(hours: Collection[int]) -> bytes:
+    return " ".join(map(hour_key, sorted(hours))).encode()
+
+
+def _old_notes(cells: Mapping[bytes, bytes]) -> dict[bytes, int]:
+    return {
+        column: hour_from_key(column.removeprefix(_OLD_PREFIX).decode())
+        for column in cells
+        if column.startswith(_OLD_PREFIX) and column != _UNFINISHED
+    }

@@ -1,9 +1,10 @@
-"""The HBase table under each ledger: its families and its creation."""
+"""The HBase table under each ledger: its families, its creation, and the atomic change of a cell."""
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-from dataco_assets.clients.hbase import HBase
+if TYPE_CHECKING:
+    from dataco_assets.clients.hbase import HBase
 
 
 class LedgerTable:
@@ -19,7 +20,7 @@ class LedgerTable:
     FAMILIES: ClassVar[Mapping[str, Mapping[str, object]]]
     """Column families and their options, as the Thrift gateway takes them."""
 
-    def __init__(self, hbase: HBase, table: str) -> None:
+    def __init__(self, hbase: "HBase", table: str) -> None:
         self._hbase = hbase
         self._table = table
 
@@ -31,3 +32,23 @@ class LedgerTable:
     def create(self) -> bool:
         """Creates the table; returns False when it exists already."""
         return self._hbase.create_table(self._table, self.FAMILIES)
+
+    def _read_cell(self, key: bytes, column: bytes) -> bytes | None:
+        return self._hbase.rows(self._table, [key], [column]).get(key, {}).get(column)
+
+    def _change_cell(self, key: bytes, column: bytes, change: Callable[[bytes | None], bytes | None]) -> None:
+        """Replaces a cell's value atomically, whatever the region server's clock says.
+
+        Args:
+            key: The row.
+            column: The cell.
+            change: Gives the new value for the present one (None: there is no such cell); None leaves it as it is. It
+                is called again when somebody else changed the cell meanwhile.
+        """
+        while True:
+            present = self._read_cell(key, column)
+            value = change(present)
+            if value is None or value == present:
+                return
+            if self._hbase.put_if(self._table, key, column, expected=present, value=value):
+                return

@@ -5,23 +5,26 @@ Belongs here: finding, deleting, and the order of things. Does not belong here: 
 
 The order, each step durable before the next:
 
-    user on the suppression list → hours noted as unfinished → hours dirty → rows deleted → hours dirty again →
-    rejected clicks marked → note removed
+    user on the suppression list → hours noted as unfinished → hours dirty → rows deleted and read back →
+    hours dirty again → rejected clicks marked → note removed
 
 Hours are marked before, so that nobody takes them for true while rows go; and after, because a refresh in between may
 have seen rows that are gone now. Whoever dies in between leaves the note: the next erasure of the same user deletes
 what is left and marks all hours that the first one had touched.
+
+One pass over the user's salt finds all rows: a drain that stores clicks of the user meanwhile finds the user on the
+list at its next checkpoint and removes them itself (`ingest/erased_clicks.py`).
 """
 
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dataco_assets.clicks.hour import HOUR_MS, touched_hours
+from dataco_assets.clicks.hour import touched_hours
 from dataco_assets.clicks.row import timestamp_of, user_range
 from dataco_assets.clients.hbase import HBase
-from dataco_assets.ledgers.hours import HourLedger, expired_hours
+from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.rejected.replay import erase_from_rejected
 
@@ -30,8 +33,14 @@ if TYPE_CHECKING:
 
 _ROWS_AT_ONCE = 1_000
 _USER_ID = b"click_data:user_id"
-_PASSES = 3
-"""A drain that began before the erasure may store a click behind our back: look again, so often."""
+_TRIES = 3
+"""How often rows are deleted that can still be read afterwards."""
+
+
+class ErasureIncomplete(DatacoError):
+    """Clicks of the user can still be read after they were deleted."""
+
+    kind = ErrorKind.PASSING
 
 
 @dataclass
@@ -88,7 +97,8 @@ def preview(settings: "Settings", hbase: HBase, user_id: str) -> Erasure:
     for key in find_clicks(hbase, settings.clicks_table, user_id):
         found.take(timestamp_of(key))
     found.resumed = SuppressionList(hbase, settings.suppressed_table).unfinished(user_id)
-    found.expired = _expired(settings, HourLedger(hbase, settings.hours_table), found.hours | found.resumed)
+    ledger = HourLedger(hbase, settings.hours_table)
+    found.expired = ledger.expired(found.hours | found.resumed, ttl_days=settings.clicks_ttl_days)
     return found
 
 
@@ -104,43 +114,52 @@ def erase(
         on_progress: Told the number of clicks deleted so far.
 
     Raises:
+        ErasureIncomplete: clicks can still be read.
         HBaseUnavailable, HBaseRefused: and what Kafka's clients raise. Nothing is lost: run it again.
     """
     suppression = SuppressionList(hbase, settings.suppressed_table)
     ledger = HourLedger(hbase, settings.hours_table)
     hbase.require_table(settings.suppressed_table)
-    suppression.suppress(user_id, time.time_ns() // 1_000_000)
+    suppression.suppress(user_id, ledger.server_time_ms())
     erasure = Erasure(resumed=suppression.unfinished(user_id))
-    for _ in range(_PASSES):
-        before = erasure.clicks
-        for keys in _portions(find_clicks(hbase, settings.clicks_table, user_id)):
-            known = set(erasure.hours)
-            for key in keys:
-                erasure.take(timestamp_of(key))
-            suppression.begin(user_id, erasure.hours - known)
-            _mark(settings, ledger, {hour for key in keys for hour in touched_hours(timestamp_of(key))})
-            hbase.delete_rows(settings.clicks_table, keys)
-            on_progress(erasure.clicks)
-        if erasure.clicks == before:
-            break
+    left: list[bytes] = []
+    for keys in _portions(find_clicks(hbase, settings.clicks_table, user_id)):
+        known = set(erasure.hours)
+        for key in keys:
+            erasure.take(timestamp_of(key))
+        suppression.begin(user_id, erasure.hours - known)
+        _mark(settings, ledger, {hour for key in keys for hour in touched_hours(timestamp_of(key))})
+        left += _delete(hbase, settings.clicks_table, keys)
+        on_progress(erasure.clicks)
     concerned = erasure.hours | erasure.resumed
     erasure.expired = _mark(settings, ledger, concerned)
+    if left:
+        raise ErasureIncomplete(
+            f"{len(left):,} of {erasure.clicks:,} clicks can still be read in HBase table {settings.clicks_table} "
+            f"after they were deleted {_TRIES} times, for example row {min(left).decode()}. The user is on the "
+            "suppression list; run the command again."
+        )
     erasure.rejected = erase_from_rejected(settings, user_id)
     suppression.finish(user_id, concerned)
     return erasure
 
 
+def _delete(hbase: HBase, table: str, keys: list[bytes]) -> list[bytes]:
+    """Deletes rows and reads them back; returns those that can still be read."""
+    for _ in range(_TRIES):
+        hbase.delete_rows(table, keys)
+        keys = list(hbase.rows(table, keys, [_USER_ID]))
+        if not keys:
+            break
+    return keys
+
+
 def _mark(settings: "Settings", ledger: HourLedger, hours: Collection[int]) -> set[int]:
-    """Marks the hours dirty, but for those that must not be computed again; returns these."""
-    expired = _expired(settings, ledger, hours)
-    ledger.mark_dirty(set(hours) - expired, holding_clicks=(), stored_since_ms=0)
+    """Marks the hours dirty that a run can compute; returns those that must not be computed again."""
+    expired = ledger.expired(hours, ttl_days=settings.clicks_ttl_days)
+    computed = {hour for hour in hours if hour >= settings.partitions_start_ms} - expired
+    ledger.mark_dirty(computed, holding_clicks=(), stored_since_ms=0)
     return expired
-
-
-def _expired(settings: "Settings", ledger: HourLedger, hours: Collection[int]) -> set[int]:
-    states = ledger.read({hour + step for hour in hours for step in (0, HOUR_MS)})
-    now_ms = time.time_ns() // 1_000_000
-    return expired_hours(states.values(), ttl_days=settings.clicks_ttl_days, now_ms=now_ms).intersection(hours)
 
 
 def _portions(keys: Iterator[bytes]) -> Iterator[list[bytes]]:

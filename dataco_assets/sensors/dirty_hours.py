@@ -20,7 +20,7 @@ from dataco_assets.settings import Settings, settings
 
 if TYPE_CHECKING:
     from dataco_assets.clients.hbase import HBase
-    from dataco_assets.ledgers.hours import HourState
+    from dataco_assets.ledgers.hours import DirtyHours
     from dataco_assets.sensors.back_off import PastRun
 
 _CALL_SECONDS = 4.0
@@ -39,28 +39,27 @@ def dirty_hours_sensor(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], hbase: HBaseResource
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Requests refreshes of dirty hours."""
-    from dataco_assets.ledgers.hours import HourLedger, expired_hours
+    from dataco_assets.ledgers.hours import HourLedger
 
     now, now_circumstances = time.time(), circumstances(settings)
     past = past_runs(context.instance, REFRESH_JOB)
     try:
         with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
-            states = HourLedger(client, settings.hours_table).all()
-            dirty = [state.hour for state in states if state.is_dirty]
-            entries = _settle(client, settings.hours_table, set(dirty), past, now_circumstances, now)
+            ledger = HourLedger(client, settings.hours_table)
+            found = ledger.unfinished(earliest_ms=settings.partitions_start_ms, ttl_days=settings.clicks_ttl_days)
+            dirty = [*found.waiting, *found.expired, *found.outside]
+            entries = _settle(client, settings.hours_table, dirty, past, now_circumstances, now)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot read the hour ledger: {error}")
-    expired = expired_hours(states, ttl_days=settings.clicks_ttl_days, now_ms=int(now * 1000))
-    left_alone = _left_alone(states, expired, settings.partitions_start_ms)
     runs = hours_to_refresh(
-        _view(context.instance, [hour for hour in dirty if hour not in expired], entries, past, now),
+        _view(context.instance, found.waiting, entries, past, now),
         exists=lambda hour: is_partition(hour, start_ms=settings.partitions_start_ms, now_ms=int(now * 1000)),
         hours_per_run=settings.hours_per_run,
         running_hour_seconds=settings.running_hour_refresh_seconds,
     )
     if runs:
         return [run_request(run, {CIRCUMSTANCES_TAG: now_circumstances}) for run in runs]
-    return dg.SkipReason(" ".join(_reasons(len(dirty), list(entries.values()), left_alone)))
+    return dg.SkipReason(" ".join(_reasons(len(dirty), list(entries.values()), _left_alone(found))))
 
 
 def _settle(
@@ -104,18 +103,16 @@ def _view(
     )
 
 
-def _left_alone(states: "Sequence[HourState]", expired: Collection[int], start_ms: int) -> list[str]:
+def _left_alone(found: "DirtyHours") -> list[str]:
     """Why some dirty hours are never refreshed."""
-    old = [state.hour for state in states if state.is_dirty and state.hour in expired]
-    outside = [state.hour for state in states if state.is_dirty and state.hour < start_ms and state.hour not in expired]
     reasons: list[str] = []
-    if old:
+    if found.expired:
         reasons.append(
-            f"{_named(old)} clicks came in, but HBase may have dropped older ones (DATACO_CLICKS_TTL_DAYS), so "
-            "computing again could only lose clicks."
+            f"{_named(found.expired)} clicks came in, but HBase may have dropped older ones (DATACO_CLICKS_TTL_DAYS), "
+            "so computing again could only lose clicks."
         )
-    if outside:
-        reasons.append(f"{_named(outside)} before the first partition (DATACO_PARTITIONS_START).")
+    if found.outside:
+        reasons.append(f"{_named(found.outside)} before the first partition (DATACO_PARTITIONS_START).")
     return reasons
 
 

@@ -25,7 +25,7 @@ from dataco_assets.clients.hbase import HBase
 from dataco_assets.index.contents import hours_held
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import month_of, time_of
-from dataco_assets.ledgers.hours import HourLedger, HourState, expired_hours
+from dataco_assets.ledgers.hours import HourLedger, HourState
 from dataco_assets.verification.compare import (
     HourVerdict,
     Outcome,
@@ -141,8 +141,7 @@ class Verifier:
             return
         verdicts = list(self._compare(run, before))
         after = self._ledger.read(run)
-        now_ms = time.time_ns() // 1_000_000
-        expired = expired_hours(before.values(), ttl_days=self._settings.clicks_ttl_days, now_ms=now_ms)
+        expired = self._ledger.expired(run, ttl_days=self._settings.clicks_ttl_days)
         for verdict in verdicts:
             verdict.outcome = _outcome(verdict, before[verdict.hour], after[verdict.hour], expired)
             if verdict.outcome not in (Outcome.EQUAL, Outcome.DIFFERENT):

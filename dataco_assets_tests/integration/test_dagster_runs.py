@@ -166,7 +166,7 @@ def test_a_range_is_published_and_every_check_passes(platform: Platform) -> None
         True,
     )
     assert indexed(platform) == EXPECTED
-    assert not [state.hour for state in platform.hours.dirty() if state.hour in HOURS]
+    assert not [state.hour for state in platform.hours.all() if state.is_dirty and state.hour in HOURS]
     numbers = {
         materialization.partition: tuple(materialization.metadata[name].value for name in ("clicks", "unique users"))
         for materialization in result.asset_materializations_for_node("url_country_aggregates")
@@ -273,7 +273,7 @@ def test_an_aggregation_that_loses_clicks_is_stopped_before_publication(
     assert not result.success
     assert checks(result)["clicks_conserved"] is False
     assert indexed(platform) == [], "a blocking check keeps the hours from being published"
-    assert {state.hour for state in platform.hours.dirty()} >= set(HOURS[:2])
+    assert {state.hour for state in platform.hours.all() if state.is_dirty} >= set(HOURS[:2])
 
 
 def test_unsound_aggregates_are_not_published_by_a_run_of_their_own(platform: Platform) -> None:
@@ -321,7 +321,7 @@ def test_an_hour_that_lost_a_document_fails_its_check_and_the_others_are_done(
         (hour_key(HOURS[2]), True),
         (hour_key(HOURS[1]), False),
     ]
-    assert [state.hour for state in platform.hours.dirty() if state.hour in HOURS] == [HOURS[1]]
+    assert [state.hour for state in platform.hours.all() if state.is_dirty and state.hour in HOURS] == [HOURS[1]]
 
 
 def test_publishing_hours_never_computed_says_what_to_do(platform: Platform) -> None:
@@ -338,7 +338,7 @@ def test_an_hour_that_lost_clicks_to_the_time_to_live_is_left_alone(platform: Pl
     before = read_hour(platform.settings.aggregates_uri, HOURS[0])
     long_ago = b"1500000000000"
     key = hour_key(HOURS[0]).encode()
-    platform.hbase.put(platform.settings.hours_table, key, {b"h:first_stored_at": long_ago})
+    platform.put(platform.settings.hours_table, key, {b"h:first_stored_at": long_ago})
 
     result = refresh(platform, HOURS[:1])
 

@@ -8,9 +8,13 @@ import typer
 from typer.testing import CliRunner
 
 from dataco_assets.cli import erase_user as command
+from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
-from dataco_assets.clicks.row import salt
+from dataco_assets.clicks.row import cells as row_cells
+from dataco_assets.clicks.row import row_key, salt
 from dataco_assets.clients.hbase import HBase
+from dataco_assets.clock import now_ms
+from dataco_assets.ingest.drain import Step, policy_from
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.suppression import SuppressionList, user_hash
 from dataco_assets.privacy import erasure
@@ -189,10 +193,87 @@ def test_a_refresh_that_saw_the_clicks_while_they_went_is_done_again(
     assert refreshes.differences() == []
 
 
+def test_an_ingest_run_that_began_before_the_erasure_brings_nothing_back(
+    platform: Platform, refreshes: Refreshes
+) -> None:
+    """Its rows are stored behind the erasure's back: right before it looks at the suppression list again."""
+    fill(platform)
+    refreshes.settle()
+    platform.produce(
+        [
+            click("a4", at=NOON + 90_000, user="ann", url="https://shop.example/d"),
+            click("a5", user="ann", url="ftp://a/"),
+            click("b2", at=NOON + 90_000, user=NEIGHBOUR, url="https://shop.example/d"),
+        ]
+    )
+
+    def erase_and_store_again(step: Step) -> None:
+        if step is Step.ROWS_STORED:
+            stored = platform.rows()
+            erase(platform.settings, platform.hbase, "ann")
+            for key, cells in stored.items():
+                platform.put(platform.settings.clicks_table, key, cells)
+            refreshes.settle()
+
+    result = platform.drain_with(policy_from(platform.settings), on_step=erase_and_store_again)
+
+    assert (result.stored, result.suppressed, result.rejected.total()) == (1, 2, 0)
+    assert "a4" not in platform.event_ids()
+    assert NOON in refreshes.dirty()
+
+
+def test_rows_that_a_run_left_when_it_died_go_when_their_messages_come_again(
+    platform: Platform, refreshes: Refreshes
+) -> None:
+    platform.suppression.suppress("ann", now_ms() + 60_000)
+    made = parse(click("a1", user="ann"), record_time_ms=NOON, earliest_ms=0)
+    assert isinstance(made, Click)
+    key = row_key(made.user_id, made.timestamp, made.event_id)
+    platform.put(platform.settings.clicks_table, key, dict(row_cells(made)), time_ms=now_ms() + HOUR_MS)
+
+    result = send(platform, click("a1", user="ann"))
+
+    assert (result.stored, result.suppressed) == (0, 1)
+    assert platform.rows() == {}
+    assert set(refreshes.dirty()) == {NOON - HOUR_MS, NOON}
+    before = platform.hour_states()
+    send(platform, click("a1", user="ann"))
+    assert platform.hour_states() == before, "no row was deleted, so nothing is computed again"
+
+
+def test_what_can_still_be_read_is_an_error_and_the_next_try_ends_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(platform)
+    with monkeypatch.context() as patch:
+        patch.setattr(HBase, "delete_rows", lambda *_: set())
+        with pytest.raises(erasure.ErasureIncomplete, match=r"3 of 3 clicks can still be read"):
+            erase(platform.settings, platform.hbase, "ann")
+    assert platform.suppression.unfinished("ann") == TOUCHED
+
+    assert erase(platform.settings, platform.hbase, "ann").clicks == 3
+    assert users(platform) == {NEIGHBOUR}
+    assert platform.suppression.unfinished("ann") == set()
+
+
+def test_one_pass_over_the_users_salt_is_enough(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(platform)
+    honest, scans = HBase.scan, list[str]()
+
+    def counted(self: HBase, table: str, *arguments: Any, **named: Any) -> Any:
+        scans.append(table)
+        return honest(self, table, *arguments, **named)
+
+    monkeypatch.setattr(HBase, "scan", counted)
+    erase(platform.settings, platform.hbase, "ann")
+
+    assert scans.count(platform.settings.clicks_table) == 1
+
+
 def test_hours_that_cannot_be_computed_again_are_left_alone_and_named(platform: Platform) -> None:
     fill(platform)
     key = hour_key(NOON + DAY).encode()
-    platform.hbase.put(platform.settings.hours_table, key, {b"h:first_stored_at": b"1500000000000"})
+    platform.put(platform.settings.hours_table, key, {b"h:first_stored_at": b"1500000000000"})
     before = platform.hour_states()[NOON + DAY].dirty
 
     erased = erase(platform.settings, platform.hbase, "ann")
@@ -234,6 +315,12 @@ def test_the_command_asks_reports_and_compacts(platform: Platform) -> None:
     assert "0 clicks deleted" in output
     assert "compaction" in output
     assert preview(platform.settings, platform.hbase, "ann").clicks == 0
+
+    code, output = run("nobody", "--yes")
+    assert code == 0
+    assert "Neither HBase nor the rejected topic has a click of this user id" in output
+    assert "suppression list" in output
+    assert f"deleteall '{platform.settings.suppressed_table}', '{user_hash('nobody').decode()}'" in output
 
 
 def _keys(platform: Platform) -> list[bytes]:

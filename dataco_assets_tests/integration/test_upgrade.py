@@ -194,7 +194,7 @@ def test_everything_of_a_version_with_row_keys_1_is_taken_over(
     }
     # Some users have several clicks of a millisecond in each hour; their order, by row key, is another one now.
     hours = {int(cells["click_data:timestamp"]) // HOUR * HOUR for cells in old_clicks()}
-    assert hours <= {state.hour for state in platform.hours.dirty()}
+    assert hours <= {state.hour for state in platform.hours.all() if state.is_dirty}
     assert platform.suppression.read().keys() == {
         row["key"].encode() for row in LEFT_BEHIND["tables"]["suppressed_users"]
     }

@@ -13,11 +13,18 @@ import happybase  # noqa: F401  # loads the Hbase_thrift module
 import Hbase_thrift as gateway  # pyright: ignore[reportMissingImports]  # made by happybase when it is imported
 import pytest
 from thriftpy2.protocol.cybin.cybin import TCyBinaryProtocolFactory
-from thriftpy2.thrift import TProcessor
+from thriftpy2.thrift import TApplicationException, TMessageType, TProcessor
 from thriftpy2.transport import TCyBufferedTransportFactory
 from thriftpy2.transport.socket import TSocket
 
-from dataco_assets.clients.hbase import HBase, HBaseError, HBaseRefused, HBaseUnavailable, RowRefused
+from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.hbase_errors import (
+    GatewayMismatch,
+    HBaseError,
+    HBaseRefused,
+    HBaseUnavailable,
+    RowRefused,
+)
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import ErrorKind
 
@@ -64,6 +71,21 @@ def fails(kind: type[HBaseError], act: Callable[[], object], *, within: float) -
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (HBaseUnavailable, ErrorKind.PASSING),
+        (HBaseRefused, ErrorKind.PERMANENT),
+        (GatewayMismatch, ErrorKind.PERMANENT),
+        (RowRefused, ErrorKind.DATA),
+    ],
+)
+def test_each_error_says_what_has_to_happen_before_the_call_can_succeed(
+    error: type[HBaseError], kind: ErrorKind
+) -> None:
+    assert error.kind is kind
+
+
 # Servers that are not there, or not well
 
 
@@ -72,7 +94,6 @@ def test_nobody_listening_is_unavailable_and_names_address_and_variable() -> Non
     told = fails(HBaseUnavailable, client(port).tables, within=0)
     assert f"127.0.0.1:{port}" in told
     assert "DATACO_HBASE_THRIFT_HOST" in told
-    assert HBaseUnavailable.kind is ErrorKind.PASSING
 
 
 def test_a_server_that_never_answers_is_given_up_after_the_timeout() -> None:
@@ -89,14 +110,29 @@ def test_tries_end_with_the_retry_time_and_are_counted() -> None:
     assert hbase.retries >= 1
 
 
-@pytest.mark.parametrize("reply", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x80\x01\x00\x02\x00", b"\x00" * 64])
-def test_a_server_that_does_not_speak_thrift_is_unavailable(reply: bytes) -> None:
+def replying(reply: bytes) -> Answer:
+    """Answers whatever is asked with these bytes and hangs up."""
+
     def answer(connection: socket.socket) -> None:
         connection.recv(1_000)
         connection.sendall(reply)
 
-    with server(answer) as port:
+    return answer
+
+
+@pytest.mark.parametrize("reply", [b"", b"\x80\x01\x00\x02\x00"])
+def test_a_reply_that_breaks_off_is_unavailable(reply: bytes) -> None:
+    with server(replying(reply)) as port:
         fails(HBaseUnavailable, client(port).tables, within=TIMEOUT_SECONDS)
+
+
+@pytest.mark.parametrize("reply", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x00" * 64, b"\x15\x03\x01\x00\x02\x02\x32"])
+def test_a_server_that_does_not_speak_thrift_is_named_at_once(reply: bytes) -> None:
+    with server(replying(reply)) as port:
+        reported = fails(GatewayMismatch, client(port, retry_seconds=30).tables, within=TIMEOUT_SECONDS)
+    assert f"127.0.0.1:{port}" in reported
+    assert "Thrift 1" in reported
+    assert "DATACO_HBASE_THRIFT_HOST" in reported
 
 
 # A gateway that answers
@@ -109,6 +145,7 @@ class Gateway:
         self.failures = list(failures)
         self.calls = 0
         self.connections = 0
+        self.closed: list[int] = []
 
     def _next(self) -> None:
         self.calls += 1
@@ -118,6 +155,23 @@ class Gateway:
     def getTableNames(self) -> list[str]:  # noqa: N802  # the gateway's name
         self._next()
         return ["clicks", "click_hours"]
+
+    def createTable(self, tableName: bytes, columnFamilies: object) -> None:  # noqa: ARG002, N802, N803
+        self._next()
+
+    def checkAndPut(self, *_: object) -> bool:  # noqa: N802
+        self._next()
+        return True
+
+    def scannerOpenWithScan(self, tableName: bytes, scan: object, attributes: object) -> int:  # noqa: ARG002, N802, N803
+        return 7
+
+    def scannerGetList(self, id: int, nbRows: int) -> list[object]:  # noqa: A002, ARG002, N802, N803
+        self._next()
+        return []
+
+    def scannerClose(self, id: int) -> None:  # noqa: A002, N802
+        self.closed.append(id)
 
     def mutateRows(self, tableName: bytes, rowBatches: list[object], attributes: object) -> None:  # noqa: ARG002, N802, N803
         self._next()
@@ -182,7 +236,78 @@ def test_a_row_that_is_too_large_is_the_rows_own_fault_and_not_tried_again(refus
     assert fake.calls == 1
 
 
-@pytest.mark.parametrize("message", ["RetriesExhaustedException: Failed after attempts=16", "", "  \n ", None])
+def test_the_same_refusal_of_a_ledgers_cell_is_no_clicks_fault() -> None:
+    fake = Gateway(gateway.IllegalArgument(message="no such column"), gateway.IllegalArgument(message="bad family"))
+    with server(fake.answer) as port, client(port, retry_seconds=3) as hbase:
+        fails(HBaseRefused, lambda: hbase.put_if("t", b"k", b"x", expected=None, value=b"1"), within=TIMEOUT_SECONDS)
+        fails(HBaseRefused, lambda: hbase.create_table("t", {"f:": {}}), within=TIMEOUT_SECONDS)
+    assert fake.calls == 2
+
+
+def test_rows_that_the_gateway_finds_invalid_are_refused() -> None:
+    fake = Gateway(gateway.IllegalArgument(message="Row length 40000 is > 32767"))
+    with server(fake.answer) as port, client(port, retry_seconds=3) as hbase:
+        row = encode_row(b"key", [(b"click_data:url", b"x")])
+        fails(RowRefused, lambda: hbase.put_rows("clicks", [row]), within=TIMEOUT_SECONDS)
+    assert fake.calls == 1
+
+
+@pytest.mark.parametrize(
+    "failure", [gateway.IllegalArgument(message="scanner ID is invalid"), gateway.IOError(message="region moved")]
+)
+def test_a_scanner_that_fails_is_closed_and_another_one_opened(failure: BaseException) -> None:
+    fake = Gateway(failure)
+    with server(fake.answer) as port, client(port, retry_seconds=3) as hbase:
+        assert list(hbase.scan_times("clicks", column=b"geo_data:country")) == []
+    assert fake.calls == 2
+    assert fake.closed == [7, 7]
+
+
+def test_a_method_that_the_server_does_not_know_is_a_mismatch_at_once() -> None:
+    def answer(connection: socket.socket) -> None:
+        transport = TCyBufferedTransportFactory().get_transport(TSocket(sock=connection))
+        protocol = TCyBinaryProtocolFactory().get_protocol(transport)
+        name, _, number = protocol.read_message_begin()
+        protocol.write_message_begin(name, TMessageType.EXCEPTION, number)
+        TApplicationException(TApplicationException.UNKNOWN_METHOD, f"Invalid method name: '{name}'").write(protocol)
+        transport.flush()
+
+    with server(answer) as port:
+        reported = fails(GatewayMismatch, client(port, retry_seconds=30).tables, within=TIMEOUT_SECONDS)
+    assert "getTableNames" in reported
+    assert "thrift2" in reported
+
+
+def test_an_exception_inside_the_gateway_passes() -> None:
+    failing = [True]
+
+    def answer(connection: socket.socket) -> None:
+        if not failing:
+            Gateway().answer(connection)
+            return
+        failing.clear()
+        transport = TCyBufferedTransportFactory().get_transport(TSocket(sock=connection))
+        protocol = TCyBinaryProtocolFactory().get_protocol(transport)
+        name, _, number = protocol.read_message_begin()
+        protocol.write_message_begin(name, TMessageType.EXCEPTION, number)
+        TApplicationException(TApplicationException.INTERNAL_ERROR, "Internal error processing it").write(protocol)
+        transport.flush()
+
+    with server(answer) as port, client(port, retry_seconds=3) as hbase:
+        assert hbase.tables() == {"clicks", "click_hours"}
+        assert hbase.retries == 1
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "TableNotEnabledException: clicks is disabled",
+        "RetriesExhaustedException: Failed after attempts=16",
+        "",
+        "  \n ",
+        None,
+    ],
+)
 def test_trouble_behind_the_gateway_passes(message: str | None) -> None:
     fake = Gateway(io_error(message))
     with server(fake.answer) as port, client(port, retry_seconds=3) as hbase:

@@ -20,7 +20,7 @@ from dataco_assets.assets.failures import RunFailure
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key, hour_of, touched_hours
 from dataco_assets.errors import ErrorKind
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
-from dataco_assets.ledgers.hours import HourLedger, HourState
+from dataco_assets.ledgers.hours import DirtyHours, HourLedger
 from dataco_assets.ledgers.parked import Parked, ParkedWork
 from dataco_assets.partitions import HOURS, MOST_SPANS, is_partition, range_tags, run_hours, scattered_tags
 from dataco_assets.resources.hbase import HBaseResource
@@ -646,9 +646,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[int]], None]:
     """Sets which hours the ledger calls dirty."""
 
     def set_dirty(dirty: Sequence[int]) -> None:
-        states = [HourState(h, dirty=1) for h in dirty]
-        monkeypatch.setattr(HourLedger, "all", lambda *_: states)
-        monkeypatch.setattr(HourLedger, "dirty", lambda *_: states)
+        monkeypatch.setattr(HourLedger, "unfinished", lambda *_, **__: DirtyHours(sorted(dirty), [], []))
 
     return set_dirty
 
