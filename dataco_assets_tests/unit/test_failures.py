@@ -118,7 +118,7 @@ PASSING = {
     "WebhookFailed",
 }
 """Errors that time alone may end: a server away, busy or full; another run that was quicker."""
-DATA: set[str] = set()
+DATA = {"RowRefused"}
 """Errors about one record, after which a run goes on."""
 
 
