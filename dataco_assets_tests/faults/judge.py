@@ -210,6 +210,8 @@ def _hours(platform: Platform) -> tuple[set[int], set[int]]:
     dirty: set[int] = set()
     known_since: set[int] = set()
     for key, cells in _scan(platform, platform.settings.hours_table):
+        if not key[:1].isdigit():
+            continue  # the ledger's own row: from which hour on it has to be read
         hour = int(datetime.strptime(key.decode(), "%Y-%m-%d-%H:%M").replace(tzinfo=UTC).timestamp()) * 1000
         if int.from_bytes(cells.get(b"h:dirty", b""), "big") > 0:
             dirty.add(hour)
