@@ -56,7 +56,7 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
         with _daemon(environment, tmp_path / "daemon.log"):
             parked_after(1)
             status = _dataco(environment, "status")
-            assert status.returncode == 3, status.stdout + status.stderr
+            assert status.returncode == 1, status.stdout + status.stderr
             assert "TooManyRejected" in status.stdout
             assert _dataco(environment, "resume", "ingest").returncode == 0
             parked_after(2)
