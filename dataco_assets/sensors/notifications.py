@@ -24,7 +24,10 @@ _MESSAGES_PER_TICK = 3
     "runs.",
 )
 def parked_work_sensor(settings: dg.ResourceParam[Settings], hbase: HBaseResource) -> dg.SkipReason:
-    """Posts one message for each failed run that parked work, and one when that work is resumed."""
+    """Posts one message for each failed run that parked work, and one when that work is resumed.
+
+    Work that is resumed and parked again between two evaluations is reported as parked again only.
+    """
     url = settings.webhook_url.get_secret_value()
     if not url:
         return dg.SkipReason("Nothing is reported: DATACO_WEBHOOK_URL is not set.")

@@ -64,9 +64,10 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
         environment["DATACO_INGEST_MAX_REJECTED_SHARE"] = "1.0"
         with _daemon(environment, tmp_path / "daemon.log"):
             wait_until(lambda: _count(instance, "SUCCESS") == 1, seconds=120, what="a run with the changed setting")
-            wait_until(lambda: len(webhook.got) == 4, seconds=60, what="a message that it is resumed")
-    assert _events(webhook) == ["parked", "resumed", "parked", "resumed"]
-    assert webhook.got[3]["resumed_by"] == "the settings, the code or the topic changed"
+            wait_until(lambda: _events(webhook)[-1] == "resumed", seconds=60, what="a message that it is resumed")
+    # A run that fails again before the sensor's next look is reported as parked again, without a message in between.
+    assert _events(webhook) in (["parked", "resumed", "parked", "resumed"], ["parked", "parked", "resumed"])
+    assert webhook.got[-1]["resumed_by"] == "the settings, the code or the topic changed"
     assert _dataco(environment, "status").returncode == 0
 
 
