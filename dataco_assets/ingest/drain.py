@@ -25,7 +25,7 @@ from dataco_assets.clicks.event import Click, Reason, Rejection, parse
 from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of, touched_hours
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clients.hbase import HBase
-from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, record_time_ms
+from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, key_of, record_time_ms, value_of
 from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicState
@@ -279,9 +279,8 @@ class Drain:
         self._store(click, message, window)
 
     def _parse(self, message: Message) -> Click | Rejection:
-        value = message.value()
         return parse(
-            value.encode() if isinstance(value, str) else value,
+            value_of(message),
             record_time_ms=record_time_ms(message),
             earliest_ms=self._policy.earliest_ms,
         )
@@ -291,13 +290,7 @@ class Drain:
         arrived_ms = record_time_ms(message)
         if isinstance(click, Click):
             return is_suppressed(self._erased, click.user_id, click.timestamp, arrived_ms)
-        value, key = message.value(), message.key()
-        return is_suppressed_message(
-            self._erased,
-            value.encode() if isinstance(value, str) else value,
-            key.encode() if isinstance(key, str) else key,
-            arrived_ms,
-        )
+        return is_suppressed_message(self._erased, value_of(message), key_of(message), arrived_ms)
 
     def _store(self, click: Click, message: Message, window: _Window) -> None:
         key, row = encode_click(click)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataco_assets.clicks.event import Rejection, parse
-from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, read_ranges
+from dataco_assets.clients.kafka.consumer import READER_GROUP, Message, RangeConsumer, read_ranges, value_of
 from dataco_assets.clients.kafka.failures import OffsetsLost, TopicMissing
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from dataco_assets.clients.hbase import HBase
     from dataco_assets.settings import Settings
 
-_GROUP = "dataco-reader"  # never commits
 _STALL_SECONDS = 30.0
 _FIRST_WINDOW = 10_000
 """Records that a search by id reads first from the end of each partition; every further window is twice as large."""
@@ -293,7 +292,7 @@ def read_values(settings: "Settings", entries: Sequence[Entry]) -> Iterator[tupl
     """The entries with their bytes, read anew so that only a few are in memory at a time."""
     wanted = {(entry.record.partition, entry.record.offset): entry for entry in entries}
     servers, topic = settings.kafka_bootstrap_servers, settings.rejected_topic
-    with RangeConsumer(servers, _GROUP, topic, _ranges(wanted), stall_seconds=_STALL_SECONDS) as consumer:
+    with RangeConsumer(servers, READER_GROUP, topic, _ranges(wanted), stall_seconds=_STALL_SECONDS) as consumer:
         for batch in consumer.batches():
             for message in batch:
                 entry = wanted.pop((int(message.partition() or 0), int(message.offset() or 0)), None)
@@ -307,9 +306,8 @@ def read_values(settings: "Settings", entries: Sequence[Entry]) -> Iterator[tupl
 
 
 def _whole_value(settings: "Settings", record: RejectedRecord, message: Message) -> bytes | None:
-    value = message.value()
     if record.value_hash is None:
-        return value.encode() if isinstance(value, str) else value
+        return value_of(message)
     original = _original_value(settings, record)
     if original is None or value_hash(original) != record.value_hash:
         raise RecordGone(
@@ -322,14 +320,12 @@ def _whole_value(settings: "Settings", record: RejectedRecord, message: Message)
 def _original_value(settings: "Settings", record: RejectedRecord) -> bytes | None:
     topic, partition, offset = record.origin
     place = [OffsetRange(partition, offset, offset + 1)]
+    found: list[Message] = []
     try:
-        with RangeConsumer(
-            settings.kafka_bootstrap_servers, _GROUP, topic, place, stall_seconds=_STALL_SECONDS
-        ) as consumer:
-            values = [message.value() for batch in consumer.batches() for message in batch]
+        read_ranges(settings.kafka_bootstrap_servers, topic, place, found.append, stall_seconds=_STALL_SECONDS)
     except (TopicMissing, OffsetsLost):
         return None
-    return next((value.encode() if isinstance(value, str) else value for value in values), None)
+    return value_of(found[0]) if found else None
 
 
 def _ranges(positions: Iterable[tuple[int, int]]) -> list[OffsetRange]:

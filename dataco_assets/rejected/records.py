@@ -24,7 +24,7 @@ from enum import StrEnum
 from hashlib import blake2b
 
 from dataco_assets.clicks.event import Rejection
-from dataco_assets.clients.kafka.consumer import Message
+from dataco_assets.clients.kafka.consumer import Message, as_bytes, key_of, value_of
 from dataco_assets.clients.kafka.producer import AckedProducer, Header
 
 HEADERS = {
@@ -98,10 +98,10 @@ def record_headers(rejected: RejectedClick) -> list[Header]:
         "dataco.record_time": str(message.timestamp()[1]),
     }
     headers: list[Header] = [(name, value.encode()) for name, value in text.items()]
-    if (key := message.key()) is not None:
-        headers.append(("dataco.key", key if isinstance(key, bytes) else key.encode()))
+    if (key := key_of(message)) is not None:
+        headers.append(("dataco.key", key))
     originals = message.headers() or []
-    headers += [(name, _bytes(value)) for name, value in originals if name not in HEADERS | REFERENCE_HEADERS]
+    headers += [(name, as_bytes(value)) for name, value in originals if name not in HEADERS | REFERENCE_HEADERS]
     return headers
 
 
@@ -117,7 +117,7 @@ def send_rejected(producer: AckedProducer, rejected: RejectedClick, *, limit_byt
         KafkaFailure: this or an earlier record was refused or not acknowledged.
     """
     message = rejected.message
-    value = _bytes(message.value())
+    value = value_of(message)
     headers = record_headers(rejected)
     if rejected.size + _headers_bytes(headers) + _OVERHEAD_BYTES > limit_bytes:
         headers, value = _reference(headers, value or b""), None
@@ -276,11 +276,7 @@ def _mark(record_id: str, record_time_ms: int, ours: dict[str, bytes]) -> Mark |
 
 def _headers(message: Message) -> Iterator[Header]:
     for name, value in message.headers() or []:
-        yield name, _bytes(value)
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
+        yield name, as_bytes(value)
 
 
 def _number(text: bytes | None) -> int | None:

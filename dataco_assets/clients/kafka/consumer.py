@@ -27,6 +27,8 @@ _FETCH_BYTES = 256 * 1024
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_MESSAGES = 2_000
 _POLL_SECONDS = 0.2
+READER_GROUP = "dataco-reader"
+"""Group of those that read a topic without draining it; nothing is ever committed to it."""
 _RESPONSE_BYTES = 2_000_000_000  # librdkafka's own 100 MB would stop at a topic with larger messages, for ever
 
 
@@ -184,10 +186,26 @@ def read_ranges(
     stall_seconds: float,
 ) -> None:
     """Hands over every committed message of some offset ranges, oldest first within a partition."""
-    with RangeConsumer(bootstrap_servers, "dataco-reader", topic, ranges, stall_seconds=stall_seconds) as consumer:
+    with RangeConsumer(bootstrap_servers, READER_GROUP, topic, ranges, stall_seconds=stall_seconds) as consumer:
         for batch in consumer.batches():
             for message in batch:
                 each(message)
+
+
+def value_of(message: Message) -> bytes | None:
+    """A message's value; None for a tombstone."""
+    value = message.value()
+    return value.encode() if isinstance(value, str) else value  # no call: this is asked of every click
+
+
+def key_of(message: Message) -> bytes | None:
+    """A message's key; None when it has none."""
+    return as_bytes(message.key())
+
+
+def as_bytes(content: str | bytes | None) -> bytes | None:
+    """A key, a value or a header's value; always bytes already, but the client's types also allow text."""
+    return content.encode() if isinstance(content, str) else content
 
 
 def record_time_ms(message: Message) -> int:
