@@ -11,6 +11,7 @@ from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_key, touche
 from dataco_assets.partitions import MOST_SPANS, range_tags, scattered_tags
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds
 
+LANE_TAG = "dataco/lane"
 LIVE_BACKLOG_SECONDS = 60.0
 """How long a run of old hours may take while clicks of this very moment come in: they wait for it."""
 _FIRST_LIVE_HOURS = 24
@@ -185,7 +186,7 @@ def run_request(run: RefreshRun, tags: Mapping[str, str]) -> dg.RunRequest:
         tags: Tags besides those that name lane and hours.
     """
     first, last = run.hours[0], run.hours[-1]
-    tags = {**tags, "dataco/lane": run.lane.value}
+    tags = {**tags, LANE_TAG: run.lane.value}
     if len(run.hours) == 1:
         return dg.RunRequest(partition_key=hour_key(first), tags=tags)
     is_range = last - first == (len(run.hours) - 1) * HOUR_MS

@@ -8,10 +8,9 @@ from dataco_assets.assets.failures import failure_of
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
 from dataco_assets.partitions import run_hours
 from dataco_assets.sensors.back_off import PastRun
-from dataco_assets.sensors.refresh import Lane
+from dataco_assets.sensors.refresh import LANE_TAG, Lane
 
 CIRCUMSTANCES_TAG = "dataco/circumstances"
-LANE_TAG = "dataco/lane"
 _RUNS_LOOKED_AT = 50
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
