@@ -4,7 +4,6 @@ Belongs here: questions to the servers, and how the answers are shown. Does not 
 (`dataco_assets.ledgers.parked`), measuring lag (`dataco_assets.ingest.log`).
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
+from dataco_assets.clock import now_ms
 from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
@@ -125,7 +125,7 @@ def status(
     Exit code: 0 all is well, 1 something needs a hand. That is a server that does not answer, parked work, clicks lost
     before they were stored, or clicks or dirty hours that have waited for longer than --max-wait.
     """
-    state = _ask(settings(), max_wait, time.time_ns() // 1_000_000)
+    state = _ask(settings(), max_wait, asked_at_ms=now_ms())
     problems = list(state.problems())
     if as_json:
         print_json(_document(settings(), state, problems))
@@ -137,9 +137,9 @@ def status(
         raise typer.Exit(NEEDS_A_HAND)
 
 
-def _ask(chosen: Settings, max_wait_minutes: float, now_ms: int) -> State:
+def _ask(chosen: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> State:
     """Asks all servers at the same time, so that one that is away delays the answer by its own deadline only."""
-    cutoff_ms = now_ms - int(max_wait_minutes * 60_000)
+    cutoff_ms = asked_at_ms - int(max_wait_minutes * 60_000)
     with (
         connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,
         ThreadPoolExecutor(max_workers=3) as threads,
@@ -172,8 +172,8 @@ def _ingest(chosen: Settings, admin: KafkaAdmin, hbase: HBase, cutoff_ms: int) -
 
 def _hours(chosen: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
     ledger = HourLedger(hbase, chosen.hours_table)
-    states, now_ms = ledger.all(), ledger.server_time_ms()
-    dirty = dirty_hours(states, earliest_ms=chosen.partitions_start_ms, ttl_days=chosen.clicks_ttl_days, now_ms=now_ms)
+    states, at_ms = ledger.all(), ledger.server_time_ms()
+    dirty = dirty_hours(states, earliest_ms=chosen.partitions_start_ms, ttl_days=chosen.clicks_ttl_days, now_ms=at_ms)
     parked = active(ParkedWork(hbase, chosen.hours_table).all().values())
     return Hours(len(states), dirty, _unchanged_since(chosen, hbase, dirty.waiting, cutoff_ms), parked)
 
@@ -240,7 +240,7 @@ def _rows(chosen: Settings, state: State) -> Iterator[tuple[str, str]]:
 def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[str, Any]:
     lag, hours = state.ingest and state.ingest.lag, state.hours
     return {
-        "time": iso_time(time.time_ns() // 1_000_000),
+        "time": iso_time(now_ms()),
         "ok": not problems,
         "problems": list(problems),
         "servers": [

@@ -5,8 +5,8 @@ documents.
 """
 
 from collections.abc import Iterable
-from time import time
 
+from dataco_assets import clock
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, count, refresh
 from dataco_assets.elasticsearch_errors import AlreadyThere, IndexBlocked, IndexClosed, IndexMissing
@@ -41,7 +41,7 @@ def ensure_index(client: SearchClient, settings: Settings, *, now_ms: int | None
             and the next month, or those of a rebuild, look like. No index was changed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    now_ms = int(time() * 1000) if now_ms is None else now_ms
+    now_ms = clock.now_ms() if now_ms is None else now_ms
     index = Index(client, settings.index_alias)
     present = index.states()  # raises what is in the way, before anything is created
     created = _ensure_templates(client, settings)
