@@ -16,11 +16,11 @@ the time to the next click. Hours with such clicks are therefore marked dirty.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import pairwise
+from itertools import islice, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -165,7 +165,8 @@ def _copy_rows(hbase: HBase, table: str, copy: str, connections: int, on_progres
 
     def copy_range(bounds: tuple[bytes | None, bytes | None]) -> None:
         nonlocal copied
-        for rows in _held(hbase.scan_with_times(table, *bounds)):
+        stored = hbase.scan_with_times(table, *bounds)
+        while rows := list(islice(stored, _ROWS_HELD)):
             for time_ms, encoded in _by_time(rows).items():
                 for start in range(0, len(encoded), _ROWS_PER_CALL):
                     hbase.put_rows(copy, encoded[start : start + _ROWS_PER_CALL], time_ms=time_ms)
@@ -177,17 +178,6 @@ def _copy_rows(hbase: HBase, table: str, copy: str, connections: int, on_progres
         for _ in pool.map(copy_range, _SALT_RANGES):
             pass
     return copied
-
-
-def _held(rows: Iterator[tuple[bytes, TimedCells]]) -> Iterator[list[tuple[bytes, TimedCells]]]:
-    held: list[tuple[bytes, TimedCells]] = []
-    for row in rows:
-        held.append(row)
-        if len(held) >= _ROWS_HELD:
-            yield held
-            held = []
-    if held:
-        yield held
 
 
 def _by_time(rows: list[tuple[bytes, TimedCells]]) -> dict[int, list[bytes]]:

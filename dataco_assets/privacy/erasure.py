@@ -18,6 +18,7 @@ list at its next checkpoint and removes them itself (`ingest/erased_clicks.py`).
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dataco_assets.clicks.hour import touched_hours
@@ -123,7 +124,8 @@ def erase(
     suppression.suppress(user_id, ledger.server_time_ms())
     erasure = Erasure(resumed=suppression.unfinished(user_id))
     left: list[bytes] = []
-    for keys in _portions(find_clicks(hbase, settings.clicks_table, user_id)):
+    found = find_clicks(hbase, settings.clicks_table, user_id)
+    while keys := list(islice(found, _ROWS_AT_ONCE)):
         known = set(erasure.hours)
         for key in keys:
             erasure.take(timestamp_of(key))
@@ -160,14 +162,3 @@ def _mark(settings: "Settings", ledger: HourLedger, hours: Collection[int]) -> s
     computed = {hour for hour in hours if hour >= settings.partitions_start_ms} - expired
     ledger.mark_dirty(computed, holding_clicks=(), stored_since_ms=0)
     return expired
-
-
-def _portions(keys: Iterator[bytes]) -> Iterator[list[bytes]]:
-    portion: list[bytes] = []
-    for key in keys:
-        portion.append(key)
-        if len(portion) >= _ROWS_AT_ONCE:
-            yield portion
-            portion = []
-    if portion:
-        yield portion
