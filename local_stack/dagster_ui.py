@@ -20,9 +20,10 @@ from types import FrameType
 
 from local_stack import ports
 from local_stack.errors import StackError
+from local_stack.programs import run
 from local_stack.servers.base import Launch
-from local_stack.supervise import script, section
-from local_stack.text import error_line, last_error_line
+from local_stack.supervise import daemon, program, script, section
+from local_stack.text import last_error_line
 
 PROCESSES = ("code", "webserver", "daemon")
 DEFAULT_PORT = 3000
@@ -83,9 +84,7 @@ class DagsterUI:
         """Creates the instance's databases, or brings old ones up to date: three processes at once cannot do that."""
         command = [str(Path(sys.executable).with_name("dagster")), "instance", "migrate"]
         environment = {**os.environ, **self.environment}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise StackError(f"Dagster's instance cannot be prepared: {error_line(done.stderr.splitlines())}")
+        run("dagster: preparing its instance", command, seconds=READY_SECONDS, environment=environment)
 
     def _launch(self) -> "subprocess.Popen[bytes]":
         for name in ("conf/launch", "logs"):
@@ -160,25 +159,16 @@ def _configuration() -> str:
     # Paths are relative to the stack's folder, where supervisord runs: it would read a % or ; in the folder's name.
     parts: dict[str, dict[str, object]] = {
         "supervisord": {
-            "logfile": "logs/dagster-supervisord.log",
+            **daemon("dataco-dagster", log="logs/dagster-supervisord.log"),
             "pidfile": "conf/dagster-supervisord.pid",
-            "childlogdir": "logs",
-            "identifier": "dataco-dagster",
-            **({"user": "root"} if os.geteuid() == 0 else {}),
         }
     }
     for name in PROCESSES:
         parts[f"program:{name}"] = {
-            "command": f"/bin/sh conf/launch/dagster-{name}.sh",
+            **program(f"dagster-{name}", _STOP_SECONDS),
             "autorestart": "true",
             "startsecs": 1,
             "startretries": 1_000_000,
-            "stopwaitsecs": _STOP_SECONDS,
-            "killasgroup": "true",
-            "redirect_stderr": "true",
-            "stdout_logfile": f"logs/dagster-{name}.log",
-            "stdout_logfile_maxbytes": "32MB",
-            "stdout_logfile_backups": 2,
         }
     return "".join(section(title, values) for title, values in parts.items())
 

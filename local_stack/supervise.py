@@ -186,11 +186,8 @@ class Supervisor:
         sections: dict[str, dict[str, object]] = {
             "unix_http_server": {"file": socket.relative_to(self._folder) if inside else socket, "chmod": "0700"},
             "supervisord": {
-                "logfile": "logs/supervisord.log",
+                **daemon("dataco-stack", log="logs/supervisord.log"),
                 "pidfile": "supervisord.pid",
-                "childlogdir": "logs",
-                "identifier": "dataco-stack",
-                **({"user": "root"} if os.geteuid() == 0 else {}),
             },
             "rpcinterface:supervisor": {
                 "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
@@ -198,19 +195,32 @@ class Supervisor:
         }
         for name in names:
             sections[f"program:{name}"] = {
-                "command": f"/bin/sh conf/launch/{name}.sh",
+                **program(name, int(stop_seconds[name])),
                 "autostart": "false",
                 "autorestart": "false",
                 "startsecs": 0,
                 "startretries": 0,
-                "stopwaitsecs": int(stop_seconds[name]),
-                "killasgroup": "true",
-                "redirect_stderr": "true",
-                "stdout_logfile": f"logs/{name}.log",
-                "stdout_logfile_maxbytes": "32MB",
-                "stdout_logfile_backups": 2,
             }
         return "".join(section(title, values) for title, values in sections.items())
+
+
+def daemon(identifier: str, *, log: str) -> dict[str, object]:
+    """What every supervisord of a stack has in its configuration; paths are relative to the stack's folder."""
+    user = {"user": "root"} if os.geteuid() == 0 else {}
+    return {"logfile": log, "childlogdir": "logs", "identifier": identifier, **user}
+
+
+def program(name: str, stop_seconds: int) -> dict[str, object]:
+    """What every program has in supervisord's configuration: its script, its log, and how it is stopped."""
+    return {
+        "command": f"/bin/sh conf/launch/{name}.sh",
+        "stopwaitsecs": stop_seconds,
+        "killasgroup": "true",
+        "redirect_stderr": "true",
+        "stdout_logfile": f"logs/{name}.log",
+        "stdout_logfile_maxbytes": "32MB",
+        "stdout_logfile_backups": 2,
+    }
 
 
 def script(launch: Launch) -> str:
