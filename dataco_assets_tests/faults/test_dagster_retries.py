@@ -1,11 +1,6 @@
 """Dagster itself: its sensor starts the ingest, its run retries start again what was killed."""
 
 import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +8,9 @@ import dagster as dg
 import pytest
 
 from dataco_assets.ingest.drain import Step
+from dataco_assets_tests.daemons import dagster_home, running_daemon
 from dataco_assets_tests.faults.judge import is_drained
 from dataco_assets_tests.waiting import wait_until
-from local_stack.stack import DAGSTER_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +26,13 @@ def test_killed_at_every_step_and_retried_by_dagster(
     make_world: "Callable[..., World]", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(ingest_checkpoint_clicks=2_000, lag_min_clicks=1, sensor_interval_seconds=1)
-    deaths, home = tmp_path / "deaths", _instance(tmp_path)
+    deaths, home = tmp_path / "deaths", dagster_home(tmp_path)
     deaths.mkdir()
     environment = {**os.environ, **world.platform.environment()}
     environment |= {"DAGSTER_HOME": str(home), "DYING_FOLDER": str(deaths)}
 
     in_flight = 0
-    with _daemon(environment, tmp_path / "daemon.log"):
+    with running_daemon(LOCATION, environment, tmp_path / "daemon.log"):
         for step in Step:
             death = deaths / step.value
             death.touch()
@@ -58,23 +53,3 @@ def test_killed_at_every_step_and_retried_by_dagster(
     assert retries, "Dagster itself started some of them again"
     world.judge(at_least=3_000 * len(Step))
     world.note("run killed -9 at each step, retried by Dagster", times=len(Step), in_flight=in_flight)
-
-
-def _instance(folder: Path) -> Path:
-    """An instance as a local stack has it."""
-    home = folder / "dagster"
-    home.mkdir()
-    shutil.copy(DAGSTER_CONFIG, home / "dagster.yaml")
-    return home
-
-
-@contextmanager
-def _daemon(environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", LOCATION]
-    with log.open("w") as file:
-        process = subprocess.Popen(command, env=dict(environment), stdout=file, stderr=subprocess.STDOUT)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(60)

@@ -1,24 +1,24 @@
 """Dagster's own daemon and a permanent failure: it is started once, and again only when something changed."""
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from dataco_assets.jobs import INGEST_JOB
+from dataco_assets_tests.daemons import dagster_home, running_daemon
 from dataco_assets_tests.platforms import Platform, make_platform
 from dataco_assets_tests.waiting import wait_until
 from dataco_assets_tests.webhooks import Receiver, receiving
-from local_stack.stack import DAGSTER_CONFIG, Stack
+from local_stack.stack import Stack
 
 pytestmark = pytest.mark.stack
 SENSOR = "kafka_lag_sensor"
+DEFINITIONS = "dataco_assets.definitions"
 
 
 @pytest.fixture
@@ -31,9 +31,7 @@ def platform(stack: Stack) -> Iterator[Platform]:
 def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = tmp_path / "dagster"
-    home.mkdir()
-    shutil.copy(DAGSTER_CONFIG, home / "dagster.yaml")
+    home = dagster_home(tmp_path)
     platform.produce([b"no click"] * 1_000)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     with receiving() as webhook, dg.DagsterInstance.get() as instance:
@@ -53,7 +51,7 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
             assert "`dataco resume ingest`" in _skipped(instance)[0]
             wait_until(lambda: _events(webhook).count("parked") == runs, seconds=60, what="a message to the webhook")
 
-        with _daemon(environment, tmp_path / "daemon.log"):
+        with running_daemon(DEFINITIONS, environment, tmp_path / "daemon.log"):
             parked_after(1)
             status = _dataco(environment, "status")
             assert status.returncode == 1, status.stdout + status.stderr
@@ -62,7 +60,7 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
             parked_after(2)
 
         environment["DATACO_INGEST_MAX_REJECTED_SHARE"] = "1.0"
-        with _daemon(environment, tmp_path / "daemon.log"):
+        with running_daemon(DEFINITIONS, environment, tmp_path / "daemon.log"):
             wait_until(lambda: _count(instance, "SUCCESS") == 1, seconds=120, what="a run with the changed setting")
             wait_until(lambda: _events(webhook)[-1] == "resumed", seconds=60, what="a message that it is resumed")
     # A run that fails again before the sensor's next look is reported as parked again, without a message in between.
@@ -94,15 +92,3 @@ def _events(webhook: Receiver) -> list[str]:
 def _dataco(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from dataco_assets.cli import main; main()", *arguments]
     return subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False, timeout=60)
-
-
-@contextmanager
-def _daemon(environment: Mapping[str, str], log: Path) -> Iterator[None]:
-    command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-m", "dataco_assets.definitions"]
-    with log.open("a") as file:
-        process = subprocess.Popen(command, env=dict(environment), stdout=file, stderr=subprocess.STDOUT)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(60)
