@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -17,6 +18,9 @@ from dataco_assets.sensors.ingest import IngestView, reason_to_wait
 from dataco_assets.sensors.parking import settled_ingest
 from dataco_assets.sensors.runs import CIRCUMSTANCES_TAG, drains_in_flight, past_runs
 from dataco_assets.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from dataco_assets.clients.hbase import HBase
 
 _CALL_SECONDS = 1.0
 """Deadline of each metadata call; with a server down, an evaluation ends within 5 s."""
@@ -41,9 +45,10 @@ def kafka_lag_sensor(
         return dg.SkipReason("A run that drains the topic is queued or at work.")
     past = past_runs(context.instance, INGEST_JOB)
     try:
-        measured = _measure(settings, kafka, hbase, context.cursor)
-        now_circumstances = circumstances(settings, measured.topic_id)
-        entry = _settle(settings, hbase, past, now_circumstances)
+        with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
+            measured = _measure(settings, kafka, client, context.cursor)
+            now_circumstances = circumstances(settings, measured.topic_id)
+            entry = _settle(ParkedWork(client, settings.hours_table), past, now_circumstances)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot tell the lag: {error}")
     context.update_cursor(measured.cursor)
@@ -53,14 +58,12 @@ def kafka_lag_sensor(
     return dg.RunRequest(tags={"dataco/clicks_waiting": str(measured.waiting), CIRCUMSTANCES_TAG: now_circumstances})
 
 
-def _settle(settings: Settings, hbase: HBaseResource, past: Sequence[PastRun], now_circumstances: str) -> Parked | None:
+def _settle(work: ParkedWork, past: Sequence[PastRun], now_circumstances: str) -> Parked | None:
     """Parks the ingest, or resumes it; returns its entry."""
-    with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
-        work = ParkedWork(client, settings.hours_table)
-        entry = work.read(INGEST)
-        settled = settled_ingest(entry, past, now_circumstances, time.time())
-        if settled is not None and settled != entry:
-            work.write([settled])
+    entry = work.read(INGEST)
+    settled = settled_ingest(entry, past, now_circumstances, time.time())
+    if settled is not None and settled != entry:
+        work.write([settled])
     return settled
 
 
@@ -81,15 +84,14 @@ class _Measured:
     cursor: str
 
 
-def _measure(settings: Settings, kafka: KafkaResource, hbase: HBaseResource, cursor: str | None) -> _Measured:
+def _measure(settings: Settings, kafka: KafkaResource, hbase: "HBase", cursor: str | None) -> _Measured:
     from dataco_assets.clients.kafka.topics import KafkaAdmin
     from dataco_assets.ingest.log import Watch, has_waited_since, measure_lag
     from dataco_assets.ledgers.offsets import OffsetLedger
 
     admin = KafkaAdmin(kafka.bootstrap_servers, timeout_seconds=_CALL_SECONDS)
-    with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
-        ledger = OffsetLedger(client, settings.offsets_table)
-        lag = measure_lag(admin, ledger, settings.clicks_topic, settings.kafka_group)
+    ledger = OffsetLedger(hbase, settings.offsets_table)
+    lag = measure_lag(admin, ledger, settings.clicks_topic, settings.kafka_group)
     # What is lost is as good as waiting: the run it starts fails and says so.
     waiting = lag.total + len(lag.losses)
     now, longest = time.time(), settings.lag_max_age_seconds
