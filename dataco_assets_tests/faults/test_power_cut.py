@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LOCATION = "dataco_assets_tests.faults.dying_location"  # nothing is told to die in it here
 SECONDS_TO_GO_ON = 90.0
+ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -31,7 +32,11 @@ pytestmark = [pytest.mark.stack, pytest.mark.faults]
 @pytest.mark.timeout(900)
 def test_ingest_goes_on_by_itself(make_world: "Callable[..., World]", tmp_path: Path) -> None:
     world = make_world(ingest_checkpoint_clicks=1_000, lag_min_clicks=1, sensor_interval_seconds=1)
-    environment = {**world.platform.environment(), "DYING_FOLDER": str(tmp_path / "no deaths")}
+    environment = {
+        **world.platform.environment(),
+        "DYING_FOLDER": str(tmp_path / "no deaths"),
+        "PYTHONPATH": str(ROOT),  # Dagster runs in a folder of its own, and the location is part of no package
+    }
     ui = _dagster(tmp_path / "dagster stack", environment)
     home = ui.environment["DAGSTER_HOME"]
 
