@@ -32,7 +32,7 @@ def run(platform: Platform, home: Path, *command: str) -> subprocess.CompletedPr
     )
 
 
-def test_a_range_is_one_recorded_run_and_verify_agrees(platform: Platform, tmp_path: Path) -> None:
+def test_a_range_is_one_recorded_run_and_heals_what_was_changed_by_hand(platform: Platform, tmp_path: Path) -> None:
     home = tmp_path / "dagster"
     home.mkdir()
     home.joinpath("dagster.yaml").write_text("telemetry:\n  enabled: false\n")
@@ -61,32 +61,29 @@ def test_a_range_is_one_recorded_run_and_verify_agrees(platform: Platform, tmp_p
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "20 clicks" in verified.stdout
 
-    refused = run(platform, home, "backfill", "2025-12-31", "2026-01-02")
-    assert refused.returncode == 2
-    assert "DATACO_PARTITIONS_START" in refused.stderr
-    assert "Traceback" not in refused.stderr
-
-
-def test_a_document_changed_by_hand_is_replaced_by_one_command(platform: Platform, tmp_path: Path) -> None:
-    home = tmp_path / "dagster"
-    home.mkdir()
-    home.joinpath("dagster.yaml").write_text("telemetry:\n  enabled: false\n")
-    at = MORNING + 45 * 60_000
-    platform.produce([click(f"{n}", at=at + n, user="ann", url=f"https://shop.example/{n}") for n in range(3)])
-    platform.drain()
-    assert run(platform, home, "backfill", "2026-02-09-08:00", "2026-02-09-08:00").returncode == 0
-    alias = platform.settings.index_alias
-    with closing(connect(platform.settings)) as search:
-        search.indices.refresh(index=alias)
-        changed, deleted, _ = search.search(index=alias, query={"term": {"country": "DE"}})["hits"]["hits"]
-        for clicks in (7, 8):
-            search.update(index=changed["_index"], id=changed["_id"], doc={"click_count": clicks})
-        search.delete(index=deleted["_index"], id=deleted["_id"])
+    change_documents(platform)
     assert run(platform, home, "verify").returncode == 1
-
-    healed = run(platform, home, "backfill", "2026-02-09-08:00", "2026-02-09-08:00")
-
+    healed = run(platform, home, "backfill", "2026-02-09-08:00", "2026-02-09-09:00")
     assert healed.returncode == 0, healed.stderr[-3000:]
     assert "changed by something other than this platform" in healed.stderr
     verified = run(platform, home, "verify", "--strict")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def change_documents(platform: Platform) -> None:
+    """Changes the document of 08:00 twice and deletes that of 09:00, as a person with access to the index could."""
+    alias = platform.settings.index_alias
+    with closing(connect(platform.settings)) as search:
+        search.indices.refresh(index=alias)
+        hours = {"range": {"hour": {"lt": "2026-02-09T10:00:00Z"}}}
+        changed, deleted = search.search(index=alias, query=hours, sort="hour")["hits"]["hits"]
+        for clicks in (7, 8):
+            search.update(index=changed["_index"], id=changed["_id"], doc={"click_count": clicks})
+        search.delete(index=deleted["_index"], id=deleted["_id"])
+
+
+def test_a_range_that_begins_before_the_first_partition_is_refused(platform: Platform, tmp_path: Path) -> None:
+    refused = run(platform, tmp_path, "backfill", "2025-12-31", "2026-01-02")
+    assert refused.returncode == 2
+    assert "DATACO_PARTITIONS_START" in refused.stderr
+    assert "Traceback" not in refused.stderr
