@@ -21,6 +21,7 @@ from dataco_assets.cli.text import plural, printable
 from dataco_assets.cli.times import FORMS, hour_range
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
+from dataco_assets.ledgers.hours import MARKED_WITHIN_SECONDS
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
@@ -39,7 +40,12 @@ def verify(
         typer.Argument(metavar="TO", help="Last hour, included; a day: its last. Default: FROM's hour or day."),
     ] = "",
     *,
-    strict: Annotated[bool, typer.Option("--strict", help="Hours that cannot be judged count as different.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Hours that cannot be verified yet (dirty, changing, closed) count as different."
+        ),
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Differences to show.")] = 50,
     settle: Annotated[
         float,
@@ -49,7 +55,7 @@ def verify(
             help="Seconds within which a stored click's hour is marked dirty: an hour that differs and has younger "
             "clicks is looked at again when they are older.",
         ),
-    ] = 120.0,
+    ] = MARKED_WITHIN_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Recompute hours from the clicks in HBase, in plain Python, and compare every field with Parquet and index.
@@ -92,7 +98,7 @@ def verify(
         print_json(_document(report))
     else:
         _show(report)
-    if report.differing_hours or (strict and report.not_judged):
+    if report.differing_hours or (strict and report.undecided):
         raise typer.Exit(DIFFERENT)
 
 
@@ -153,9 +159,9 @@ class Report:
         return self.outcomes["equal"] + self.outcomes["different"]
 
     @property
-    def not_judged(self) -> int:
-        """Hours that could not be."""
-        return self.outcomes.total() - self.judged
+    def undecided(self) -> int:
+        """Hours that could not be verified now, but can be later."""
+        return sum(self.outcomes[name] for name in ("dirty", "changing", "closed"))
 
     def lines(self) -> Iterator[str]:
         """What is said below the table."""
@@ -179,6 +185,7 @@ _NOT_JUDGED = {
     "dirty": "clicks came that readers do not see yet",
     "changing": "they were refreshed while they were looked at",
     "expired": "HBase may have dropped some of their clicks (DATACO_CLICKS_TTL_DAYS)",
+    "outside": "they lie before the first partition (DATACO_PARTITIONS_START), so no run computes them",
     "closed": "the index of their month is closed",
 }
 

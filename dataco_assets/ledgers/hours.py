@@ -31,7 +31,10 @@ _DIRTY, _DONE, _FIRST_STORED_AT = b"h:dirty", b"h:done", b"h:first_stored_at"
 _LOW_ROW, _LOW = b"low-water", b"h:low"  # behind all hours, too
 _LOW_STEP_MS = 24 * HOUR_MS
 """The low-water mark is raised in steps of this length, not at every look."""
+MARKED_WITHIN_SECONDS = 120.0
+"""A click's hour is marked dirty within this time after the click was stored, unless the drain died in between."""
 _ROWS_PER_CALL = 500
+_ROWS_PER_SCAN_PAGE = 10_000  # more than a year of hours; about 1 MB
 _SCAN_MARGIN_MS = HOUR_MS
 """A scan takes time, and clocks of region servers differ by up to 30 s (hbase.master.maxclockskew): what may expire
 within this time counts as expired."""
@@ -144,9 +147,19 @@ class HourLedger(LedgerTable):
         rows = self._read_rows([hour_key(hour).encode() for hour in wanted], None)
         return {hour: _state(hour, rows.get(hour_key(hour).encode(), {})) for hour in wanted}
 
-    def all(self) -> list[HourState]:
-        """States of all hours ever touched, oldest first."""
-        return self._from(0)
+    def all(self, start_ms: int = 0, end_ms: int | None = None) -> list[HourState]:
+        """States of the hours in [start, end) that were ever touched, oldest first.
+
+        Args:
+            start_ms: Start of the first hour, epoch ms.
+            end_ms: Start of the hour before which to stop, epoch ms; None for no limit.
+        """
+        stop = _BEHIND_HOURS if end_ms is None else hour_key(end_ms).encode()
+        columns = [_DIRTY, _DONE, _FIRST_STORED_AT]
+        rows = self._hbase.scan(
+            self._table, hour_key(start_ms).encode(), stop, columns=columns, page_rows=_ROWS_PER_SCAN_PAGE
+        )
+        return [_state(hour_from_key(key.decode()), cells) for key, cells in rows]
 
     def unfinished(self, *, earliest_ms: int, ttl_days: int) -> DirtyHours:
         """The dirty hours, found without reading the hours that were finished long ago.
@@ -160,16 +173,12 @@ class HourLedger(LedgerTable):
         now_ms = self.server_time_ms()
         cell = self._read_cell(_LOW_ROW, _LOW)
         low = _LowWater.of(cell)
-        states = self._from(low.hour)
+        states = self.all(low.hour)
         found = dirty_hours(states, earliest_ms=earliest_ms, ttl_days=ttl_days, now_ms=now_ms)
         begin = found.waiting[0] if found.waiting else states[-1].hour if states else low.hour
         if begin - low.hour >= _LOW_STEP_MS:
             self._hbase.put_if(self._table, _LOW_ROW, _LOW, expected=cell, value=low.raised_to(begin).encode())
         return found
-
-    def _from(self, hour: int) -> list[HourState]:
-        rows = self._hbase.scan(self._table, hour_key(hour).encode(), _BEHIND_HOURS)
-        return [_state(hour_from_key(key.decode()), cells) for key, cells in rows]
 
     def server_time_ms(self) -> int:
         """HBase's own time, epoch ms: the only one that can be compared with the times at which clicks were stored."""

@@ -27,13 +27,18 @@ class Place(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of an hour."""
+    """Result of verifying an hour.
+
+    Of DIRTY, CHANGING and CLOSED hours another attempt can come to a result. Of EXPIRED and OUTSIDE ones (before the
+    first partition) none ever will.
+    """
 
     EQUAL = "equal"
     DIFFERENT = "different"
     DIRTY = "dirty"
     CHANGING = "changing"
     EXPIRED = "expired"
+    OUTSIDE = "outside"
     CLOSED = "closed"
 
 

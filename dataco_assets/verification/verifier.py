@@ -6,7 +6,8 @@ An hour is judged only while nothing changes it:
     * A drain stores clicks a moment before it marks their hours. An hour that differs is therefore compared a second
       time, once its newest click is `settle_seconds` old; only what differs then counts.
     * An hour whose month's index an operator closed cannot be judged; the others are.
-    * An hour of which HBase may have dropped clicks (time to live) cannot be judged any more.
+    * An hour of which HBase may have dropped clicks (time to live) cannot be judged any more, and neither can an hour
+      before the first partition that is dirty: no run computes it.
 
 An outage is never a difference: the servers' errors pass through. Memory holds one hour's groups, those of the half
 hour behind it, and a page of rows per salt.
@@ -25,7 +26,7 @@ from dataco_assets.clients.hbase import HBase
 from dataco_assets.index.contents import hours_held
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import month_of, time_of
-from dataco_assets.ledgers.hours import HourLedger, HourState
+from dataco_assets.ledgers.hours import MARKED_WITHIN_SECONDS, HourLedger, HourState
 from dataco_assets.verification.compare import (
     HourVerdict,
     Outcome,
@@ -41,7 +42,6 @@ from dataco_assets.verification.stored_clicks import read_clicks_in_order, store
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
-SETTLE_SECONDS = 120.0
 HOURS_AT_ONCE = 24
 
 
@@ -65,7 +65,7 @@ class Verifier:
         hbase: HBase,
         search: SearchClient,
         *,
-        settle_seconds: float = SETTLE_SECONDS,
+        settle_seconds: float = MARKED_WITHIN_SECONDS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
@@ -86,7 +86,7 @@ class Verifier:
         indices = self._index.searchable()
         refresh(self._search, indices)
         start, end = first or 0, MAX_TIMESTAMP_MS + 1 if last is None else last + HOUR_MS
-        known = {state.hour for state in self._ledger.all()}
+        known = {state.hour for state in self._ledger.all(start, None if last is None else end)}
         known |= set(stored_hours(self._settings.aggregates_uri))
         known |= set(hours_held(self._search, indices))
         chosen = {hour for hour in known if start <= hour < end}
@@ -137,13 +137,14 @@ class Verifier:
     def _look_at_run(self, run: Sequence[int]) -> Iterator[HourVerdict]:
         before = self._ledger.read([*run, run[-1] + HOUR_MS])
         if all(before[hour].is_dirty for hour in run):
-            yield from (HourVerdict(hour, Outcome.DIRTY) for hour in run)
-            return
-        verdicts = list(self._compare(run, before))
-        after = self._ledger.read(run)
+            verdicts, after = [HourVerdict(hour) for hour in run], before
+        else:
+            verdicts, after = list(self._compare(run, before)), self._ledger.read(run)
         expired = self._ledger.expired(run, ttl_days=self._settings.clicks_ttl_days)
         for verdict in verdicts:
-            verdict.outcome = _outcome(verdict, before[verdict.hour], after[verdict.hour], expired)
+            hour = verdict.hour
+            is_computed = hour >= self._settings.partitions_start_ms
+            verdict.outcome = _outcome(verdict, before[hour], after[hour], expired, is_computed=is_computed)
             if verdict.outcome not in (Outcome.EQUAL, Outcome.DIFFERENT):
                 verdict.differences, verdict.differing = [], 0
         yield from verdicts
@@ -191,7 +192,11 @@ class _ByHour:
         return self._next[1] if self._next[0] == hour else iter(())
 
 
-def _outcome(verdict: HourVerdict, before: HourState, after: HourState, expired: set[int]) -> Outcome:
+def _outcome(
+    verdict: HourVerdict, before: HourState, after: HourState, expired: set[int], *, is_computed: bool
+) -> Outcome:
+    if after.is_dirty and not is_computed:
+        return Outcome.OUTSIDE
     if verdict.hour in expired:
         return Outcome.EXPIRED
     if before.is_dirty and after.is_dirty:

@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.row import cells, row_key
+from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
+from dataco_assets.clients.mutations import encode_row
 from dataco_assets.clock import now_ms
 from dataco_assets.ledgers.hours import HourLedger, HourState
 from dataco_assets.ledgers.suppression import user_hash
@@ -102,6 +105,29 @@ def test_the_dirty_hours_are_found_without_reading_those_finished_long_ago(platf
     assert waiting() == [NOON - 200 * HOUR_MS]
 
 
+def test_a_ledger_of_years_is_read_in_few_calls_and_of_a_span_only_that_is_read(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = [NOON + number * HOUR_MS for number in range(20_000)]
+    cells = [(b"h:dirty", (1).to_bytes(8, "big")), (b"h:parked", b"{}")]
+    for start in range(0, len(hours), 5_000):
+        keys = [hour_key(hour).encode() for hour in hours[start : start + 5_000]]
+        platform.hbase.put_rows(platform.settings.hours_table, [encode_row(key, cells) for key in keys])
+    honest, calls = HBase._attempt, list[object]()
+
+    def counted(self: HBase, *arguments: Any) -> Any:
+        calls.append(arguments)
+        return honest(self, *arguments)
+
+    monkeypatch.setattr(HBase, "_attempt", counted)
+    assert [state.hour for state in platform.hours.all()] == hours
+    assert len(calls) <= 3
+
+    calls.clear()
+    assert [state.hour for state in platform.hours.all(hours[100], hours[103])] == hours[100:103]
+    assert len(calls) == 1
+
+
 def test_an_hour_marked_while_the_ledger_is_read_is_found_the_next_time(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,15 +135,15 @@ def test_an_hour_marked_while_the_ledger_is_read_is_found_the_next_time(
     ledger, old = platform.hours, NOON - 300 * HOUR_MS
     ledger.mark_dirty([old, NOON], holding_clicks=[], stored_since_ms=0)
     ledger.set_done({old: 1})
-    honest = HourLedger._from
+    honest = HourLedger.all
 
-    def marked_meanwhile(self: HourLedger, hour: int) -> list[HourState]:
-        states = honest(self, hour)
+    def marked_meanwhile(self: HourLedger, start_ms: int) -> list[HourState]:
+        states = honest(self, start_ms)
         ledger.mark_dirty([old], holding_clicks=[], stored_since_ms=0)
         return states
 
     with monkeypatch.context() as patch:
-        patch.setattr(HourLedger, "_from", marked_meanwhile)
+        patch.setattr(HourLedger, "all", marked_meanwhile)
         assert ledger.unfinished(earliest_ms=0, ttl_days=90).waiting == [NOON]
     assert ledger.unfinished(earliest_ms=0, ttl_days=90).waiting == [old, NOON]
 

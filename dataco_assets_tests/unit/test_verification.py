@@ -217,5 +217,7 @@ def test_an_hour_is_judged_only_while_nothing_changes_it(
 ) -> None:
     verdict = HourVerdict(NOON, differing=differing)
     states = HourState(NOON, *before), HourState(NOON, *after)
-    assert verifier._outcome(verdict, *states, expired=set()) == expected
-    assert verifier._outcome(verdict, *states, expired={NOON}) == Outcome.EXPIRED
+    assert verifier._outcome(verdict, *states, expired=set(), is_computed=True) == expected
+    assert verifier._outcome(verdict, *states, expired={NOON}, is_computed=True) == Outcome.EXPIRED
+    outside = Outcome.OUTSIDE if states[1].is_dirty else expected
+    assert verifier._outcome(verdict, *states, expired=set(), is_computed=False) == outside
