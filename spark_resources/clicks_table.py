@@ -14,9 +14,9 @@ from pyspark.sql import functions as F  # noqa: N812  # the name every Spark rea
 from dataco_assets.clicks.row import TIMESTAMP_DIGITS, key_ranges
 from spark_resources.hbase_client import configuration, explained, jvm
 
+_ROW_KEY = "row_key STRING :key"
 _COLUMNS = (
-    "row_key STRING :key, user_id STRING click_data:user_id, page STRING click_data:page, "
-    "country STRING geo_data:country"
+    f"{_ROW_KEY}, user_id STRING click_data:user_id, page STRING click_data:page, country STRING geo_data:country"
 )
 _ROWS_PER_FETCH: Final = 5_000
 _MOST_SPANS: Final = 16
@@ -38,6 +38,27 @@ def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int
         ClicksTableError: HBase cannot be reached or has no such table. Rows are read later, when Spark runs: within
             `scanning`.
     """
+    timestamp = F.substring("row_key", _TIMESTAMP_AT, TIMESTAMP_DIGITS).cast("long")
+    rows = _read(spark, table, _COLUMNS, ranges)
+    return rows.select("row_key", "user_id", timestamp.alias("timestamp"), "page", "country")
+
+
+def read_row_keys(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int]]) -> DataFrame:
+    """Reads the row keys of the clicks of the given times, as `read_clicks` does: row_key (string).
+
+    Args:
+        spark: A session made with `spark_resources.session.spark_conf`.
+        table: HBase table.
+        ranges: Half-open spans [start, end) in epoch ms; see `read_clicks`.
+
+    Raises:
+        ValueError: there is no range, or an empty one.
+        ClicksTableError: HBase cannot be reached or has no such table.
+    """
+    return _read(spark, table, _ROW_KEY, ranges)
+
+
+def _read(spark: SparkSession, table: str, columns: str, ranges: Sequence[tuple[int, int]]) -> DataFrame:
     if not ranges or any(start >= end for start, end in ranges):
         raise ValueError(f"no time to read clicks of in {list(ranges)[:5]}")
     keys = sorted(key_range for span in _joined(ranges) for key_range in key_ranges(*span))
@@ -48,7 +69,7 @@ def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int
         frame = (
             spark.read.format("org.apache.hadoop.hbase.spark")
             .option("hbase.table", table)
-            .option("hbase.columns.mapping", _COLUMNS)
+            .option("hbase.columns.mapping", columns)
             .option("hbase.spark.use.hbasecontext", True)
             # Filtering by column would need the connector's jar on every region server.
             .option("hbase.spark.pushdown.columnfilter", False)
@@ -57,8 +78,7 @@ def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int
             .option("hbase.spark.query.cacheblocks", False)
             .load()
         )
-    timestamp = F.substring("row_key", _TIMESTAMP_AT, TIMESTAMP_DIGITS).cast("long")
-    return frame.where(_any_of(keys)).select("row_key", "user_id", timestamp.alias("timestamp"), "page", "country")
+    return frame.where(_any_of(keys))
 
 
 def counted(clicks: DataFrame) -> tuple[DataFrame, Callable[[], int]]:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from dataco_assets.aggregates.soundness import Problems
     from dataco_assets.aggregates.totals import HourTotals
-    from dataco_assets.verification.conservation import CountedHour
     from spark_resources.aggregates_files import HourFile
 
 AGGREGATES_SCHEMA = dg.TableSchema(
@@ -190,6 +189,7 @@ def compute_hours(
     from spark_resources.aggregation import aggregate
     from spark_resources.clicks_table import counted, read_clicks
     from spark_resources.hbase_client import scanning
+    from spark_resources.row_counts import count_rows
 
     with stages.stage("read the hour ledger"), hbase.client() as client:
         ledger = HourLedger(client, settings.hours_table)
@@ -199,6 +199,8 @@ def compute_hours(
         generations = {hour: state.dirty for hour, state in ledger.read(hours).items()}
     with stages.stage("start Spark"):
         session = spark.session
+    with stages.stage("count the clicks in HBase"):
+        rows_before = count_rows(session, settings.clicks_table, hours)
     with stages.stage("scan and aggregate"):
         ranges = [(run[0], run[-1] + HOUR_MS + VISIT_GAP_MS) for run in contiguous_runs(hours)]
         clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
@@ -207,8 +209,9 @@ def compute_hours(
             files = write_hours(frame, hours, generations, settings.aggregates_uri, run_id, now_ms)
     with stages.stage("check the aggregates"):
         stored = _Stored(settings.aggregates_uri, hours)
-    with stages.stage("count the clicks in HBase"), hbase.client() as client:
-        not_conserved = conservation_problems(client, settings.clicks_table, stored.counted)
+    with stages.stage("count the clicks in HBase"):
+        rows_after = count_rows(session, settings.clicks_table, hours)
+    not_conserved = conservation_problems(stored.clicks, rows_before, rows_after)
     return ComputedHours(files, stored.totals, stored.problems, not_conserved, stored.pages.busiest(), rows_scanned())
 
 
@@ -220,19 +223,21 @@ class _Stored:
         from dataco_assets.aggregates.totals import PageCounts
 
         self.totals: dict[int, HourTotals] = {}
-        self.counted: dict[int, CountedHour] = {}
         self.pages = PageCounts()
         self.problems = find_problems(self._tables(uri, hours))
+
+    @property
+    def clicks(self) -> dict[int, int]:
+        """Clicks counted, by hour."""
+        return {hour: found.clicks for hour, found in self.totals.items()}
 
     def _tables(self, uri: str, hours: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":
         from dataco_assets.aggregates.files import read_hours
         from dataco_assets.aggregates.totals import totals
-        from dataco_assets.verification.conservation import CountedHour
 
         for hour, stored in read_hours(uri, hours):
             if stored is None:
                 continue
             self.totals[hour] = totals(stored)
-            self.counted[hour] = CountedHour(self.totals[hour].clicks, stored.computed_at_ms)
             self.pages.add(stored.table)
             yield hour, stored.table

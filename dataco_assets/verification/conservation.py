@@ -1,49 +1,33 @@
-"""Whether clicks are conserved: as many in an hour's aggregates as HBase has rows of the hour.
+"""Whether clicks are conserved: an hour's aggregates count as many clicks as HBase holds rows of the hour.
 
-Belongs here: the comparison. Does not belong here: counting the rows (`stored_clicks.py`).
+Pure. Does not belong here: counting the rows (`spark_resources/row_counts.py`).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-from dataco_assets.clients.hbase import HBase
-from dataco_assets.verification.stored_clicks import count_rows
 
 
-@dataclass(frozen=True)
-class CountedHour:
-    """What an hour's aggregates say.
+def conservation_problems(
+    clicks: Mapping[int, int], before: Mapping[int, int], after: Mapping[int, int]
+) -> dict[int, list[str]]:
+    """Compares the clicks of aggregates with the rows counted before and after they were computed.
 
-    Attributes:
-        clicks: Sum of click_count.
-        computed_at_ms: When they were computed, epoch ms, by HBase's clock.
-    """
-
-    clicks: int
-    computed_at_ms: int
-
-
-def conservation_problems(hbase: HBase, table: str, hours: Mapping[int, CountedHour]) -> dict[int, list[str]]:
-    """Counts the rows of the hours in HBase, without Spark; what does not fit, by hour.
-
-    A click stored since the hour was computed may be in it or not, and one stored again since (a redelivery) counts as
-    new here: hence two bounds. Both times are servers' of HBase, but of different ones: where their clocks differ by
-    more than a scan takes, a click that arrives while the hour is computed can be taken for an older one.
+    Rows are only added, so the scan behind the aggregates saw at least those counted before it and at most those
+    counted after it. No clock is involved. An erasure also removes rows; of an hour that has fewer of them afterwards,
+    the two counts change places.
 
     Args:
-        hbase: The client.
-        table: The clicks table.
-        hours: What the aggregates of each hour (epoch ms) say.
+        clicks: Sum of `click_count` by hour (epoch ms).
+        before: Rows of the same hours, counted before the aggregation began to read.
+        after: Rows of the same hours, counted after it.
 
-    Raises:
-        HBaseUnavailable, HBaseRefused
+    Returns:
+        What is wrong, by hour; hours without a problem are absent.
     """
-    counted = count_rows(hbase, table, {hour: each.computed_at_ms for hour, each in hours.items()})
     return {
         hour: [
-            f"the aggregates count {hours[hour].clicks:,} clicks, HBase has {rows.all:,} rows, "
-            f"{rows.stored_before:,} of them from before the hour was computed"
+            f"the aggregates count {found:,} clicks, HBase had {before[hour]:,} rows before they were computed and "
+            f"{after[hour]:,} afterwards"
         ]
-        for hour, rows in counted.items()
-        if not rows.stored_before <= hours[hour].clicks <= rows.all
+        for hour, found in clicks.items()
+        if not min(before[hour], after[hour]) <= found <= max(before[hour], after[hour])
     }

@@ -1,32 +1,19 @@
-"""Reading the clicks table directly, row by row, without Spark: for checks and for what an operator verifies with.
+"""Reading the clicks table directly, row by row, without Spark, for `dataco verify`.
 
 Belongs here: scans over a time span, all salts at once. Does not belong here: aggregating, which must not be shared
 with the pipeline, and writing.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
-from itertools import chain
 
-from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_of
 from dataco_assets.clicks.row import key_ranges, timestamp_of
 from dataco_assets.clients.hbase import HBase
 
-_THREADS = 4
 _MERGED_PAGE_ROWS = 1_000
-_COUNTED = b"geo_data:country"  # every row has it, in the smallest of the families that hold something of every row
+_TIMED = b"geo_data:country"  # every row has it, in the smallest of the families that hold something of every row
 _USER_ID, _PAGE, _COUNTRY = b"click_data:user_id", b"click_data:page", b"geo_data:country"
-
-
-@dataclass(frozen=True)
-class RowCount:
-    """Rows of an hour: all of them, and those stored before some moment."""
-
-    all: int
-    stored_before: int
 
 
 @dataclass(frozen=True)
@@ -38,38 +25,6 @@ class StoredClick:
     timestamp: int
     page: str
     country: str
-
-
-def count_rows(hbase: HBase, table: str, stored_before: Mapping[int, int]) -> dict[int, RowCount]:
-    """Counts the rows of clicks by hour; adjacent hours in one pass over each salt.
-
-    Args:
-        hbase: The client.
-        table: The clicks table.
-        stored_before: For each hour (start, epoch ms) to count: the moment to count up to, epoch ms.
-
-    Raises:
-        HBaseUnavailable, HBaseRefused
-    """
-
-    def count(bounds: tuple[bytes, bytes]) -> tuple[Counter[int], Counter[int]]:
-        total: Counter[int] = Counter()
-        before: Counter[int] = Counter()
-        for key, stored_at in hbase.scan_times(table, *bounds, column=_COUNTED):
-            hour = hour_of(timestamp_of(key))
-            total[hour] += 1
-            if stored_at < stored_before[hour]:
-                before[hour] += 1
-        return total, before
-
-    spans = [key_ranges(run[0], run[-1] + HOUR_MS) for run in contiguous_runs(stored_before)]
-    totals: Counter[int] = Counter()
-    befores: Counter[int] = Counter()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for total, before in pool.map(count, chain.from_iterable(spans)):
-            totals.update(total)
-            befores.update(before)
-    return {hour: RowCount(totals[hour], befores[hour]) for hour in stored_before}
 
 
 def read_clicks_in_order(hbase: HBase, table: str, start_ms: int, end_ms: int) -> Iterator[StoredClick]:
@@ -90,7 +45,7 @@ def stored_times(hbase: HBase, table: str, start_ms: int, end_ms: int) -> Iterat
         HBaseUnavailable, HBaseRefused
     """
     for bounds in key_ranges(start_ms, end_ms):
-        for _, stored_at in hbase.scan_times(table, *bounds, column=_COUNTED):
+        for _, stored_at in hbase.scan_times(table, *bounds, column=_TIMED):
             yield stored_at
 
 

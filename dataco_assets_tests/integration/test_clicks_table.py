@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,7 @@ from spark_resources.aggregation import aggregate
 from spark_resources.clicks_admin import ClicksTable, ClicksTableMissing, clicks_admin
 from spark_resources.clicks_table import counted, read_clicks
 from spark_resources.hbase_client import ClicksTableError, ClicksTableUnavailable, scanning
+from spark_resources.row_counts import count_rows
 
 pytestmark = pytest.mark.stack
 
@@ -154,6 +156,9 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
     }
     assert found == oracle.aggregate(clicks, hours)
     assert rows_read() == len(expected(clicks, ranges))
+    absent = NOON + 900 * HOUR_MS
+    by_hour = Counter(click.timestamp // HOUR_MS * HOUR_MS for click in clicks)
+    assert count_rows(spark, table, [*hours, absent]) == {hour: by_hour[hour] for hour in [*hours, absent]}
 
 
 def test_a_created_table_is_as_designed(spark: SparkSession, table: str) -> None:

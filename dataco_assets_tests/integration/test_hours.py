@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from dataco_assets.aggregates.files import read_hour
+from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.row import cells, row_key
 from dataco_assets.clients.elasticsearch import SearchClient, connect, open_client
+from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets_tests.platforms import NOON, Platform, click, epoch_ms
 from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, die, failure_of, interpose
@@ -75,6 +78,26 @@ def test_a_click_that_lands_at_any_step_is_never_forgotten(
         assert refreshes.differences() == [], place
     visit(platform, "last")
     assert NOON in refreshes.dirty(), "a click landed when all was done"
+
+
+def test_rows_that_come_or_go_while_an_hour_is_computed_are_no_false_alarm(
+    platform: Platform, refreshes: Refreshes
+) -> None:
+    """Also a row whose region server's clock is slow: its time lies before that of the run."""
+    visit(platform, "first")
+    made = parse(click("late", at=NOON, user="late"), record_time_ms=NOON, earliest_ms=0)
+    assert isinstance(made, Click)
+    table, key = platform.settings.clicks_table, row_key(made.user_id, made.timestamp, made.event_id)
+
+    def store() -> None:
+        platform.put(table, key, dict(cells(made)), time_ms=now_ms() - 10 * MINUTE)
+
+    for change in (store, lambda: platform.hbase.delete_rows(table, [key])):
+        rows = len(platform.rows())
+        with pytest.MonkeyPatch.context() as patch:
+            interpose(patch, "write the Parquet", after=change)
+            refreshes.compute(HOURS)
+        assert len(platform.rows()) != rows
 
 
 def test_a_run_that_dies_at_any_step_leaves_its_hours_dirty(

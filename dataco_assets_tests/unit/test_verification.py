@@ -21,6 +21,7 @@ from dataco_assets.verification.compare import (
     compare_parquet,
     host_and_path,
 )
+from dataco_assets.verification.conservation import conservation_problems
 from dataco_assets.verification.recompute import Figures, Group, recompute
 from dataco_assets.verification.stored_clicks import StoredClick
 from dataco_assets_tests import oracle
@@ -221,3 +222,14 @@ def test_an_hour_is_judged_only_while_nothing_changes_it(
     assert verifier._outcome(verdict, *states, expired={NOON}, is_computed=True) == Outcome.EXPIRED
     outside = Outcome.OUTSIDE if states[1].is_dirty else expected
     assert verifier._outcome(verdict, *states, expired=set(), is_computed=False) == outside
+
+
+@pytest.mark.parametrize(
+    ("clicks", "before", "after", "is_conserved"),
+    [(5, 5, 5, True), (6, 5, 7, True), (4, 5, 7, False), (8, 5, 7, False), (5, 6, 4, True), (3, 6, 4, False)],
+)
+def test_clicks_are_conserved_between_the_counts_before_and_after(
+    clicks: int, before: int, after: int, is_conserved: bool
+) -> None:
+    found = conservation_problems({NOON: clicks}, {NOON: before}, {NOON: after})
+    assert list(found) == ([] if is_conserved else [NOON])
