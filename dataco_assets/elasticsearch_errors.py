@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.untrusted import on_one_line
 
 _MESSAGE_LIMIT = 300
 
@@ -96,9 +97,7 @@ def unavailable(address: str, why: str) -> ElasticsearchUnavailable:
 
 def shortened(text: str) -> str:
     """Text of a server's reply, which may quote event text, on one line: bounded, and printable only."""
-    line = " ".join(text.split())
-    line = "".join(character if character.isprintable() else "�" for character in line)
-    return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"
+    return on_one_line(text, _MESSAGE_LIMIT)
 
 
 @dataclass(frozen=True)

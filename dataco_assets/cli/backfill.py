@@ -16,13 +16,14 @@ from urllib.parse import SplitResult, urlsplit
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json
-from dataco_assets.cli.text import plural, printable
+from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import From, To, hour_range
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
+from dataco_assets.untrusted import on_one_line, printable
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -218,4 +219,4 @@ def _cause(error: BaseException) -> str:
         if isinstance(found, OSError) and found.strerror:
             return found.strerror
         error, found = found, found.__cause__ or found.__context__
-    return printable(" ".join(str(error).split()), 300)
+    return on_one_line(str(error), 300)

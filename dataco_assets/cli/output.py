@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dataco_assets.cli.text import printable
+from dataco_assets.untrusted import printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document; docs/cli.md describes it.")]
 

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.cli.text import plural, printable
+from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import TimeUnclear, end_of, moment
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.event import Reason
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
+from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
     from dataco_assets.rejected.contents import Contents, Entry, Filter

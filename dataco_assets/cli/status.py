@@ -1,6 +1,6 @@
-"""`dataco status`: where the platform stands, whether its servers answer, and whether something needs a hand.
+"""`dataco status`: shows lag, hours and parked work, whether the servers answer, and whether something needs a hand.
 
-Belongs here: questions to the servers, and how the answers are shown. Does not belong here: parking and resuming
+Belongs here: querying the servers, and how the results are shown. Does not belong here: parking and resuming
 (`dataco_assets.ledgers.parked`), measuring lag (`dataco_assets.ingest.log`).
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.cli.text import plural, printable
+from dataco_assets.cli.text import plural
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
@@ -29,6 +29,7 @@ from dataco_assets.ledgers.hours import DirtyHours, HourLedger, dirty_hours
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
 from dataco_assets.settings import Settings, settings
+from dataco_assets.untrusted import printable
 
 NEEDS_A_HAND = 1
 """Exit code: a server is away, or something waits for a person or for too long."""
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 
 class Answer(NamedTuple):
-    """What one server said: its part of the state, or why there is none."""
+    """The result of querying one server: its part of the state, or the error."""
 
     value: Any
     error: str | None
@@ -47,7 +48,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Hours:
-    """What the hour ledger says.
+    """The hours in the ledger.
 
     Attributes:
         known: Hours with clicks near them.
@@ -77,14 +78,14 @@ class Ingest:
 
 @dataclass(frozen=True)
 class State:
-    """Where the platform stands. A part whose server does not answer is None.
+    """State of the platform. A part whose server does not answer is None.
 
     Attributes:
         servers: Each server's error, by its name; None when it answers.
         ingest: What waits in Kafka.
-        hours: What the hour ledger says.
+        hours: The hours in the ledger.
         newest_hour: The newest hour that readers find in the index, epoch ms; None when it is empty.
-        max_wait_minutes: From when on a wait is too long.
+        max_wait_minutes: Longest acceptable wait.
     """
 
     servers: dict[str, str | None]
@@ -120,7 +121,7 @@ def status(
 ) -> None:
     """Show servers, lag, dirty hours, parked work and the newest hour.
 
-    Each server is asked itself; the newest hour is the one that readers find in the index.
+    Each server is queried directly; the newest hour is the one that readers find in the index.
 
     Exit code: 0 all is well, 1 something needs a hand. That is a server that does not answer, parked work, clicks lost
     before they were stored, or clicks or dirty hours that have waited for longer than --max-wait.
@@ -138,7 +139,7 @@ def status(
 
 
 def _ask(chosen: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> State:
-    """Asks all servers at the same time, so that one that is away delays the answer by its own deadline only."""
+    """Queries all servers concurrently, so that one that is down delays the result by its own timeout only."""
     cutoff_ms = asked_at_ms - int(max_wait_minutes * 60_000)
     with (
         connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,

@@ -10,9 +10,9 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from dataco_assets.cli.text import printable
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
+from dataco_assets.untrusted import printable
 
 FORMS = "2026-01-31 (a day, UTC), 2026-01-31-12:00 (an hour, as Dagster writes it) or 2026-01-31T12:00Z"
 """The forms of a time, for help texts."""

@@ -1,4 +1,4 @@
-"""`dataco verify`: do the Parquet files and the index say what the clicks in HBase amount to?
+"""`dataco verify`: compares Parquet files and index with what the clicks in HBase add up to.
 
 Belongs here: options, the table of differences, exit codes. Does not belong here: recomputing and comparing
 (`dataco_assets.verification.verifier`, imported when the command runs so that `--help` stays quick).
@@ -17,12 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dataco_assets.cli.hints import local_stack_hint
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.cli.text import plural, printable
+from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import FORMS, hour_range
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.hours import MARKED_WITHIN_SECONDS
 from dataco_assets.settings import settings
+from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
     from dataco_assets.verification.compare import Difference, HourVerdict
@@ -53,16 +54,16 @@ def verify(
             min=0,
             max=3600,
             help="Seconds within which a stored click's hour is marked dirty: an hour that differs and has younger "
-            "clicks is looked at again when they are older.",
+            "clicks is compared again when they are older.",
         ),
     ] = MARKED_WITHIN_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Recompute hours from the clicks in HBase, in plain Python, and compare every field with Parquet and index.
 
-    Judged are hours of which readers should see everything. An hour that is dirty (waits for its refresh), changes
-    while it is looked at, or is so old that HBase may have dropped clicks, is reported but not judged. All sensors and
-    runs can stay on.
+    Only hours of which readers should see everything are judged. An hour that is dirty (waits for its refresh), changes
+    while it is compared, or is so old that HBase may have dropped clicks, is reported but not judged. Sensors and runs
+    can keep running.
 
     Exit code: 0 all equal, 1 differences, 2 wrong usage, a server that does not answer, or no hour to verify.
     """
@@ -116,7 +117,7 @@ def _nothing(start: int | None, end: int | None) -> str:
 
 @dataclass
 class Report:
-    """Verdicts added up; only the first differences are kept.
+    """Sums up the verdicts; only the first differences are kept.
 
     Attributes:
         limit: Differences to keep.
@@ -164,7 +165,7 @@ class Report:
         return sum(self.outcomes[name] for name in ("dirty", "changing", "closed"))
 
     def lines(self) -> Iterator[str]:
-        """What is said below the table."""
+        """The lines below the table."""
         verdict = f"{plural(self.differing_hours, 'hour')} differ" if self.differing_hours else "no difference"
         what = f"{plural(self.clicks, 'click')} in {plural(self.groups, 'group')}"
         yield f"{plural(self.judged, 'hour')} judged ({what}): {verdict}."
@@ -175,15 +176,15 @@ class Report:
             yield f"Index {name} is closed: readers do not see its hours. `POST /{name}/_open` opens it again."
         if self.differing_hours:
             yield (
-                "A drain that died has stored clicks whose hours only the next drain marks: if clicks wait in Kafka "
-                "(`dataco status`), drain and verify again. `dataco backfill FROM TO` computes hours anew and replaces "
-                "what was changed by hand."
+                "A drain that was killed may have stored clicks whose hours only the next drain marks: if clicks "
+                "wait in Kafka (`dataco status`), drain and verify again. `dataco backfill FROM TO` computes "
+                "hours anew and replaces what was changed by hand."
             )
 
 
 _NOT_JUDGED = {
     "dirty": "clicks came that readers do not see yet",
-    "changing": "they were refreshed while they were looked at",
+    "changing": "they were refreshed while they were compared",
     "expired": "HBase may have dropped some of their clicks (DATACO_CLICKS_TTL_DAYS)",
     "outside": "they lie before the first partition (DATACO_PARTITIONS_START), so no run computes them",
     "closed": "the index of their month is closed",
@@ -248,7 +249,7 @@ def _shown(value: object) -> str:
 
 
 def _wait(seconds: float) -> None:
-    typer.echo(f"Some hours differ and have young clicks: looking at them again in {seconds:.0f} s.", err=True)
+    typer.echo(f"Some hours differ and have recent clicks: comparing them again in {seconds:.0f} s.", err=True)
     time.sleep(seconds)
 
 

@@ -23,6 +23,7 @@ from thriftpy2.thrift import TApplicationException
 from thriftpy2.transport import TTransportException
 
 from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.untrusted import printable
 
 TRANSPORT_ERRORS = (
     TTransportException,
@@ -144,9 +145,8 @@ def _speaks_another_protocol(error: BaseException) -> bool:
 
 
 def first_line(message: str | bytes | None) -> str:
-    """The first line of a message, bounded."""
-    line = _text(message).strip().split("\n", 1)[0]
-    return line if len(line) <= _MESSAGE_LIMIT else line[:_MESSAGE_LIMIT] + "…"
+    """The first line of a message, which may quote a row, bounded and printable."""
+    return printable(_text(message).strip().split("\n", 1)[0], _MESSAGE_LIMIT)
 
 
 def _text(message: str | bytes | None) -> str:

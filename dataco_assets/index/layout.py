@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from dataco_assets.untrusted import printable
+
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
@@ -206,5 +208,4 @@ def differences(expected: Any, found: Any, at: str = "") -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    text = "absent" if value is None else repr(value)
-    return text if len(text) <= 120 else text[:120] + "…"
+    return printable("absent" if value is None else repr(value), 120)

@@ -261,7 +261,7 @@ def test_each_failure_has_its_kind(
 
 
 def test_quoted_text_is_bounded_and_printable() -> None:
-    assert shortened("a\nb\x1b[31m\x9b") == "a b�[31m�"
+    assert shortened("a\nb\x1b[31m\x9b") == r"a b\x1b[31m\x9b"
     assert len(shortened("x" * 10_000)) == 301
 
 

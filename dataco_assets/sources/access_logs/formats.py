@@ -18,6 +18,7 @@ from dataco_assets.sources.access_logs.cloudfront import cloudfront
 from dataco_assets.sources.access_logs.json_lines import json_lines
 from dataco_assets.sources.access_logs.request import Reader, Skip, is_address
 from dataco_assets.sources.access_logs.w3c import w3c
+from dataco_assets.untrusted import printable
 
 LINES_LOOKED_AT = 1_000
 """Number of lines from which the format is recognised."""
@@ -87,11 +88,7 @@ def recognise(lines: Sequence[bytes], name: str) -> Format:
 
 def shown(line: bytes) -> str:
     """A line for a message: on one line, printable, and cut to 120 characters."""
-    start = line[: _SHOWN_CHARACTERS + 1].decode(errors="backslashreplace")
-    text = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in start
-    )
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return printable(line[: _SHOWN_CHARACTERS + 1].decode(errors="backslashreplace"), _SHOWN_CHARACTERS)
 
 
 def _lines_in(log_format: Format, lines: Sequence[bytes]) -> int:
