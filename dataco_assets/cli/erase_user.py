@@ -1,12 +1,13 @@
-"""`dataco erase-user`: removes what is stored of a user, and keeps it from coming back.
+"""`dataco erase-user`: removes what is stored of users, and keeps it from coming back.
 
-Belongs here: options, the question, the report. Does not belong here: erasing
+Belongs here: options, the confirmation, the report. Does not belong here: erasing
 (`dataco_assets.privacy.erasure`, imported when the command runs so that `--help` stays quick).
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,43 +35,49 @@ class NotAUserId(WrongUsage):
 
 
 def erase_user(
-    user: Annotated[
-        str, typer.Argument(metavar="USER_ID", help="Exactly as sent; `-` reads it from standard input, one line.")
-    ],
+    users: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="USER_ID…", help="Exactly as sent; `-` reads one from standard input, one line."),
+    ] = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is stored in HBase.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    from_file: Annotated[
+        Path | None,
+        typer.Option("--from-file", metavar="FILE", help="File of user ids, UTF-8, one per line.", dir_okay=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report what is stored in HBase.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase without confirmation.")] = False,
     compact: Annotated[
         bool,
         typer.Option("--compact", help="Also start a major compaction, which takes deleted clicks off the disks."),
     ] = False,
 ) -> None:
-    """Erase a user: their clicks in HBase, and their rejected clicks from what can be listed and sent back.
+    """Erase users: their clicks in HBase, and their rejected clicks from what can be listed and sent back.
 
-    The hours they were in become dirty; the sensors, or `dataco backfill`, compute aggregates and index anew. The user
-    goes onto a suppression list (as a hash): clicks that happened or came to Kafka before now are not stored again,
-    however they come. What the user does from now on is stored.
+    The hours they were in become dirty; the sensors, or `dataco backfill`, compute aggregates and index anew. The users
+    go onto a suppression list (as hashes): clicks that happened or came to Kafka before now are not stored again,
+    however they come. What the users do from now on is stored.
 
-    Safe to run again, and to be run again after it broke off.
+    Many users share one pass over the table. Safe to run again, also after it broke off.
     """
     from dataco_assets.cli.first_contact import connect_at_once
     from dataco_assets.ledgers.suppression import user_hash
     from dataco_assets.privacy.erasure import erase, preview
 
-    user_id, chosen = _user_id(user), settings()
+    user_ids, chosen = _user_ids(users or [], from_file), settings()
     with connect_at_once(chosen) as hbase:
         hbase.require_table(chosen.suppressed_table)
         hbase.require_table(chosen.clicks_table)
         if dry_run or not yes:
-            _say(_found(preview(chosen, hbase, user_id), "would be deleted"))
+            _say(_found(preview(chosen, hbase, user_ids), "would be deleted", len(user_ids)))
         if dry_run:
             _say(["Nothing was changed. Rejected clicks are looked for only when it is."])
             return
         if not yes:
-            typer.confirm("Erase this user for good?", abort=True)
-        erasure = erase(chosen, hbase, user_id)
-        row = user_hash(user_id).decode()
-        _say([*_found(erasure, "deleted"), *_next(erasure, f"deleteall '{chosen.suppressed_table}', '{row}'")])
+            who = "this user" if len(user_ids) == 1 else f"these {len(user_ids):,} users"
+            typer.confirm(f"Erase {who} for good?", abort=True)
+        erasure = erase(chosen, hbase, user_ids)
+        undo = f"deleteall '{chosen.suppressed_table}', '{user_hash(user_ids[0]).decode()}'"
+        _say([*_found(erasure, "deleted", len(user_ids)), *_next(erasure, undo, len(user_ids))])
         if compact:
             hbase.compact(chosen.clicks_table)
             _say([f"Major compaction of table {chosen.clicks_table} requested; HBase does it in the background."])
@@ -78,28 +85,45 @@ def erase_user(
             _say([_KEPT_ON_DISK.format(table=chosen.clicks_table)])
 
 
-def _user_id(text: str) -> str:
-    if text == STANDARD_STREAM:
-        text = sys.stdin.readline().rstrip("\r\n")
+def _user_ids(given: Sequence[str], file: Path | None) -> list[str]:
+    """The users, each once, in the order given."""
+    found = [_user_id(sys.stdin.readline().rstrip("\r\n") if text == STANDARD_STREAM else text) for text in given]
+    found += _read_user_ids(file) if file else []
+    if not found:
+        raise NotAUserId("Name at least one user id, or a file of them with --from-file.")
+    return list(dict.fromkeys(found))
+
+
+def _read_user_ids(file: Path) -> Iterator[str]:
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotAUserId(f"--from-file {file}: {error}.") from error
+    for number, line in enumerate(lines, start=1):
+        if line:
+            yield _user_id(line, f"{file}, line {number:,}: ")
+
+
+def _user_id(text: str, where: str = "") -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise NotAUserId("A user id is UTF-8 text, and this is not.") from None
+        raise NotAUserId(f"{where}A user id is UTF-8 text, and this is not.") from None
     if not 1 <= len(text) <= MAX_USER_ID:
-        raise NotAUserId(f"A user id has 1 to {MAX_USER_ID} characters, this has {len(text):,}.")
+        raise NotAUserId(f"{where}A user id has 1 to {MAX_USER_ID} characters, this has {len(text):,}.")
     return text
 
 
-def _found(erasure: "Erasure", verb: str) -> Iterator[str]:
+def _found(erasure: "Erasure", verb: str, users: int) -> Iterator[str]:
     if erasure.first_ms is None or erasure.last_ms is None:
-        yield f"0 clicks {verb}: HBase holds none of this user."
+        yield f"0 clicks {verb}: HBase holds none of {'this user' if users == 1 else 'these users'}."
     else:
         yield (
             f"{plural(erasure.clicks, 'click')} {verb}, from {_time(erasure.first_ms)} to {_time(erasure.last_ms)} "
             f"UTC; {plural(len(erasure.hours), 'hour')} to compute anew."
         )
     if erasure.resumed:
-        yield f"An earlier erasure of this user was broken off; it had begun {plural(len(erasure.resumed), 'hour')}."
+        yield f"An earlier erasure was broken off; it had begun {plural(len(erasure.resumed), 'hour')}."
     if erasure.expired:
         yield (
             f"{plural(len(erasure.expired), 'hour')} of these cannot be computed anew, since HBase may have dropped "
@@ -107,12 +131,13 @@ def _found(erasure: "Erasure", verb: str) -> Iterator[str]:
         )
 
 
-def _next(erasure: "Erasure", undo: str) -> Iterator[str]:
+def _next(erasure: "Erasure", undo: str, users: int) -> Iterator[str]:
     """What follows, and what is left.
 
     Args:
         erasure: What was done.
-        undo: The HBase shell's command that takes the user off the suppression list.
+        undo: The HBase shell's command that takes a single user off the suppression list.
+        users: How many there were.
     """
     if erasure.rejected:
         yield (
@@ -123,11 +148,12 @@ def _next(erasure: "Erasure", undo: str) -> Iterator[str]:
     ranges = contiguous_runs(hours)
     if ranges:
         yield f"Aggregates and index follow by the sensors, or at once by:\n{_commands(ranges)}"
+    who = "The user is" if users == 1 else "The users are"
     yield (
-        "The user is on the suppression list: clicks from before now are not stored again, also by an ingest run in "
+        f"{who} on the suppression list: clicks from before now are not stored again, also by an ingest run in "
         "progress. The clicks topic itself keeps them until its retention ends."
     )
-    if not (erasure.clicks or erasure.rejected or erasure.resumed):
+    if users == 1 and not (erasure.clicks or erasure.rejected or erasure.resumed):
         yield (
             "Neither HBase nor the rejected topic has a click of this user id. If it was mistyped, take it off the "
             f"list in the HBase shell: {undo}"

@@ -175,10 +175,9 @@ def key_ranges(start_ms: int, end_ms: int) -> list[tuple[bytes, bytes]]:
     return [(_bound(digits, start_ms), _bound(digits, end_ms)) for digits in _SALT_DIGITS]
 
 
-def user_range(user_id: str) -> tuple[bytes, bytes]:
-    """The row range [start row, stop row) that holds all clicks of a user, and those of others with the same salt."""
-    digits = _SALT_DIGITS[salt(user_id)]
-    return digits + b"-", digits + b"."
+def salt_range(number: int, start_ms: int = 0, end_ms: int = MAX_TIMESTAMP_MS + 1) -> tuple[bytes, bytes]:
+    """The row range [start row, stop row) of a salt's clicks with a time in [start, end), epoch ms."""
+    return _bound(_SALT_DIGITS[number], start_ms), _bound(_SALT_DIGITS[number], end_ms)
 
 
 def timestamp_of(key: bytes) -> int:

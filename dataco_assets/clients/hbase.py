@@ -158,6 +158,7 @@ class HBase:
         stop: bytes | None = None,
         *,
         columns: Sequence[bytes] | None = None,
+        filter_string: bytes | None = None,
         page_rows: int = 5_000,
     ) -> Iterator[tuple[bytes, Cells]]:
         """Streams the rows of [start, stop), in key order.
@@ -170,12 +171,19 @@ class HBase:
             start: First row key, None for the table's first.
             stop: Row key before which to stop, None for the table's end.
             columns: Columns to read, None for all.
+            filter_string: Filter that the region servers apply, in HBase's filter language; never of untrusted text. A
+                page that few rows of a long range pass can take longer than a call may: scan short ranges.
             page_rows: Rows per page; bounds the memory held.
         """
 
         def page(connection: happybase.Connection, start: bytes | None) -> list[tuple[bytes, Cells]]:
             rows = connection.table(table).scan(
-                row_start=start, row_stop=stop, batch_size=page_rows, limit=page_rows, columns=columns
+                row_start=start,
+                row_stop=stop,
+                batch_size=page_rows,
+                limit=page_rows,
+                columns=columns,
+                filter=filter_string,
             )
             return cast("list[tuple[bytes, Cells]]", list(rows))
 

@@ -1,26 +1,30 @@
-"""Erased users: whose clicks of the past the drain must not store again.
+"""The suppression list: erased users, whose earlier clicks must not be stored again.
 
 Belongs here: the list of them and the rule. Does not belong here: erasing (`dataco_assets/privacy/erasure.py`).
 
-HBase table, one row per erased user. The row key is a BLAKE2b hash of the user id, so that the list of those who asked
-to be forgotten does not hold them. (It is a pseudonym, not an anonym: who can guess an id can look it up.)
+HBase table, one row per erased user. The row key is a BLAKE2b hash of the user id, so that the list does not contain
+the ids themselves. (They are pseudonymous, not anonymous: whoever can guess an id can look it up.)
     * `s:erased_at`: epoch ms as text, by HBase's clock; it never goes back;
     * `p:unfinished`: names of the hours whose clicks are being deleted, until these are marked dirty, separated by
       spaces: what an erasure that was interrupted left to do. One cell, since deleted cells could hide later ones (see
-      `clients/hbase.py`). Versions before kept a cell `p:<hour>` for each; such are read, and removed at the end.
+      `clients/hbase.py`). Earlier versions kept a cell `p:<hour>` for each; these are read, too, and removed at
+      the end.
 
 The rule: a click is dropped when it happened *or* arrived in Kafka up to the erasure. So a redelivery, a replay, a late
-click and a file sent again bring nothing back; what the user does afterwards is a new matter and is stored.
+click and a file sent again bring nothing back; what the user does afterwards is stored.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from hashlib import blake2b
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.ledgers.table import LedgerTable
+
+if TYPE_CHECKING:
+    from dataco_assets.clients.hbase import HBase
 
 _ERASED_AT = b"s:erased_at"
 _UNFINISHED = b"p:unfinished"
@@ -36,7 +40,7 @@ class _Owned(msgspec.Struct):
 
 
 def user_hash(user_id: str) -> bytes:
-    """Under which a user is in the list: 64 hex digits."""
+    """Returns the row key of a user in the list: 64 hex digits."""
     return blake2b(user_id.encode(), digest_size=32, person=_PERSON).hexdigest().encode()
 
 
@@ -48,14 +52,14 @@ def is_suppressed(erased: ErasedUsers, user_id: str, *times_ms: int) -> bool:
         user_id: The click's user.
         times_ms: Epoch ms at which it happened, and at which it came to Kafka; those that are known.
     """
-    if not erased:  # nearly always, and this is asked of every click
+    if not erased:  # nearly always, and this runs for every click
         return False
     erased_at = erased.get(user_hash(user_id))
     return erased_at is not None and min(times_ms) <= erased_at
 
 
 def is_suppressed_message(erased: ErasedUsers, value: bytes | None, key: bytes | None, record_time_ms: int) -> bool:
-    """The same of a message that is no valid click: whose it is, its key or a readable user id says.
+    """The same for a message that is not a valid click; its key or a readable user id names the user.
 
     Args:
         erased: The list.
@@ -63,16 +67,21 @@ def is_suppressed_message(erased: ErasedUsers, value: bytes | None, key: bytes |
         key: Its key.
         record_time_ms: When it came to Kafka, epoch ms.
     """
-    return bool(erased) and any(is_suppressed(erased, user, record_time_ms) for user in _owners(value, key))
+    return bool(erased) and any(is_suppressed(erased, user, record_time_ms) for user in owners(value, key))
 
 
-def _owners(value: bytes | None, key: bytes | None) -> Iterable[str]:
-    if key is not None:
-        yield key.decode(errors="replace")
+def owners(value: bytes | None, key: bytes | None) -> set[str]:
+    """Users whom a message concerns: the one its key names, and the one its value names as far as it can be read."""
+    named = None if key is None else key.decode(errors="replace")
+    return {user for user in (named, readable_user_id(value)) if user is not None}
+
+
+def readable_user_id(value: bytes | None) -> str | None:
+    """The user id in a message's value, which need not be a valid click; None without a readable one."""
     try:
-        yield str(msgspec.json.decode(value or b"", type=_Owned).user_id)
+        return str(msgspec.json.decode(value or b"", type=_Owned).user_id)
     except (msgspec.MsgspecError, UnicodeError):
-        return
+        return None
 
 
 class SuppressionList(LedgerTable):
@@ -83,13 +92,19 @@ class SuppressionList(LedgerTable):
 
     FAMILIES: ClassVar = {"s": {"max_versions": 1}, "p": {"max_versions": 1}}
 
+    def __init__(self, hbase: "HBase", table: str) -> None:
+        super().__init__(hbase, table)
+        self._was_seen = False
+
     def read(self) -> dict[bytes, int]:
-        """All erased users.
+        """All erased users. That the table exists is checked by the first call; a scan of a missing one fails, too.
 
         Raises:
             HBaseRefused: there is no such table. An empty list would be the wrong answer.
         """
-        self._hbase.require_table(self._table)
+        if not self._was_seen:
+            self._hbase.require_table(self._table)
+            self._was_seen = True
         rows = self._hbase.scan(self._table, columns=[_ERASED_AT])
         return {key: int(cells[_ERASED_AT]) for key, cells in rows}
 

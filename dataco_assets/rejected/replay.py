@@ -10,7 +10,7 @@ between the two sends the click again, which is harmless: the same bytes are the
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
+from dataco_assets.ledgers.suppression import owners, readable_user_id
 from dataco_assets.rejected.contents import Entry, read_values
 from dataco_assets.rejected.records import (
     REPLAY_HEADERS,
@@ -124,8 +125,10 @@ def replay(settings: "Settings", entries: Sequence[Entry], *, repaired: bytes | 
     return done
 
 
-def erase_from_rejected(settings: "Settings", user_id: str) -> int:
-    """Takes a user's clicks out of what can be listed, shown and sent back; returns how many.
+def erase_from_rejected(settings: "Settings", user_ids: Collection[str]) -> int:
+    """Takes the clicks of users out of what can be listed, shown and sent back; returns how many.
+
+    One pass over the topic, however many users they are.
 
     Their bytes stay in Kafka until the topic's retention removes them: Kafka cannot delete single records.
 
@@ -137,7 +140,7 @@ def erase_from_rejected(settings: "Settings", user_id: str) -> int:
 
     def look(message: Message) -> None:
         record = read_record(message)
-        if isinstance(record, RejectedRecord) and concerns_user(message.value(), record.key, user_id):
+        if isinstance(record, RejectedRecord) and concerns_users(message.value(), record.key, user_ids):
             identity = record.record_id, record.record_time_ms
             found[identity] = Mark(*identity, Fate.ERASED, erased_ms)
 
@@ -149,24 +152,19 @@ def erase_from_rejected(settings: "Settings", user_id: str) -> int:
     return len(found)
 
 
-class _Owned(msgspec.Struct):
-    user_id: str | int
+def concerns_users(value: bytes | None, key: bytes | None, user_ids: Collection[str]) -> bool:
+    """Whether a rejected click belongs to one of the users: by its key or its user id.
 
-
-def concerns_user(value: bytes | None, key: bytes | None, user_id: str) -> bool:
-    """Whether a rejected click is a user's: by its key or its user id.
-
-    Bytes without a readable user id are taken for the user's when they quote the id anywhere: an erasure rather takes
-    one too many.
+    Bytes without a readable user id count as a user's when they quote the id anywhere: an erasure takes one click too
+    many rather than one too few.
     """
-    if key == user_id.encode():
+    if not owners(value, key).isdisjoint(user_ids):
         return True
-    if value is None:
-        return False
-    try:
-        return str(msgspec.json.decode(value, type=_Owned).user_id) == user_id
-    except (msgspec.MsgspecError, UnicodeError):
-        return any(quoted in value for quoted in (json.dumps(user_id).encode(), msgspec.json.encode(user_id)))
+    return value is not None and readable_user_id(value) is None and any(_quotes(value, user) for user in user_ids)
+
+
+def _quotes(value: bytes, user_id: str) -> bool:
+    return json.dumps(user_id).encode() in value or msgspec.json.encode(user_id) in value
 
 
 def _portions(pairs: Iterable[tuple[Entry, bytes | None]]) -> Iterator[list[tuple[Entry, bytes | None]]]:

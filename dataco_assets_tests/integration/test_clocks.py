@@ -173,7 +173,7 @@ def test_a_user_whose_rows_come_from_the_future_is_erased(platform: Platform) ->
     key = row_key(made.user_id, made.timestamp, made.event_id)
     platform.put(table, key, dict(cells(made)), time_ms=now_ms() + AHEAD)
 
-    erased = erase(platform.settings, platform.hbase, "ann")
+    erased = erase(platform.settings, platform.hbase, ["ann"])
 
     assert erased.clicks == 1
     with platform.gateway() as connection:

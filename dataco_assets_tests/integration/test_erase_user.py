@@ -1,6 +1,7 @@
 """Erasing a user, end to end: rows, aggregates, index, rejected clicks; broken off anywhere and begun again."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.row import cells as row_cells
 from dataco_assets.clicks.row import row_key, salt
 from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.hbase_errors import HBaseRefused
 from dataco_assets.clock import now_ms
 from dataco_assets.ingest.drain import Step, policy_from
 from dataco_assets.ledgers.hours import HourLedger
@@ -71,7 +73,7 @@ def test_rows_aggregates_and_index_forget_the_user(platform: Platform, refreshes
     refreshes.settle()
     assert pages(refreshes) == {"/a": 1, "/b": 2, "/c": 1}
 
-    erased = erase(platform.settings, platform.hbase, user)
+    erased = erase(platform.settings, platform.hbase, [user])
 
     assert (erased.clicks, erased.hours, erased.rejected) == (3, TOUCHED, 0)
     assert (erased.first_ms, erased.last_ms) == (NOON - 60_000, NOON + DAY + HOUR_MS // 2)
@@ -87,7 +89,7 @@ def test_rows_aggregates_and_index_forget_the_user(platform: Platform, refreshes
 
 def test_what_comes_again_is_dropped_and_counted_and_what_comes_new_is_stored(platform: Platform) -> None:
     fill(platform)
-    erase(platform.settings, platform.hbase, "ann")
+    erase(platform.settings, platform.hbase, ["ann"])
     now = int(time.time() * 1000)
 
     platform.hbase.delete_rows(platform.settings.offsets_table, list(_keys(platform)))
@@ -115,7 +117,7 @@ def test_a_rejected_click_that_comes_again_is_not_kept_either(platform: Platform
 def test_rejected_clicks_can_no_longer_be_sent_back(platform: Platform) -> None:
     send(platform, click("a1", user="ann", url="ftp://a/"), click("b1", user="bob", url="ftp://a/"))
 
-    erased = erase(platform.settings, platform.hbase, "ann")
+    erased = erase(platform.settings, platform.hbase, ["ann"])
 
     assert erased.rejected == 1
     contents = read_rejected(platform.settings, platform.hbase)
@@ -124,7 +126,7 @@ def test_rejected_clicks_can_no_longer_be_sent_back(platform: Platform) -> None:
 
 def test_one_that_a_drain_rejected_behind_the_erasures_back_is_gone_too(platform: Platform) -> None:
     """The drain knew no erased users when it began; its rejected record comes after the erasure's marks."""
-    erase(platform.settings, platform.hbase, "ann")
+    erase(platform.settings, platform.hbase, ["ann"])
     erased = platform.suppression.read()
     _forget_suppression(platform)
     platform.produce([click("a1", user="ann", url="ftp://a/"), click("b1", user="bob", url="ftp://a/")])
@@ -159,10 +161,10 @@ def test_broken_off_anywhere_and_begun_again_it_ends(
         with monkeypatch.context() as patch:
             _die(patch, owner, name, moment)
             with pytest.raises(Died):
-                erase(platform.settings, platform.hbase, "ann")
+                erase(platform.settings, platform.hbase, ["ann"])
         refreshes.settle()
 
-        erase(platform.settings, platform.hbase, "ann")
+        erase(platform.settings, platform.hbase, ["ann"])
         refreshes.settle()
 
         assert users(platform) == {NEIGHBOUR}, name
@@ -185,7 +187,7 @@ def test_a_refresh_that_saw_the_clicks_while_they_went_is_done_again(
         honest(self, table, keys)
 
     monkeypatch.setattr(HBase, "delete_rows", refreshed_first)
-    erase(platform.settings, platform.hbase, "ann")
+    erase(platform.settings, platform.hbase, ["ann"])
 
     assert set(refreshes.dirty()) >= TOUCHED
     refreshes.settle()
@@ -210,7 +212,7 @@ def test_an_ingest_run_that_began_before_the_erasure_brings_nothing_back(
     def erase_and_store_again(step: Step) -> None:
         if step is Step.ROWS_STORED:
             stored = platform.rows()
-            erase(platform.settings, platform.hbase, "ann")
+            erase(platform.settings, platform.hbase, ["ann"])
             for key, cells in stored.items():
                 platform.put(platform.settings.clicks_table, key, cells)
             refreshes.settle()
@@ -248,26 +250,72 @@ def test_what_can_still_be_read_is_an_error_and_the_next_try_ends_it(
     with monkeypatch.context() as patch:
         patch.setattr(HBase, "delete_rows", lambda *_: set())
         with pytest.raises(erasure.ErasureIncomplete, match=r"3 of 3 clicks can still be read"):
-            erase(platform.settings, platform.hbase, "ann")
+            erase(platform.settings, platform.hbase, ["ann"])
     assert platform.suppression.unfinished("ann") == TOUCHED
 
-    assert erase(platform.settings, platform.hbase, "ann").clicks == 3
+    assert erase(platform.settings, platform.hbase, ["ann"]).clicks == 3
     assert users(platform) == {NEIGHBOUR}
     assert platform.suppression.unfinished("ann") == set()
 
 
-def test_one_pass_over_the_users_salt_is_enough(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_users_share_a_pass_in_which_only_their_rows_cross_the_network(
+    platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     fill(platform)
-    honest, scans = HBase.scan, list[str]()
+    others = [f"user-{number}@example.org" for number in range(40)]
+    send(platform, *(click(f"u{number}", at=NOON + number, user=user) for number, user in enumerate([*others, ODD])))
+    refreshes.settle()
+    honest, received = HBase.scan, list[str]()
 
-    def counted(self: HBase, table: str, *arguments: Any, **named: Any) -> Any:
-        scans.append(table)
-        return honest(self, table, *arguments, **named)
+    def recorded(self: HBase, table: str, *arguments: Any, **named: Any) -> Any:
+        for key, cells in honest(self, table, *arguments, **named):
+            if named.get("filter_string"):
+                received.append(cells[b"click_data:user_id"].decode())
+            yield key, cells
 
-    monkeypatch.setattr(HBase, "scan", counted)
-    erase(platform.settings, platform.hbase, "ann")
+    (ids := tmp_path / "ids.txt").write_text("\n".join(["ann", *others[:20], "", "nobody", "ann"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(HBase, "scan", recorded)
+        code, output = run("--yes", "--from-file", str(ids))
 
-    assert scans.count(platform.settings.clicks_table) == 1
+    assert code == 0
+    assert "23 clicks deleted" in output
+    assert sorted(received) == sorted(["ann"] * 3 + others[:20])
+    assert users(platform) == {NEIGHBOUR, ODD, *others[20:]}
+    assert len(platform.suppression.read()) == 22
+    assert all(platform.suppression.unfinished(user) == set() for user in ("ann", *others))
+    refreshes.settle()
+    assert refreshes.differences() == []
+
+    (bad := tmp_path / "bad.txt").write_text(f"ann\n{'x' * 1_000}\n")
+    with pytest.raises(
+        command.NotAUserId, match=r"bad\.txt, line 2: A user id has 1 to \d+ characters, this has 1,000"
+    ):
+        run("--from-file", str(bad))
+
+
+def test_the_list_is_read_again_in_one_call_and_its_loss_is_noticed(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suppression = SuppressionList(platform.hbase, platform.settings.suppressed_table)
+    suppression.suppress("ann", 7)
+    assert suppression.read() == {user_hash("ann"): 7}
+    honest, calls = HBase._attempt, list[object]()
+
+    def counted(self: HBase, *arguments: Any) -> Any:
+        calls.append(arguments)
+        return honest(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HBase, "_attempt", counted)
+        assert suppression.read() == {user_hash("ann"): 7}
+    assert len(calls) == 1, "every checkpoint of a drain reads the list"
+
+    with platform.gateway() as connection:
+        connection.delete_table(suppression.name, disable=True)
+    with pytest.raises(HBaseRefused):
+        suppression.read()
+    suppression.create()
 
 
 def test_hours_that_cannot_be_computed_again_are_left_alone_and_named(platform: Platform) -> None:
@@ -276,7 +324,7 @@ def test_hours_that_cannot_be_computed_again_are_left_alone_and_named(platform: 
     platform.put(platform.settings.hours_table, key, {b"h:first_stored_at": b"1500000000000"})
     before = platform.hour_states()[NOON + DAY].dirty
 
-    erased = erase(platform.settings, platform.hbase, "ann")
+    erased = erase(platform.settings, platform.hbase, ["ann"])
 
     assert erased.expired == {NOON + DAY}
     assert platform.hour_states()[NOON + DAY].dirty == before
@@ -314,7 +362,7 @@ def test_the_command_asks_reports_and_compacts(platform: Platform) -> None:
     assert code == 0
     assert "0 clicks deleted" in output
     assert "compaction" in output
-    assert preview(platform.settings, platform.hbase, "ann").clicks == 0
+    assert preview(platform.settings, platform.hbase, ["ann"]).clicks == 0
 
     code, output = run("nobody", "--yes")
     assert code == 0

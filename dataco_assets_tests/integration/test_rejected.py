@@ -299,7 +299,7 @@ def test_an_erased_users_clicks_are_neither_shown_nor_sent(platform: Platform) -
     produce(platform, b'{"user_id": "me", broken')
     platform.drain()
 
-    assert erase_from_rejected(platform.settings, "me") == 2
+    assert erase_from_rejected(platform.settings, ["me"]) == 2
 
     assert "users were erased: 2" in run_well("list")
     assert mine not in run_well("list")

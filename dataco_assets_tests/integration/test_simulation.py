@@ -166,7 +166,7 @@ class Simulation:
         """Somebody who has clicked asks to be forgotten."""
         user = self.chance.choice(self.world.users())
         self.world.erased.add(user)
-        erased = erase(self.platform.settings, self.platform.hbase, user)
+        erased = erase(self.platform.settings, self.platform.hbase, [user])
         self.world.count("erasures" if erased.clicks else "erasures of nothing yet")
 
 

@@ -25,7 +25,7 @@ from dataco_assets.rejected.records import (
     send_mark,
     send_rejected,
 )
-from dataco_assets.rejected.replay import concerns_user, plan_replay, replay_headers
+from dataco_assets.rejected.replay import concerns_users, plan_replay, replay_headers
 
 TIME = 1_767_225_600_123
 Headers = list[Header]
@@ -355,8 +355,8 @@ def test_forged_chains_end(topic: Topic, links: dict[int, int]) -> None:
     ],
 )
 def test_whose_click_it_is(value: bytes | None, key: bytes | None, expected: bool) -> None:
-    assert concerns_user(value, key, "ü7") is expected
+    assert concerns_users(value, key, ["x", "ü7"]) is expected
 
 
 def test_a_number_as_user_id_is_that_users_too() -> None:
-    assert concerns_user(b'{"user_id":17}', None, "17")
+    assert concerns_users(b'{"user_id":17}', None, ["17"])
