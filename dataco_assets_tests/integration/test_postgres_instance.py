@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dataco_assets.run_leases import held_lease, lease_values
 from dataco_assets_tests.waiting import wait_until
 from local_stack.ports import LOOPBACK, choose
 
@@ -120,6 +121,22 @@ def test_runs_and_events_are_kept_across_instances(home: Path) -> None:
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["rows"].value == 3
+
+
+def test_a_lease_is_seen_to_change_by_another_instance(home: Path) -> None:
+    seen: set[str] = set()
+
+    def is_renewed() -> bool:
+        seen.update(lease_values(observer, ["0a1", "another run"]).values())
+        return len(seen) >= 3
+
+    with (
+        dg.DagsterInstance.from_config(str(home)) as holder,
+        dg.DagsterInstance.from_config(str(home)) as observer,
+        held_lease(holder, "0a1", renewal_seconds=0.02),
+    ):
+        wait_until(is_renewed, seconds=30, what="the lease has been renewed twice")
+    assert all(value.startswith("0a1 ") for value in seen)
 
 
 def test_the_code_location_of_the_image_becomes_healthy(home: Path) -> None:
