@@ -1,8 +1,8 @@
 """Removes clicks of erased users that an ingest run stored before it knew of the erasure.
 
-A run stores clicks by the suppression list it has read. When a user is erased meanwhile, or the run dies before its
-next look at the list, rows of theirs can be stored behind the erasure's back. The messages that they came from are then
-read once more, by this run or the next one, and dropped: that is when their rows are removed.
+A run stores clicks by the suppression list it has read. When a user is erased meanwhile, or the run dies before it
+reads the list again, rows of theirs can be stored after the erasure has scanned the table. Their
+messages are then read once more, by this run or the next one, and dropped: that is when their rows are removed.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def delete_stored(
 ) -> set[int]:
     """Deletes those of the rows that are stored; returns the hours they touched (epoch ms), to be marked once more.
 
-    The hours are marked dirty before, so that a run that dies in between leaves none for true.
+    The hours are marked dirty before, so that none counts as up to date if the run dies in between.
 
     Args:
         hbase: The client.

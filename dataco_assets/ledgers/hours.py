@@ -1,4 +1,4 @@
-"""Which hours need computing: the ledger that remembers it in HBase.
+"""The hour ledger in HBase: which hours need computing.
 
 Belongs here: how an hour becomes dirty and done. Does not belong here: which hours a click touches (`clicks/hour.py`),
 Dagster partitions, and the computing itself.
@@ -46,7 +46,7 @@ class HourExpired(DatacoError):
 
 @dataclass(frozen=True)
 class HourState:
-    """What the ledger knows of one hour; an hour never touched has zeros."""
+    """The ledger's state of one hour; zeros for an hour never touched."""
 
     hour: int
     dirty: int = 0
@@ -61,10 +61,10 @@ class HourState:
 
 @dataclass(frozen=True)
 class DirtyHours:
-    """The dirty hours (epoch ms, oldest first) by whether a refresh can mend them.
+    """The dirty hours (epoch ms, oldest first) by whether a refresh can bring them up to date.
 
     Attributes:
-        waiting: Those that a refresh will do.
+        waiting: Those that a refresh will compute.
         expired: Late clicks came for them, but HBase may have dropped earlier ones: they are not computed again.
         outside: They lie before the first partition, so no run can compute them.
     """
@@ -164,7 +164,7 @@ class HourLedger(LedgerTable):
     def unfinished(self, *, earliest_ms: int, ttl_days: int) -> DirtyHours:
         """The dirty hours, found without reading the hours that were finished long ago.
 
-        Expired hours, and hours before the first partition, are named as long as some older hour waits.
+        Expired hours, and hours before the first partition, are only included while some older hour waits.
 
         Args:
             earliest_ms: Start of the first partition, epoch ms.
@@ -210,7 +210,7 @@ class HourLedger(LedgerTable):
         return expired_hours(states.values(), ttl_days=ttl_days, now_ms=now_ms).intersection(hours)
 
     def refuse_expired(self, hours: Sequence[int], *, ttl_days: int, now_ms: int) -> None:
-        """Makes sure that HBase can still hold every click of the hours, and of the half hour behind each.
+        """Raises unless HBase can still hold every click of the hours, and of the half hour behind each.
 
         Raises:
             HourExpired: names the hours for which that is not certain.
@@ -237,7 +237,7 @@ def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) ->
     An hour is only whole while the half hour behind it is: a click missing there would end a visit too early.
 
     Args:
-        states: What the ledger says of the hours and of those behind them.
+        states: States of the hours and of those behind them.
         ttl_days: How long HBase keeps a cell.
         now_ms: HBase's time, epoch ms.
     """
@@ -247,10 +247,10 @@ def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) ->
 
 
 def dirty_hours(states: Iterable[HourState], *, earliest_ms: int, ttl_days: int, now_ms: int) -> DirtyHours:
-    """Sorts the dirty hours of the ledger by whether a refresh can mend them.
+    """Groups the dirty hours of the ledger by whether a refresh can bring them up to date.
 
     Args:
-        states: What the ledger says of all hours.
+        states: States of all hours.
         earliest_ms: Start of the first partition, epoch ms.
         ttl_days: How long HBase keeps a cell.
         now_ms: HBase's time, epoch ms.

@@ -1,8 +1,8 @@
-"""Parked work: what failed for a reason that only a person can end, and is not tried again until something changed.
+"""Parked work: it failed for a reason that only a person can remove, and is not retried until something changes.
 
 Kept in the table of the hour ledger, in the cell `h:parked` (JSON) of an hour's row or of the row `ingest`, so that the
-sensors, `dataco status` and `dataco resume` see the same, whichever machine they are on. An entry stays after its end:
-it says which failures are settled.
+sensors, `dataco status` and `dataco resume` see the same, whichever machine they are on. An entry is kept after its
+end: it records which failures are settled.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ class Parked:
         circumstances: Fingerprint of settings, code and topic when the run was started.
         ended_at: When it was resumed, epoch seconds; None while it is parked.
         ended_by: What resumed it.
-        is_reported: Whether the webhook was told that the work is parked, and not yet that it is resumed.
+        is_reported: Whether the webhook has received that the work is parked, and not yet that it is resumed.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the rejected topic holds: each rejected click once, with what became of it.
+"""Contents of the rejected topic: each rejected click once, with its replays and whether it was erased.
 
 A command that names clicks by id reads the topic backwards until it has found them: what is known of a click (later
 records of the same click, marks) lies behind its record, so it has been read by then. A command with a time reads from
@@ -31,12 +31,12 @@ Judge = Callable[[bytes | None], Rejection | None]
 
 
 class RecordGone(DatacoError):
-    """A rejected click is not there, not any more, or was erased."""
+    """A rejected click does not exist, no longer exists, or was erased."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A rejected click, and what is known of it now.
+    """A rejected click and its present state.
 
     Attributes:
         record: The newest of its records.
@@ -63,10 +63,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the rejected topic holds.
+    """Contents of the rejected topic.
 
     Attributes:
-        entries: Each rejected click once, the one rejected first first.
+        entries: Each rejected click once, in the order of rejection.
         erased: Ids of clicks whose user was erased; they are not among the entries.
         foreign: Records that are neither rejected clicks nor marks.
     """
@@ -139,7 +139,7 @@ class ContentsBuilder:
     Attributes:
         judge: The rules as they are now.
         erased_users: Whose clicks count as erased even without a mark: a drain that began before an erasure may have
-            rejected one behind its back.
+            rejected one after it.
     """
 
     judge: Judge
@@ -150,7 +150,7 @@ class ContentsBuilder:
     _foreign: int = 0
 
     def take(self, message: Message) -> None:
-        """Takes one record over; of a click's several records the newest counts."""
+        """Adds one record; of several records of a click the newest counts."""
         record = read_record(message)
         if record is None:
             self._foreign += 1
@@ -179,7 +179,7 @@ class ContentsBuilder:
         return False
 
     def contents(self) -> Contents:
-        """What the records taken so far amount to."""
+        """Returns the contents as of the records taken so far."""
         entries: list[Entry] = []
         erased: set[str] = set()
         for identity, (record, verdict) in self._records.items():

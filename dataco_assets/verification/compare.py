@@ -15,7 +15,7 @@ from dataco_assets.verification.recompute import Figures, Group
 DIFFERENCES_KEPT = 20
 """Differences of one hour that are kept word for word; all are counted."""
 _TIMES = frozenset({"hour", "computed_at"})
-_TOLERANCE = 1e-9  # relative, of doubles
+_TOLERANCE = 1e-9  # relative, for doubles
 
 
 class Place(StrEnum):
@@ -44,16 +44,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that is not what the clicks amount to. Page and country are event text: escape before showing.
+    """One value that differs from what the clicks add up to. Page and country are event text: escape before showing.
 
     Attributes:
         hour: Start, epoch ms.
         place: Where it differs.
         page: Page of the group; empty when it is about the whole hour.
         country: Country of the group.
-        field: Name of the field, or what is amiss.
-        expected: What the clicks amount to.
-        found: What is there.
+        field: Name of the field, or what is wrong.
+        expected: The value computed from the clicks.
+        found: The value stored.
     """
 
     hour: int
@@ -67,15 +67,15 @@ class Difference:
 
 @dataclass
 class HourVerdict:
-    """What was found of one hour.
+    """Result of verifying one hour.
 
     Attributes:
         hour: Start, epoch ms.
-        outcome: Whether it was judged, and how.
+        outcome: Whether it could be verified, and the result.
         clicks: Its clicks in HBase.
         groups: Its groups of page and country.
-        differences: The first of them.
-        differing: How many there are.
+        differences: The first differences.
+        differing: Number of all differences.
     """
 
     hour: int
@@ -86,7 +86,7 @@ class HourVerdict:
     differing: int = 0
 
     def add(self, difference: Difference) -> None:
-        """Notes a difference."""
+        """Adds a difference."""
         self.differing += 1
         if len(self.differences) < DIFFERENCES_KEPT:
             self.differences.append(difference)
@@ -145,7 +145,7 @@ def compare_index(
 
 
 def _with_times(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document with its times as epoch ms; what is no time stays as it is, and so differs."""
+    """A document with its times as epoch ms; a value that is not a time is left as it is, and so differs."""
     return {name: _epoch_ms(value) if name in _TIMES else value for name, value in document.items()}
 
 

@@ -11,7 +11,7 @@ from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.verification.stored_clicks import StoredClick
 
 LONGEST_KNOWN_MS = 30 * 60 * 1000
-"""A longer gap to the same user's next click says nothing about the time spent."""
+"""Maximum gap to the same user's next click that counts as time spent, in ms."""
 
 Group = tuple[str, str]
 """Page and country."""
@@ -19,7 +19,7 @@ Group = tuple[str, str]
 
 @dataclass
 class Figures:
-    """What the clicks of one page and country amount to in one hour; times in ms."""
+    """Measures of one page and country in one hour; times in ms."""
 
     clicks: int = 0
     users: set[str] = field(default_factory=set)
@@ -29,7 +29,7 @@ class Figures:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """By the names the aggregates have."""
+        """The measures by the names of the aggregates' columns."""
         seconds = self.spent_ms / 1000
         return {
             "click_count": self.clicks,
@@ -42,7 +42,7 @@ class Figures:
 
 
 def recompute(clicks: Iterable[StoredClick], hours: Sequence[int]) -> Iterator[tuple[int, dict[Group, Figures]]]:
-    """What the clicks amount to, hour by hour.
+    """Computes the measures of each hour from its clicks.
 
     Args:
         clicks: All clicks from the first hour's start to 30 minutes behind the last hour's end, by time and row key.
@@ -56,7 +56,7 @@ def recompute(clicks: Iterable[StoredClick], hours: Sequence[int]) -> Iterator[t
         while awaited and click.timestamp >= awaited[-1] + HOUR_MS + LONGEST_KNOWN_MS:
             done = awaited.pop()
             yield done, unfinished.pop(done, {})
-            # Whose latest click is longer ago than a visit's gap has no say any more.
+            # A user whose latest click is longer ago than the gap of a visit cannot affect a later click.
             latest = {user: seen for user, seen in latest.items() if click.timestamp - seen[0] <= LONGEST_KNOWN_MS}
         hour = click.timestamp // HOUR_MS * HOUR_MS
         if hour != running:

@@ -1,7 +1,6 @@
 """Reading the clicks table directly, row by row, without Spark, for `dataco verify`.
 
-Belongs here: scans over a time span, all salts at once. Does not belong here: aggregating, which must not be shared
-with the pipeline, and writing.
+Belongs here: scans over a time span, all salts at once. Does not belong here: aggregating and writing.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ _USER_ID, _PAGE, _COUNTRY = b"click_data:user_id", b"click_data:page", b"geo_dat
 
 @dataclass(frozen=True)
 class StoredClick:
-    """The cells of a stored click that aggregation is about; the timestamp is epoch ms."""
+    """The cells of a stored click from which aggregates are computed; the timestamp is epoch ms."""
 
     row_key: bytes
     user_id: str

@@ -1,16 +1,16 @@
 """Decides which hours may be verified, verifies them and reports a verdict on each.
 
-An hour is judged only while nothing changes it:
+An hour is verified only while nothing changes it:
     * The ledger is read before and after everything else. An hour that is dirty, or whose state changed in between, is
-      not judged.
+      not verified.
     * A drain stores clicks a moment before it marks their hours. An hour that differs is therefore compared a second
       time, once its newest click is `settle_seconds` old; only what differs then counts.
-    * An hour whose month's index an operator closed cannot be judged; the others are.
-    * An hour of which HBase may have dropped clicks (time to live) cannot be judged any more, and neither can an hour
+    * An hour whose month's index an operator closed cannot be verified; the others are.
+    * An hour of which HBase may have dropped clicks (time to live) cannot be verified any more, and neither can an hour
       before the first partition that is dirty: no run computes it.
 
-An outage is never a difference: the servers' errors pass through. Memory holds one hour's groups, those of the half
-hour behind it, and a page of rows per salt.
+An outage is never reported as a difference: the servers' errors are raised. Memory holds one hour's groups, those of
+the half hour behind it, and a page of rows per salt.
 """
 
 import time
@@ -48,7 +48,7 @@ HOURS_AT_ONCE = 24
 class Verifier:
     """Compares hours with the clicks in HBase.
 
-    Every method raises what the clients raise: an outage is never a difference. An error of the aggregates' file system
+    Every method raises what the clients raise. An error of the aggregates' file system
     is an OSError.
 
     Args:
@@ -77,7 +77,7 @@ class Verifier:
         self._sleep = sleep
 
     def hours(self, first: int | None = None, last: int | None = None) -> list[int]:
-        """The hours there is something to say about: in the ledger, as a file, in the index, or with clicks in HBase.
+        """Returns the hours that are in the ledger, have a file or documents, or have clicks in HBase.
 
         Args:
             first: Start of the first hour, epoch ms; None for no limit.
@@ -96,11 +96,11 @@ class Verifier:
         return sorted(chosen)
 
     def closed_indices(self) -> list[str]:
-        """Indices that an operator closed; their hours cannot be judged."""
+        """Indices that an operator closed; their hours cannot be verified."""
         return [str(state.name) for state in self._index.closed()]
 
     def verify(self, hours: Sequence[int]) -> Iterator[HourVerdict]:
-        """A verdict on each hour; those on doubtful hours come last."""
+        """Yields a verdict on each hour; hours that have to be compared twice come last."""
         differing: list[int] = []
         changing: list[int] = []
         for verdict in self._look(hours):
@@ -156,7 +156,7 @@ class Verifier:
         for hour, expected in recompute(clicks, run):
             verdict = HourVerdict(hour, clicks=sum(f.clicks for f in expected.values()), groups=len(expected))
             hits = documents.of(hour)
-            if before[hour].is_dirty:  # not judged, so not read either
+            if before[hour].is_dirty:  # not verified, so not read either
                 yield verdict
                 continue
             stored = self._stored(verdict)
@@ -207,7 +207,7 @@ def _outcome(
 
 
 def _gaps(hours: Iterable[int], start: int, end: int) -> Iterator[tuple[int, int]]:
-    """What of [start, end) is in none of the hours."""
+    """The parts of [start, end) that are in none of the hours."""
     for run in contiguous_runs(hours):
         if start < run[0]:
             yield start, run[0]
