@@ -25,6 +25,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.hbase import connect as connect_hbase
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
@@ -134,7 +135,7 @@ class Bench:
         for platform in platforms:
             chosen = platform.settings
             self.drop_tables(platform)
-            admin = KafkaAdmin(chosen.kafka_bootstrap_servers)
+            admin = KafkaAdmin(Brokers.of(chosen))
             for topic in {chosen.clicks_topic, chosen.rejected_topic} & admin.topics():
                 admin.delete_topic(topic)
             with closing(connect(chosen)) as client:

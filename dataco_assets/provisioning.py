@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import KEY_VERSION, SALTS, TABLE_FAMILIES, split_keys
 from dataco_assets.clients.hbase import connect
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.errors import DatacoError
@@ -63,7 +64,7 @@ def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -
 
 
 def _topics(settings: Settings) -> Iterator[Finding]:
-    admin = KafkaAdmin(settings.kafka_bootstrap_servers, refused_seconds=PERSON_SECONDS)
+    admin = KafkaAdmin(Brokers.of(settings), refused_seconds=PERSON_SECONDS)
     created = admin.create_topic(
         settings.clicks_topic,
         partitions=settings.topic_partitions,

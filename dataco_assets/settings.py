@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dataco_assets.errors import DatacoError
+from dataco_assets.kafka_options import check_options
 
 PREFIX = "DATACO_"
 PARTITION_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition keys
@@ -101,6 +102,11 @@ class Settings(BaseSettings):
     # Kafka
     kafka_bootstrap_servers: str = Field(
         "127.0.0.1:9092", min_length=1, description="Kafka brokers, `host:port`, comma-separated."
+    )
+    kafka_options: SecretStr = Field(
+        SecretStr(""),
+        description="Further options of the Kafka clients (librdkafka's names) as a JSON object, like "
+        '`{"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512"}`. Never shown: it may hold secrets.',
     )
     clicks_topic: Name = Field("clicks", description="Topic the clicks arrive on.")
     rejected_topic: Name = Field(
@@ -252,6 +258,17 @@ class Settings(BaseSettings):
         if not all(name.startswith("spark.") for name in _object_of_texts(value)):
             raise ValueError("must hold names that begin with spark., like spark.executor.memory")
         return value
+
+    @field_validator("kafka_options")
+    @classmethod
+    def _kafka_names(cls, value: SecretStr) -> SecretStr:
+        check_options(_object_of_texts(value))
+        return value
+
+    @property
+    def kafka_client_options(self) -> dict[str, str]:
+        """Further options of the Kafka clients."""
+        return _object_of_texts(self.kafka_options)
 
     @property
     def spark_options(self) -> dict[str, str]:

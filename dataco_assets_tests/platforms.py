@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from dataco_assets.clicks.row import TABLE_FAMILIES
 from dataco_assets.clients.hbase import HBase, connect
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
 from dataco_assets.ledgers.hours import HourLedger, HourState
@@ -40,7 +41,7 @@ class Platform:
     admin: KafkaAdmin = field(init=False)
 
     def __post_init__(self) -> None:
-        self.admin = KafkaAdmin(self.settings.kafka_bootstrap_servers)
+        self.admin = KafkaAdmin(Brokers.of(self.settings))
 
     @property
     def hours(self) -> HourLedger:
@@ -120,8 +121,8 @@ class Platform:
         return self.drain_with(DrainPolicy(**{**policy_from(self.settings).__dict__, **policy}))
 
     def drain_with(self, policy: DrainPolicy, **hooks: Any) -> DrainResult:
-        servers = self.settings.kafka_bootstrap_servers
-        with Drain(self.settings, self.hbase, policy, bootstrap_servers=servers, **hooks) as drain:
+        brokers = Brokers.of(self.settings)
+        with Drain(self.settings, self.hbase, policy, brokers=brokers, **hooks) as drain:
             return drain.run()
 
     def produce(

@@ -6,6 +6,7 @@ from typing import Any
 
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.row import COLUMNS, cells, row_key
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import RangeConsumer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.clients.mutations import encode_row, mutate_rows_request
@@ -20,13 +21,13 @@ _BATCH = 2_000
 def client_cpu() -> dict[str, Any]:
     """CPU microseconds per click by stage: the best of several rounds, since only disturbance can add to it."""
     chosen = settings()
-    admin = KafkaAdmin(chosen.kafka_bootstrap_servers)
+    admin = KafkaAdmin(Brokers.of(chosen))
     topic = admin.topic(chosen.clicks_topic)
     ends = admin.stable_end(topic)
     ranges = [OffsetRange(p, 0, min(ends[p], _SAMPLE // len(topic.partitions))) for p in topic.partitions]
-    servers, group = chosen.kafka_bootstrap_servers, chosen.kafka_group
+    brokers, group = Brokers.of(chosen), chosen.kafka_group
     began = time.process_time()
-    with RangeConsumer(servers, group, chosen.clicks_topic, ranges, stall_seconds=30) as consumer:
+    with RangeConsumer(brokers, group, chosen.clicks_topic, ranges, stall_seconds=30) as consumer:
         messages = [message for batch in consumer.batches() for message in batch]
     consume = (time.process_time() - began) / len(messages) * 1e6
     records = [(m.value(), m.timestamp()[1]) for m in messages]

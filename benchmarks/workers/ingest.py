@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clients.hbase import connect
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.ingest.drain import Drain, policy_from
 from dataco_assets.settings import settings
 
@@ -25,7 +26,7 @@ def drain(connections: int | None = None) -> dict[str, Any]:
         policy = replace(policy, connections=connections)
     with connect(chosen) as hbase:
         began = time.process_time()
-        with Drain(chosen, hbase, policy, bootstrap_servers=chosen.kafka_bootstrap_servers) as drained:
+        with Drain(chosen, hbase, policy, brokers=Brokers.of(chosen)) as drained:
             result = drained.run()
         cpu = time.process_time() - began
     return {

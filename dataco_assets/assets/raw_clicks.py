@@ -108,7 +108,7 @@ def raw_clicks(
     with (
         explained(),
         hbase.client() as client,
-        Drain(settings, client, policy, bootstrap_servers=kafka.bootstrap_servers) as drain,
+        Drain(settings, client, policy, brokers=kafka.brokers) as drain,
     ):
         result = drain.run()
     waiting = "an unknown number" if result.lag_left is None else f"{result.lag_left:,}"

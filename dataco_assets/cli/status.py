@@ -17,6 +17,7 @@ from dataco_assets.cli.text import plural
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.clock import now_ms
@@ -145,7 +146,7 @@ def _ask(chosen: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> Stat
         connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,
         ThreadPoolExecutor(max_workers=3) as threads,
     ):
-        admin = KafkaAdmin(chosen.kafka_bootstrap_servers, timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
+        admin = KafkaAdmin(Brokers.of(chosen), timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
         kafka = threads.submit(_answer, lambda: admin.topic(chosen.clicks_topic))
         hours = threads.submit(_answer, lambda: _hours(chosen, hbase, cutoff_ms))
         index = threads.submit(_answer, lambda: _newest_hour(chosen))

@@ -25,6 +25,7 @@ from dataco_assets.clicks.event import Click, Reason, Rejection, parse
 from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of, touched_hours
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clients.hbase import HBase
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, key_of, record_time_ms, value_of
 from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer
@@ -161,7 +162,7 @@ class Drain:
         settings: Names of topics, group and tables.
         hbase: The client to write with.
         policy: How to drain; see `policy_from`.
-        bootstrap_servers: Kafka brokers.
+        brokers: The Kafka cluster.
         on_step: Called after each step; tests use it to kill the drain there.
     """
 
@@ -171,21 +172,21 @@ class Drain:
         hbase: HBase,
         policy: DrainPolicy,
         *,
-        bootstrap_servers: str,
+        brokers: Brokers,
         on_step: Callable[[Step], None] = lambda _: None,
     ) -> None:
         self._settings = settings
-        self._servers = bootstrap_servers
+        self._brokers = brokers
         self._policy = policy
         self._on_step = on_step
         self._hbase = hbase
-        self._admin = KafkaAdmin(bootstrap_servers, timeout_seconds=_METADATA_SECONDS)
+        self._admin = KafkaAdmin(brokers, timeout_seconds=_METADATA_SECONDS)
         self._offsets = OffsetLedger(hbase, settings.offsets_table)
         self._hours = HourLedger(hbase, settings.hours_table)
         self._suppression = SuppressionList(hbase, settings.suppressed_table)
         self._erased: ErasedUsers = {}
         self._writer: RowWriter[Message] = RowWriter(hbase, settings.clicks_table, connections=policy.connections)
-        self._producer = AckedProducer(bootstrap_servers, settings.rejected_topic)
+        self._producer = AckedProducer(brokers, settings.rejected_topic)
         self._rejected_limit_bytes = 0
         self._result = DrainResult()
         self._opened = ExitStack()
@@ -247,7 +248,7 @@ class Drain:
     def _drain(self, plan: Plan) -> None:
         group = self._settings.kafka_group
         with RangeConsumer(
-            self._servers, group, plan.topic.name, plan.ranges, stall_seconds=_STALL_SECONDS
+            self._brokers, group, plan.topic.name, plan.ranges, stall_seconds=_STALL_SECONDS
         ) as consumer:
             window = self._new_window(consumer.positions)
             for batch in consumer.batches():
@@ -351,7 +352,7 @@ class Drain:
         ranges = [OffsetRange(p, start, ends[p]) for p, start in window.starts.items() if start < ends[p]]
         again = _Window(window.started_at_ms, window.starts)
         with RangeConsumer(
-            self._servers, self._settings.kafka_group, topic.name, ranges, stall_seconds=_STALL_SECONDS
+            self._brokers, self._settings.kafka_group, topic.name, ranges, stall_seconds=_STALL_SECONDS
         ) as reader:
             for batch in reader.batches():
                 for message in batch:

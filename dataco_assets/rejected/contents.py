@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataco_assets.clicks.event import Rejection, parse
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import READER_GROUP, Message, RangeConsumer, read_ranges, value_of
 from dataco_assets.clients.kafka.failures import OffsetsLost, TopicMissing
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
@@ -277,22 +278,22 @@ def _builder(settings: "Settings", hbase: "HBase") -> ContentsBuilder:
 
 
 def _admin(settings: "Settings") -> KafkaAdmin:
-    return KafkaAdmin(settings.kafka_bootstrap_servers, refused_seconds=PERSON_SECONDS)
+    return KafkaAdmin(Brokers.of(settings), refused_seconds=PERSON_SECONDS)
 
 
 def _read(
     settings: "Settings", starts: Mapping[int, int], ends: Mapping[int, int], each: Callable[[Message], None]
 ) -> None:
     ranges = [OffsetRange(partition, starts[partition], end) for partition, end in ends.items()]
-    servers, topic = settings.kafka_bootstrap_servers, settings.rejected_topic
-    read_ranges(servers, topic, ranges, each, stall_seconds=_STALL_SECONDS)
+    brokers, topic = Brokers.of(settings), settings.rejected_topic
+    read_ranges(brokers, topic, ranges, each, stall_seconds=_STALL_SECONDS)
 
 
 def read_values(settings: "Settings", entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes | None]]:
     """The entries with their bytes, read anew so that only a few are in memory at a time."""
     wanted = {(entry.record.partition, entry.record.offset): entry for entry in entries}
-    servers, topic = settings.kafka_bootstrap_servers, settings.rejected_topic
-    with RangeConsumer(servers, READER_GROUP, topic, _ranges(wanted), stall_seconds=_STALL_SECONDS) as consumer:
+    brokers, topic = Brokers.of(settings), settings.rejected_topic
+    with RangeConsumer(brokers, READER_GROUP, topic, _ranges(wanted), stall_seconds=_STALL_SECONDS) as consumer:
         for batch in consumer.batches():
             for message in batch:
                 entry = wanted.pop((int(message.partition() or 0), int(message.offset() or 0)), None)
@@ -322,7 +323,7 @@ def _original_value(settings: "Settings", record: RejectedRecord) -> bytes | Non
     place = [OffsetRange(partition, offset, offset + 1)]
     found: list[Message] = []
     try:
-        read_ranges(settings.kafka_bootstrap_servers, topic, place, found.append, stall_seconds=_STALL_SECONDS)
+        read_ranges(Brokers.of(settings), topic, place, found.append, stall_seconds=_STALL_SECONDS)
     except (TopicMissing, OffsetsLost):
         return None
     return value_of(found[0]) if found else None

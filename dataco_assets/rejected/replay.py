@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import Message, read_all
 from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer, Header, click_producer
@@ -144,8 +145,8 @@ def erase_from_rejected(settings: "Settings", user_ids: Collection[str]) -> int:
             identity = record.record_id, record.record_time_ms
             found[identity] = Mark(*identity, Fate.ERASED, erased_ms)
 
-    admin = KafkaAdmin(settings.kafka_bootstrap_servers, refused_seconds=PERSON_SECONDS)
-    read_all(settings.kafka_bootstrap_servers, admin, settings.rejected_topic, look, stall_seconds=_STALL_SECONDS)
+    admin = KafkaAdmin(Brokers.of(settings), refused_seconds=PERSON_SECONDS)
+    read_all(Brokers.of(settings), admin, settings.rejected_topic, look, stall_seconds=_STALL_SECONDS)
     with _mark_producer(settings) as marks:
         for mark in found.values():
             send_mark(marks, mark)
@@ -194,4 +195,4 @@ def _send(clicks: AckedProducer, marks: AckedProducer, portion: list[tuple[Entry
 
 
 def _mark_producer(settings: "Settings") -> AckedProducer:
-    return AckedProducer(settings.kafka_bootstrap_servers, settings.rejected_topic, refused_seconds=PERSON_SECONDS)
+    return AckedProducer(Brokers.of(settings), settings.rejected_topic, refused_seconds=PERSON_SECONDS)

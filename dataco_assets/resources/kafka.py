@@ -1,8 +1,13 @@
 """Kafka as a Dagster resource."""
 
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from dataco_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from dataco_assets.clients.kafka.brokers import Brokers
 
 
 class KafkaResource(dg.ConfigurableResource):
@@ -11,6 +16,8 @@ class KafkaResource(dg.ConfigurableResource):
     settings: dg.ResourceDependency[Settings]
 
     @property
-    def bootstrap_servers(self) -> str:
-        """Brokers, `host:port`, comma-separated."""
-        return self.settings.kafka_bootstrap_servers
+    def brokers(self) -> "Brokers":
+        """The Kafka cluster as its clients reach it."""
+        from dataco_assets.clients.kafka.brokers import Brokers
+
+        return Brokers.of(self.settings)

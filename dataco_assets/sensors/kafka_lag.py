@@ -89,7 +89,7 @@ def _measure(settings: Settings, kafka: KafkaResource, hbase: "HBase", cursor: s
     from dataco_assets.ingest.log import Watch, has_waited_since, measure_lag
     from dataco_assets.ledgers.offsets import OffsetLedger
 
-    admin = KafkaAdmin(kafka.bootstrap_servers, timeout_seconds=_CALL_SECONDS)
+    admin = KafkaAdmin(kafka.brokers, timeout_seconds=_CALL_SECONDS)
     ledger = OffsetLedger(hbase, settings.offsets_table)
     lag = measure_lag(admin, ledger, settings.clicks_topic, settings.kafka_group)
     # What is lost is as good as waiting: the run it starts fails and says so.

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dataco_assets.clients.hbase import connect
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.ingest.drain import Drain, DrainResult, Step, policy_from
 from dataco_assets.settings import Settings
@@ -72,10 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _drain(settings: Settings, on_data_loss: str, on_step: Callable[[Step], None]) -> DrainResult:
     policy = replace(policy_from(settings), on_data_loss=on_data_loss)
-    servers = settings.kafka_bootstrap_servers
+    brokers = Brokers.of(settings)
     with (
         connect(settings) as hbase,
-        Drain(settings, hbase, policy, bootstrap_servers=servers, on_step=on_step) as drain,
+        Drain(settings, hbase, policy, brokers=brokers, on_step=on_step) as drain,
     ):
         return drain.run()
 

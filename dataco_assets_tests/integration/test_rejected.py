@@ -12,6 +12,7 @@ from confluent_kafka import Message, Producer
 from typer.testing import CliRunner, Result
 
 from dataco_assets.cli import app
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.clients.kafka.producer import AckedProducer
 from dataco_assets.rejected import contents
@@ -191,7 +192,7 @@ def test_a_run_that_repeats_itself_after_a_replay_brings_nothing_back(topics: Pl
     topics.drain()
     run_well("replay", "--yes")
     original = next(m for m in topics.rejected() if m.value())
-    with AckedProducer(topics.settings.kafka_bootstrap_servers, topics.settings.rejected_topic) as again:
+    with AckedProducer(Brokers.of(topics.settings), topics.settings.rejected_topic) as again:
         again.send(original.key(), original.value(), headers=list(headers_of(original).items()))
     assert "1 rejected click: 1 timestamp_in_future" in run_well("list")
     assert "1 left out, sent back before" in run_well("replay", "--yes")
@@ -324,7 +325,7 @@ def test_dry_run_and_show_leave_no_trace(topics: Platform) -> None:
 def test_marks_count_only_for_the_click_they_were_written_for(topics: Platform) -> None:
     record_id = produce(topics, click("e1", at=NOON), time_ms=NOON - HOUR)
     topics.drain()
-    with AckedProducer(topics.settings.kafka_bootstrap_servers, topics.settings.rejected_topic) as marks:
+    with AckedProducer(Brokers.of(topics.settings), topics.settings.rejected_topic) as marks:
         send_mark(marks, Mark(record_id, NOON - 2 * HOUR, Fate.REPLAYED, NOON, 1))
     assert "1 click sent back" in run_well("replay", "--yes")
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from dataco_assets.clicks.event import Reason
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_of, touched_hours
 from dataco_assets.clients.hbase import HBase, RowRefused
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.errors import ErrorKind
@@ -220,7 +221,7 @@ class World:
             | policy
         )
         hbase = cast("HBase", self.store)
-        with Drain(Settings.load(), hbase, chosen, bootstrap_servers="nowhere:1", on_step=on_step) as drain:
+        with Drain(Settings.load(), hbase, chosen, brokers=Brokers("nowhere:1"), on_step=on_step) as drain:
             return drain.run()
 
     def state(self) -> tuple[object, ...]:

@@ -1,5 +1,6 @@
 """The settings: defaults, what a bad value is told, and that a secret is never shown."""
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -8,6 +9,11 @@ from pathlib import Path
 import pytest
 from pydantic import Field, SecretStr
 
+from dataco_assets.clients.kafka.brokers import Brokers
+from dataco_assets.clients.kafka.consumer import RangeConsumer
+from dataco_assets.clients.kafka.producer import AckedProducer
+from dataco_assets.clients.kafka.topics import KafkaAdmin
+from dataco_assets.kafka_options import RESERVED
 from dataco_assets.settings import OTHERS, PREFIX, Settings, SettingsError, variable
 
 ROOT = Path(__file__).parents[2]
@@ -165,6 +171,67 @@ def test_spark_configuration_that_cannot_be_used_is_not_shown(
     assert "DATACO_SPARK_CONF=***: " in told
     assert rule in told
     assert "s3cr3t" not in told
+
+
+def test_further_kafka_options_are_those_of_the_client_and_can_come_from_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "u"}
+    file = tmp_path / "options"
+    file.write_text(json.dumps(given | {"sasl.password": "s3cr3t-horse", "socket.keepalive.enable": True}) + "\n")
+    settings = load(monkeypatch, {"DATACO_KAFKA_OPTIONS_FILE": str(file)})
+    assert settings.kafka_client_options == given | {"sasl.password": "s3cr3t-horse", "socket.keepalive.enable": "true"}
+    brokers = Brokers.of(settings)
+    assert "s3cr3t" not in f"{settings!r} {settings.model_dump_json()} {brokers!r}"
+    config = brokers.config(fixed={"acks": "all"}, tuning={"socket.keepalive.enable": "false", "linger.ms": 20})
+    assert (config["acks"], config["socket.keepalive.enable"], config["linger.ms"]) == ("all", "true", 20)
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"group.id": "mine"}, "must not hold group.id: set DATACO_KAFKA_GROUP instead"),
+        (
+            {"bootstrap.servers": "kafka:1"},
+            "set DATACO_KAFKA_BOOTSTRAP_SERVERS instead",
+        ),
+        ({"acks": "1"}, "must not hold acks: a click counts as delivered only when"),
+        ({"enable.idempotence": False}, "must not hold enable.idempotence: a click counts as delivered only when"),
+        ({"enable.auto.commit": True}, "must not hold enable.auto.commit: the platform itself decides"),
+        ({"auto.offset.reset": "latest"}, "must not hold auto.offset.reset: an offset that is gone must be an error"),
+        ({"sasl.pasword": "s3cr3t"}, 'is refused by the Kafka client: No such configuration property: "sasl.pasword"'),
+        ({"security.protocol": "s3cr3t"}, 'Invalid value "***" for configuration property "security.protocol"'),
+        ({"ssl.ca.location": "/s3cr3t/ca.pem", "security.protocol": "SSL"}, "ssl.ca.location failed"),
+        ({"error_cb": "s3cr3t"}, "must hold options of librdkafka only"),
+        ("security.protocol=SSL,ssl.key.password=s3cr3t", "must be a JSON object"),
+    ],
+)
+def test_a_kafka_option_that_cannot_be_used_is_refused_with_the_reason_and_not_shown(
+    given: object, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = given if isinstance(given, str) else json.dumps(given)
+    told = complaint(monkeypatch, {"DATACO_KAFKA_OPTIONS": text})
+    assert "DATACO_KAFKA_OPTIONS=***: " in told
+    assert rule in told
+    assert "s3cr3t" not in told
+
+
+def test_what_the_clients_set_for_their_guarantees_is_reserved() -> None:
+    seen: set[str] = set()
+
+    class Seen(Brokers):
+        def config(
+            self, *, fixed: Mapping[str, object], tuning: Mapping[str, object] | None = None
+        ) -> dict[str, object]:
+            seen.update(fixed)
+            return super().config(fixed=fixed, tuning=tuning)
+
+    brokers = Seen("127.0.0.1:1")
+    AckedProducer(brokers, "clicks")
+    with RangeConsumer(brokers, "group", "clicks", [], stall_seconds=1):
+        pass
+    KafkaAdmin(brokers)
+    assert seen - {"error_cb"} <= set(RESERVED)
 
 
 def test_nor_when_it_is_the_password_that_breaks_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Self, cast
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.failures import (
     KafkaUnavailable,
     OffsetsLost,
@@ -18,7 +19,7 @@ from dataco_assets.clients.kafka.failures import (
     translate,
     unreachable,
 )
-from dataco_assets.clients.kafka.logs import quiet_logger
+from dataco_assets.clients.kafka.reachability import Reachability
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.clock import now_ms
 
@@ -39,7 +40,7 @@ class RangeConsumer:
     transaction markers or aborted records, which are never delivered.
 
     Args:
-        bootstrap_servers: Brokers.
+        brokers: The Kafka cluster.
         group: Consumer group, only used to publish progress for other tools.
         topic: The topic's name.
         ranges: What to read.
@@ -47,9 +48,9 @@ class RangeConsumer:
     """
 
     def __init__(
-        self, bootstrap_servers: str, group: str, topic: str, ranges: Sequence[OffsetRange], *, stall_seconds: float
+        self, brokers: Brokers, group: str, topic: str, ranges: Sequence[OffsetRange], *, stall_seconds: float
     ) -> None:
-        self._servers = bootstrap_servers
+        self._servers = brokers.servers
         self._topic = topic
         self._stall_seconds = stall_seconds
         self._ends = {r.partition: r.end for r in ranges}
@@ -57,7 +58,8 @@ class RangeConsumer:
         self._unfinished = {r.partition for r in ranges if r.count}
         self._batch_messages = 100
         self._last_trouble = "no message arrived"
-        self._consumer = Consumer(_consumer_config(bootstrap_servers, group))
+        self._reachability = Reachability(brokers.servers, None)
+        self._consumer = Consumer(_consumer_config(brokers, group, self._reachability))
         self._consumer.assign([TopicPartition(topic, r.partition, r.start) for r in ranges if r.count])
 
     def __enter__(self) -> Self:
@@ -76,7 +78,7 @@ class RangeConsumer:
 
         Raises:
             OffsetsLost: an offset of the ranges is no longer there.
-            TopicMissing, KafkaUnavailable: see the module.
+            AuthenticationFailed, TopicMissing, KafkaUnavailable: see `failures`.
         """
         progress_at = time.monotonic()
         while self._unfinished:
@@ -86,7 +88,9 @@ class RangeConsumer:
             if reached:
                 progress_at = time.monotonic()
                 self._advance(reached)
-            elif time.monotonic() - progress_at > self._stall_seconds:
+                continue
+            self._reachability.check()
+            if time.monotonic() - progress_at > self._stall_seconds:
                 raise KafkaUnavailable(
                     unreachable(
                         self._servers,
@@ -161,7 +165,7 @@ class RangeConsumer:
 
 
 def read_all(
-    bootstrap_servers: str,
+    brokers: Brokers,
     admin: KafkaAdmin,
     topic: str,
     each: Callable[[Message], None],
@@ -174,11 +178,11 @@ def read_all(
     earliest, end = admin.earliest(state), admin.stable_end(state)
     chosen = state.partitions if partitions is None else tuple(partitions)
     ranges = [OffsetRange(p, earliest[p], end[p]) for p in chosen]
-    read_ranges(bootstrap_servers, topic, ranges, each, stall_seconds=stall_seconds)
+    read_ranges(brokers, topic, ranges, each, stall_seconds=stall_seconds)
 
 
 def read_ranges(
-    bootstrap_servers: str,
+    brokers: Brokers,
     topic: str,
     ranges: Sequence[OffsetRange],
     each: Callable[[Message], None],
@@ -186,7 +190,7 @@ def read_ranges(
     stall_seconds: float,
 ) -> None:
     """Hands over every committed message of some offset ranges, oldest first within a partition."""
-    with RangeConsumer(bootstrap_servers, READER_GROUP, topic, ranges, stall_seconds=stall_seconds) as consumer:
+    with RangeConsumer(brokers, READER_GROUP, topic, ranges, stall_seconds=stall_seconds) as consumer:
         for batch in consumer.batches():
             for message in batch:
                 each(message)
@@ -214,22 +218,25 @@ def record_time_ms(message: Message) -> int:
     return time_ms if kind != TIMESTAMP_NOT_AVAILABLE else now_ms()
 
 
-def _consumer_config(bootstrap_servers: str, group: str) -> dict[str, Any]:
-    return {
-        "bootstrap.servers": bootstrap_servers,
-        "group.id": group,
-        "enable.auto.commit": False,
-        "enable.auto.offset.store": False,
-        "auto.offset.reset": "error",  # every other value hides a loss or re-reads outside the range
-        "isolation.level": "read_committed",
-        "enable.partition.eof": True,
-        "queued.max.messages.kbytes": _AHEAD_KILOBYTES,
-        "fetch.queue.backoff.ms": 10,  # with so little fetched ahead, the default of a second would leave us waiting
-        # Of compressed bytes, which become several times as many here. The first message of a fetch comes whole
-        # whatever its size, up to the largest response that the client accepts.
-        "max.partition.fetch.bytes": _FETCH_BYTES,
-        "fetch.max.bytes": 4 * _FETCH_BYTES,
-        "receive.message.max.bytes": _RESPONSE_BYTES,
-        "fetch.wait.max.ms": 100,
-        "logger": quiet_logger(),
-    }
+def _consumer_config(brokers: Brokers, group: str, reachability: Reachability) -> dict[str, Any]:
+    return brokers.config(
+        fixed={
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",  # every other value hides a loss or re-reads outside the range
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "receive.message.max.bytes": _RESPONSE_BYTES,
+            "error_cb": reachability.on_error,
+        },
+        tuning={
+            "queued.max.messages.kbytes": _AHEAD_KILOBYTES,
+            "fetch.queue.backoff.ms": 10,  # with so little fetched ahead, the default of a second would be a long wait
+            # Of compressed bytes, which become several times as many here. The first message of a fetch comes whole
+            # whatever its size, up to the largest response that the client accepts.
+            "max.partition.fetch.bytes": _FETCH_BYTES,
+            "fetch.max.bytes": 4 * _FETCH_BYTES,
+            "fetch.wait.max.ms": 100,
+        },
+    )

@@ -3,6 +3,7 @@
 KafkaFailure               anything else that Kafka refuses                    permanent
 ├── KafkaUnavailable       no broker answers in time                           passing
 ├── Undeliverable          a message was not acknowledged in time              passing
+├── AuthenticationFailed   the user or password is refused                 permanent
 ├── MessageRefused         a message is too large, or may not be written       permanent
 ├── TopicMissing           the topic does not exist                            permanent
 └── OffsetsLost            offsets to be read are no longer in the topic       permanent
@@ -21,6 +22,10 @@ class KafkaUnavailable(KafkaFailure):
     """No broker answers in time; trying again later may help."""
 
     kind = ErrorKind.PASSING
+
+
+class AuthenticationFailed(KafkaFailure):
+    """A broker refuses the credentials, and would refuse them again."""
 
 
 class TopicMissing(KafkaFailure):
@@ -132,6 +137,11 @@ def delivery_failure(error: KafkaError, servers: str, topic: str) -> KafkaFailur
 def missing(topic: str) -> str:
     """What to say of a topic that does not exist."""
     return f"Topic {topic} does not exist. `dataco setup` creates the platform's topics."
+
+
+def unauthenticated(servers: str, why: str) -> str:
+    """What to say of brokers that refuse the credentials."""
+    return f"Kafka at {servers} refuses the authentication ({why}). User and password are set by DATACO_KAFKA_OPTIONS."
 
 
 def unreachable(servers: str, why: str) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable, delivery_failure
-from dataco_assets.clients.kafka.logs import quiet_logger
+from dataco_assets.clients.kafka.brokers import Brokers
+from dataco_assets.clients.kafka.failures import KafkaFailure, Undeliverable, delivery_failure
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS, Reachability
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class AckedProducer:
     Memory is bounded: `send` waits while the queue is full.
 
     Args:
-        bootstrap_servers: Brokers.
+        brokers: The Kafka cluster.
         topic: Topic all messages go to.
         timeout_seconds: How long a message may take to be acknowledged.
         refused_seconds: `send` and `flush` fail once every broker has refused connections for so long; None: only when
@@ -41,33 +41,35 @@ class AckedProducer:
 
     def __init__(
         self,
-        bootstrap_servers: str,
+        brokers: Brokers,
         topic: str,
         *,
         timeout_seconds: float = 60.0,
         refused_seconds: float | None = None,
         extra: Mapping[str, str | int | bool] | None = None,
     ) -> None:
-        self._servers = bootstrap_servers
+        self._servers = brokers.servers
         self._topic = topic
         self._timeout = timeout_seconds
         self._refused: KafkaError | None = None
-        self._reachability = Reachability(bootstrap_servers, refused_seconds)
+        self._reachability = Reachability(brokers.servers, refused_seconds)
         self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap_servers,
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "lz4",
-                "linger.ms": 20,
-                "topic.metadata.propagation.max.ms": 5_000,  # a topic unknown for so long is missing, not new
-                "message.max.bytes": _MESSAGE_BYTES,
-                "queue.buffering.max.kbytes": _QUEUE_KILOBYTES,
-                "delivery.timeout.ms": int(timeout_seconds * 1000),
-                "logger": quiet_logger(),
-                "error_cb": self._reachability.on_error,
-                **(extra or {}),
-            }
+            brokers.config(
+                fixed={
+                    "enable.idempotence": True,
+                    "acks": "all",
+                    "message.max.bytes": _MESSAGE_BYTES,
+                    "delivery.timeout.ms": int(timeout_seconds * 1000),
+                    "error_cb": self._reachability.on_error,
+                    **(extra or {}),
+                },
+                tuning={
+                    "compression.type": "lz4",
+                    "linger.ms": 20,
+                    "topic.metadata.propagation.max.ms": 5_000,  # a topic unknown for so long is missing, not new
+                    "queue.buffering.max.kbytes": _QUEUE_KILOBYTES,
+                },
+            )
         )
 
     def __enter__(self) -> Self:
@@ -79,7 +81,7 @@ class AckedProducer:
         if kind is None:
             try:
                 self.flush()
-            except KafkaUnavailable:
+            except KafkaFailure:
                 self._producer.purge()  # or its destructor would wait for what cannot be delivered
                 raise
         else:
@@ -98,6 +100,7 @@ class AckedProducer:
             Undeliverable: an earlier message was not acknowledged in time.
             MessageRefused, TopicMissing: an earlier message was refused.
             KafkaUnavailable: see `refused_seconds`.
+            AuthenticationFailed: a broker refuses the credentials.
         """
         arguments: dict[str, Any] = {"key": key, "value": value, "on_delivery": self._on_delivery}
         if timestamp_ms is not None:
@@ -123,6 +126,7 @@ class AckedProducer:
             Undeliverable: one was not acknowledged in time.
             MessageRefused, TopicMissing: one was refused.
             KafkaUnavailable: see `refused_seconds`.
+            AuthenticationFailed: a broker refuses the credentials.
         """
         deadline = time.monotonic() + self._timeout + 5
         while (left := self._producer.flush(_POLL_SECONDS)) and time.monotonic() < deadline:
@@ -146,4 +150,4 @@ class AckedProducer:
 
 def click_producer(settings: "Settings") -> AckedProducer:
     """A producer to the topic of the clicks, for a person at a terminal."""
-    return AckedProducer(settings.kafka_bootstrap_servers, settings.clicks_topic, refused_seconds=PERSON_SECONDS)
+    return AckedProducer(Brokers.of(settings), settings.clicks_topic, refused_seconds=PERSON_SECONDS)

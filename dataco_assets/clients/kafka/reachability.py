@@ -1,14 +1,14 @@
-"""Reports early that no broker accepts a connection, which librdkafka by itself retries until a deadline."""
+"""Reports early that brokers refuse connections or credentials, which librdkafka by itself retries until a deadline."""
 
 import time
 
 from confluent_kafka import KafkaError
 
-from dataco_assets.clients.kafka.failures import KafkaUnavailable, unreachable
+from dataco_assets.clients.kafka.failures import AuthenticationFailed, KafkaUnavailable, unauthenticated, unreachable
 
 PERSON_SECONDS = 2.0
 """How long a person at a terminal waits for a port that refuses; a run rides over the restart of a broker."""
-_UNCONNECTED = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE})
+_UNCONNECTED = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._SSL})
 
 
 class Reachability:
@@ -16,7 +16,7 @@ class Reachability:
 
     Args:
         servers: The brokers, for the message.
-        patience_seconds: For how long every broker may refuse before `check` raises; None: it never does.
+        patience_seconds: For how long every broker may refuse before `check` raises; None: for ever.
     """
 
     def __init__(self, servers: str, patience_seconds: float | None) -> None:
@@ -24,20 +24,26 @@ class Reachability:
         self._patience = patience_seconds
         self._down_since: float | None = None
         self._why = "no connection"
+        self._credentials_refused: str | None = None
 
     def on_error(self, error: KafkaError) -> None:
         """Takes an error of the client; called from its `poll`."""
-        if error.code() in _UNCONNECTED:
+        if error.code() == KafkaError._AUTHENTICATION:
+            self._credentials_refused = error.str()
+        elif error.code() in _UNCONNECTED:
             self._why = error.str()
         elif error.code() == KafkaError._ALL_BROKERS_DOWN and self._down_since is None:
             self._down_since = time.monotonic()
 
     def check(self) -> None:
-        """Raises once all brokers have refused for longer than the patience.
+        """Raises once a broker has refused the credentials, or all have refused connections beyond the patience.
 
         Raises:
+            AuthenticationFailed: with the broker's reason.
             KafkaUnavailable: with the reason of the last refusal.
         """
+        if self._credentials_refused is not None:
+            raise AuthenticationFailed(unauthenticated(self._servers, self._credentials_refused))
         if self._patience is None or self._down_since is None:
             return
         if time.monotonic() - self._down_since >= self._patience:

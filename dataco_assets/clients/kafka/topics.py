@@ -6,7 +6,7 @@ Does not belong here: messages.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
 from confluent_kafka.cimpl import NewTopic
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.failures import (
     KafkaFailure,
     KafkaUnavailable,
@@ -26,7 +27,6 @@ from dataco_assets.clients.kafka.failures import (
     translate,
     unreachable,
 )
-from dataco_assets.clients.kafka.logs import quiet_logger
 from dataco_assets.clients.kafka.reachability import Reachability
 
 if TYPE_CHECKING:
@@ -64,23 +64,19 @@ class KafkaAdmin:
     """Metadata calls, each with a deadline.
 
     Args:
-        bootstrap_servers: Brokers, `host:port`, comma-separated.
+        brokers: The Kafka cluster.
         timeout_seconds: Most one call may take.
         refused_seconds: A call fails once every broker has refused connections for so long; None: only at its timeout.
     """
 
     def __init__(
-        self, bootstrap_servers: str, *, timeout_seconds: float = 10.0, refused_seconds: float | None = None
+        self, brokers: Brokers, *, timeout_seconds: float = 10.0, refused_seconds: float | None = None
     ) -> None:
-        self._servers = bootstrap_servers
+        self._brokers = brokers
+        self._servers = brokers.servers
         self._timeout = timeout_seconds
-        self._reachability = Reachability(bootstrap_servers, refused_seconds)
-        config: dict[str, Any] = {
-            "bootstrap.servers": bootstrap_servers,
-            "logger": quiet_logger(),
-            "error_cb": self._reachability.on_error,
-        }
-        self._client = AdminClient(config)
+        self._reachability = Reachability(brokers.servers, refused_seconds)
+        self._client = AdminClient(brokers.config(fixed={"error_cb": self._reachability.on_error}))
 
     def topic(self, name: str) -> TopicState:
         """The topic's id and partitions.
@@ -97,6 +93,8 @@ class KafkaAdmin:
         try:
             return set(self._client.list_topics(timeout=self._timeout).topics)
         except KafkaException as error:
+            self._client.poll(0)
+            self._reachability.check()
             raise translate(error, self._servers, "its topics") from error
 
     def earliest(self, topic: TopicState) -> dict[int, int]:
@@ -132,7 +130,7 @@ class KafkaAdmin:
         return ready(self._committed, group, topic)
 
     def _committed(self, group: str, topic: TopicState) -> dict[int, int]:
-        consumer = Consumer({"bootstrap.servers": self._servers, "group.id": group, "logger": quiet_logger()})
+        consumer = Consumer(self._brokers.config(fixed={"group.id": group}))
         try:
             wanted = [TopicPartition(topic.name, partition) for partition in topic.partitions]
             found = consumer.committed(wanted, timeout=self._timeout)
