@@ -132,6 +132,11 @@ def from_transport(error: BaseException, address: str, *, answered_before: bool)
             "`thrift2`, with the binary protocol (not compact, framed or HTTP), or set its address with "
             "DATACO_HBASE_THRIFT_HOST and _PORT."
         )
+    if isinstance(error, TimeoutError):  # not while connecting: thriftpy2 raises that as a TTransportException
+        return HBaseUnavailable(
+            f"The HBase Thrift gateway at {address} takes connections, but does not answer in time ({reason}). Either "
+            "it hangs, or HBase behind it is away: are the master, the region servers and ZooKeeper running?"
+        )
     return HBaseUnavailable(
         f"The HBase Thrift gateway at {address} does not answer ({reason}). Is it running? Its address is "
         "DATACO_HBASE_THRIFT_HOST and _PORT."

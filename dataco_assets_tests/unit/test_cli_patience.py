@@ -1,4 +1,4 @@
-"""Commands that need Elasticsearch end within seconds when its port refuses: a person waits for them."""
+"""Commands that need Elasticsearch end within seconds when nothing is at its address: a person waits for them."""
 
 import socket
 import time
@@ -13,19 +13,30 @@ from dataco_assets.settings import settings
 
 
 @pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a port at which nothing listens, as the setting of Elasticsearch's."""
+def nowhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An address at which nothing is, as the setting of Elasticsearch's."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}" if request.param == "refused port" else "http://nohost.invalid:9200"
     monkeypatch.setenv("DATACO_ELASTICSEARCH_URL", url)
     settings.cache_clear()
     yield url
     settings.cache_clear()
 
 
-@pytest.mark.parametrize("arguments", [["top"], ["index", "rebuild"], ["verify"], ["setup"]])
-def test_a_refused_port_is_reported_within_three_seconds(refused: str, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("nowhere", "arguments"),
+    [
+        ("refused port", ["top"]),
+        ("refused port", ["index", "rebuild"]),
+        ("refused port", ["verify"]),
+        ("refused port", ["setup"]),
+        ("unknown host", ["setup"]),
+    ],
+    indirect=["nowhere"],
+)
+def test_that_nothing_is_there_is_reported_within_three_seconds(nowhere: str, arguments: list[str]) -> None:
     app = typer.Typer()
     app.command()(top.top)
     app.command()(verify.verify)
@@ -38,4 +49,6 @@ def test_a_refused_port_is_reported_within_three_seconds(refused: str, arguments
 
     assert time.monotonic() - started < 3
     assert result.exit_code != 0
-    assert refused in result.stderr + str(result.exception)
+    told = result.stderr + str(result.exception)
+    assert nowhere in told
+    assert "DATACO_ELASTICSEARCH_URL" in told

@@ -89,6 +89,13 @@ def test_each_error_says_what_has_to_happen_before_the_call_can_succeed(
 # Servers that are not there, or not well
 
 
+def test_a_host_name_that_does_not_resolve_names_address_and_variable() -> None:
+    hbase = HBase("nohost.invalid", 9090, timeout_seconds=60, retry_seconds=0)
+    told = fails(HBaseUnavailable, hbase.tables, within=3)
+    assert "nohost.invalid:9090" in told
+    assert "DATACO_HBASE_THRIFT_HOST" in told
+
+
 def test_nobody_listening_is_unavailable_and_names_address_and_variable() -> None:
     port = unused_port()
     told = fails(HBaseUnavailable, client(port).tables, within=0)
@@ -100,7 +107,8 @@ def test_a_server_that_never_answers_is_given_up_after_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         told = fails(HBaseUnavailable, client(port).tables, within=TIMEOUT_SECONDS)
-    assert f"127.0.0.1:{port}" in told
+    assert f"127.0.0.1:{port} takes connections, but does not answer in time" in told
+    assert "HBase behind it" in told
 
 
 def test_tries_end_with_the_retry_time_and_are_counted() -> None:
