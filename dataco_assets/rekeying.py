@@ -24,7 +24,7 @@ from itertools import islice, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from dataco_assets.clicks.hour import touched_hours
+from dataco_assets.clicks.hour import VISIT_GAP_MS
 from dataco_assets.clicks.row import KEY_VERSION, OPTIONAL_COLUMNS, split_keys, timestamp_of, with_current_key
 from dataco_assets.clients.hbase import HBase, TimedCells
 from dataco_assets.clients.mutations import encode_row
@@ -230,23 +230,24 @@ def _replace(admin: "ClicksAdmin", table: str, copy: str, on_step: Callable[[Rek
 def _mark_hours(settings: "Settings", hbase: HBase) -> int:
     """Marks the hours dirty in which a user has several clicks of one millisecond; returns how many there are."""
     with ThreadPoolExecutor(settings.ingest_connections, thread_name_prefix="rekeying") as pool:
-        found = pool.map(lambda bounds: _hours_with_ties(hbase, settings.clicks_table, *bounds), _SALT_RANGES)
-        hours = {hour for part in found for hour in part if hour >= settings.partitions_start_ms}
+        found = pool.map(lambda bounds: _ties(hbase, settings.clicks_table, *bounds), _SALT_RANGES)
+        times = {time for part in found for time in part}
     ledger = HourLedger(hbase, settings.hours_table)
+    hours = {hour for hour in ledger.touched_by(times) if hour >= settings.partitions_start_ms}
     hours -= ledger.expired(hours, ttl_days=settings.clicks_ttl_days)
     ledger.mark_dirty(hours, holding_clicks=(), stored_since_ms=0)
     return len(hours)
 
 
-def _hours_with_ties(hbase: HBase, table: str, start: bytes | None, stop: bytes | None) -> set[int]:
-    """Hours touched by clicks of the same user and millisecond; the rows of a range are in the order of time."""
-    hours: set[int] = set()
+def _ties(hbase: HBase, table: str, start: bytes | None, stop: bytes | None) -> set[int]:
+    """Half hours (epoch ms) with a millisecond in which a user has several clicks; rows are in the order of time."""
+    ties: set[int] = set()
     time, users = -1, set[bytes]()
     for key, cells in hbase.scan(table, start, stop, columns=[_USER_ID]):
         timestamp, user = timestamp_of(key), cells[_USER_ID]
         if timestamp != time:
             time, users = timestamp, set()
         elif user in users:
-            hours.update(touched_hours(timestamp))
+            ties.add(timestamp - timestamp % VISIT_GAP_MS)
         users.add(user)
-    return hours
+    return ties

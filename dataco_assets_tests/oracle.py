@@ -7,7 +7,8 @@ The rule in words: per (hour, page, country): how many clicks; how many distinct
 of the hour, in the order of time and then row key, is one of these; and, over the clicks whose duration is known, the
 sum of durations, their number and their mean. The duration of a click is the gap to the same user's next click, on any
 page, in the order of time and then row key; known if the gap is at most 30 minutes. The next click may lie in a later
-hour.
+hour. A visit is a longest run of a user's clicks, in that order, with no gap above 30 minutes: per (hour, page,
+country) also, how many of the clicks are the first of a visit, how many the last, and how many are all of one.
 """
 
 from collections.abc import Iterable
@@ -39,6 +40,9 @@ class OracleRow:
     time_spent_seconds_sum: float
     time_spent_samples: int
     average_time_spent_seconds: float | None
+    entries: int
+    exits: int
+    bounces: int
 
 
 Key = tuple[int, str, str]
@@ -55,12 +59,15 @@ def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int]) -> dict[Key, 
     wanted = set(hours)
     duration = _durations(list(stored.values()))
     entrances = _entrances(list(stored.values()))
+    visits = _visits(list(stored.values()))
+    firsts, lasts = {visit[0] for visit in visits}, {visit[-1] for visit in visits}
+    alone = {visit[0] for visit in visits if len(visit) == 1}
     groups: dict[Key, list[OracleClick]] = {}
     for click in stored.values():
         hour = click.timestamp // _HOUR * _HOUR
         if hour in wanted:
             groups.setdefault((hour, click.page, click.country or "ZZ"), []).append(click)
-    return {key: _row(members, duration, entrances) for key, members in groups.items()}
+    return {key: _row(members, duration, entrances, firsts, lasts, alone) for key, members in groups.items()}
 
 
 def _durations(clicks: list[OracleClick]) -> dict[str, int]:
@@ -86,9 +93,31 @@ def _entrances(clicks: list[OracleClick]) -> set[str]:
     return {min(own, key=lambda click: (click.timestamp, click.row_key)).row_key for own in by_user_and_hour.values()}
 
 
-def _row(members: list[OracleClick], duration: dict[str, int], entrances: set[str]) -> OracleRow:
+def _visits(clicks: list[OracleClick]) -> list[list[str]]:
+    """The row keys of each visit's clicks, in order."""
+    visits: list[list[str]] = []
+    latest: OracleClick | None = None
+    for click in sorted(clicks, key=lambda click: (click.user_id, click.timestamp, click.row_key)):
+        goes_on = latest is not None and latest.user_id == click.user_id
+        if latest is not None and goes_on and click.timestamp - latest.timestamp <= _LONGEST_KNOWN:
+            visits[-1].append(click.row_key)
+        else:
+            visits.append([click.row_key])
+        latest = click
+    return visits
+
+
+def _row(
+    members: list[OracleClick],
+    duration: dict[str, int],
+    entrances: set[str],
+    firsts: set[str],
+    lasts: set[str],
+    alone: set[str],
+) -> OracleRow:
     known = [duration[click.row_key] for click in members if click.row_key in duration]
     total = float(Fraction(sum(known), 1000))
+    keys = {click.row_key for click in members}
     return OracleRow(
         click_count=len(members),
         unique_users=len({click.user_id for click in members}),
@@ -96,4 +125,7 @@ def _row(members: list[OracleClick], duration: dict[str, int], entrances: set[st
         time_spent_seconds_sum=total,
         time_spent_samples=len(known),
         average_time_spent_seconds=total / len(known) if known else None,
+        entries=len(keys & firsts),
+        exits=len(keys & lasts),
+        bounces=len(keys & alone),
     )

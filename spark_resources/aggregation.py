@@ -27,12 +27,14 @@ def aggregate(
 
     The time spent on a click is the gap to the same user's next click on any page (in the order of timestamp, then row
     key) if it is at most 30 minutes, and unknown otherwise. A user enters an hour with the first of their clicks in it,
-    in the same order. An hour without clicks has no rows.
+    in the same order. A visit is a run of a user's clicks with gaps of at most 30 minutes, in the same order: its first
+    click is an entry, its last one an exit, and the only one of a visit is both, a bounce. An hour without clicks has
+    no rows.
 
     Args:
         clicks: One row per click: row_key (string), user_id (string), timestamp (long, epoch ms), page (string),
-            country (string or null). Holds all clicks of the hours and of the 30 minutes behind each (end not
-            included); what else it holds makes no difference.
+            country (string or null). Holds all clicks of the hours and of the 30 minutes before and behind
+            each (`clicks.hour.scan_span`); what else it holds makes no difference.
         hours: Starts of the hours to aggregate, epoch ms; they need not be adjacent.
         generations: The generation of each of the hours.
         computed_at_ms: When the aggregation runs, epoch ms.
@@ -46,7 +48,9 @@ def aggregate(
     gap = F.lead("timestamp").over(of_user) - F.col("timestamp")
     spent_ms = F.when(gap <= VISIT_GAP_MS, gap)
     # No previous click (null) means the same as one before the hour: it makes no difference which of those were read.
-    enters = F.coalesce(F.lag("timestamp").over(of_user) < hour_ms, F.lit(True))
+    previous = F.lag("timestamp").over(of_user)
+    enters = F.coalesce(previous < hour_ms, F.lit(True))
+    begins = F.coalesce(F.col("timestamp") - previous > VISIT_GAP_MS, F.lit(True))
     known = clicks.select(
         "user_id",
         hour_ms.alias("hour_ms"),
@@ -54,6 +58,7 @@ def aggregate(
         F.coalesce("country", F.lit(UNKNOWN_COUNTRY)).alias("country"),
         spent_ms.alias("spent_ms"),
         enters.alias("enters"),
+        begins.alias("begins"),
     ).where(_is_one_of(hours))
     grouped = known.groupBy(*_GROUP).agg(
         F.count("*").alias("click_count"),
@@ -62,6 +67,9 @@ def aggregate(
         # Whole milliseconds are summed, so the result does not depend on the order of the clicks.
         F.coalesce(F.sum("spent_ms"), F.expr("0L")).alias("spent_ms_sum"),
         F.count("spent_ms").alias("time_spent_samples"),
+        F.count_if("begins").alias("entries"),
+        F.count_if(F.isnull("spent_ms")).alias("exits"),
+        F.count_if(F.col("begins") & F.isnull("spent_ms")).alias("bounces"),
     )
     seconds = F.col("spent_ms_sum") / 1000
     return (

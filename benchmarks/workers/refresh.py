@@ -13,7 +13,7 @@ from dataco_assets.aggregates.files import hour_path, row_count
 from dataco_assets.assets.es_click_index import es_click_index
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.checks import CHECKS
-from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key
+from dataco_assets.clicks.hour import hour_from_key, hour_key, scan_span
 from dataco_assets.definitions import build_defs
 from dataco_assets.jobs import REFRESH_JOB, refresh_hours
 from dataco_assets.partitions import range_tags, run_hours
@@ -164,7 +164,7 @@ def _bare(spark: "SparkSession", first: str, last: str) -> dict[str, float]:
     """Seconds to count the rows, and to read the aggregation's four columns, without doing anything with them."""
     from spark_resources.clicks_table import read_clicks
 
-    span = (hour_from_key(first), hour_from_key(last) + HOUR_MS + VISIT_GAP_MS)
+    span = scan_span(hour_from_key(first), hour_from_key(last))
     started = time.monotonic()
     rows = read_clicks(spark, settings().clicks_table, [span]).count()
     counted = time.monotonic()

@@ -1,7 +1,9 @@
-"""The columns of an hour's aggregates: one place for names, types, units and meaning.
+"""The columns of an hour's aggregates: one place for names, types, units, meaning and what is done with them.
 
-Read by the Spark aggregation, the Parquet reader, the pandera schema, the index mapping and the Dagster column schema.
-Does not belong here: how any of them is computed or stored.
+Everything that follows from a column alone is derived from here: the table's types, the pandera schema's types, the
+index's fields, Dagster's schema and lineage, and the sums that publication compares. A new measure is an entry here,
+its formula in `spark_resources/aggregation.py`, its rules in `schema.py`, and its formula once more in
+`verification/recompute.py`. Does not belong here: how a column is computed or stored.
 """
 
 from dataclasses import dataclass
@@ -9,39 +11,115 @@ from typing import Literal
 
 ColumnType = Literal["timestamp", "string", "long", "double"]
 
+_TIME, _USER, _PAGE = "click_data:timestamp", "click_data:user_id", "click_data:page"
+
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, logical type, whether it may be null, and what a newcomer should know (with unit)."""
+    """One column: its name, logical type, whether it may be null, and what a newcomer should know (with unit).
+
+    Attributes:
+        name: In the table and in the index.
+        type: Logical type.
+        nullable: Whether it may be null.
+        description: Meaning and unit.
+        read_from: Columns of `raw_clicks` it is computed from; empty for what says how the row came about.
+        total: What its sum over an hour is called in messages; empty when nobody adds it up.
+        since_layout: Layout of the index in which it first appeared, for one that hours computed before lack.
+    """
 
     name: str
     type: ColumnType
     nullable: bool
     description: str
+    read_from: tuple[str, ...] = ()
+    total: str = ""
+    since_layout: int = 1
 
+
+_EARLIER = "Null in hours computed before version 3 of the index; `dataco backfill FROM TO` fills it."
 
 COLUMNS: tuple[Column, ...] = (
-    Column("hour", "timestamp", False, "Start of the hour, UTC."),
-    Column("page", "string", False, "Page: the URL without fragment, default port and tracking parameters."),
-    Column("country", "string", False, "ISO 3166-1 alpha-2 country of the visitor; ZZ when unknown."),
-    Column("click_count", "long", False, "Clicks on the page from the country in the hour."),
-    Column("unique_users", "long", False, "Distinct user ids among those clicks, exact."),
+    Column("hour", "timestamp", False, "Start of the hour, UTC.", (_TIME,)),
+    Column("page", "string", False, "Page: the URL without fragment, default port and tracking parameters.", (_PAGE,)),
+    Column(
+        "country", "string", False, "ISO 3166-1 alpha-2 country of the visitor; ZZ when unknown.", ("geo_data:country",)
+    ),
+    Column(
+        "click_count",
+        "long",
+        False,
+        "Clicks on the page from the country in the hour.",
+        ("click_data:event_id",),
+        total="clicks",
+    ),
+    Column(
+        "unique_users",
+        "long",
+        False,
+        "Distinct user ids among those clicks, exact.",
+        (_USER,),
+        total="unique users, summed over groups",
+    ),
     Column(
         "entering_users",
         "long",
         False,
         "Users whose first click of the hour was on this page from this country; summed over an hour, its unique "
         "users, exact.",
+        (_TIME, _USER),
+        total="unique users",
     ),
-    Column("time_spent_seconds_sum", "double", False, "Seconds spent, summed over the clicks whose duration is known."),
     Column(
-        "time_spent_samples", "long", False, "Clicks whose duration is known: the user clicked again within 30 min."
+        "time_spent_seconds_sum",
+        "double",
+        False,
+        "Seconds spent, summed over the clicks whose duration is known.",
+        (_TIME, _USER),
+        total="seconds spent",
+    ),
+    Column(
+        "time_spent_samples",
+        "long",
+        False,
+        "Clicks whose duration is known: the user clicked again within 30 min.",
+        (_TIME, _USER),
+        total="clicks of known duration",
     ),
     Column(
         "average_time_spent_seconds",
         "double",
         True,
         "Mean seconds spent per click of known duration; null without one.",
+        (_TIME, _USER),
+    ),
+    Column(
+        "entries",
+        "long",
+        True,
+        f"Clicks that begin a visit: the user had not clicked for 30 min. {_EARLIER}",
+        (_TIME, _USER),
+        total="entries",
+        since_layout=3,
+    ),
+    Column(
+        "exits",
+        "long",
+        True,
+        f"Clicks that end a visit: the user did not click again within 30 min. Summed over any hours, the visits that "
+        f"ended there. {_EARLIER}",
+        (_TIME, _USER),
+        total="exits",
+        since_layout=3,
+    ),
+    Column(
+        "bounces",
+        "long",
+        True,
+        f"Clicks that are a whole visit: both an entry and an exit. {_EARLIER}",
+        (_TIME, _USER),
+        total="bounces",
+        since_layout=3,
     ),
     Column("generation", "long", False, "State of the hour ledger this row was computed from; newer is larger."),
     Column(
@@ -51,3 +129,9 @@ COLUMNS: tuple[Column, ...] = (
         "When the aggregation began, UTC, by HBase's clock; the same for all rows of one run.",
     ),
 )
+
+TOTALLED: tuple[Column, ...] = tuple(column for column in COLUMNS if column.total)
+"""Columns that are added up over an hour, and compared with the index once it is published."""
+
+LATER_COLUMNS: frozenset[str] = frozenset(column.name for column in COLUMNS if column.since_layout > 1)
+"""Columns that hours computed by an earlier version lack."""

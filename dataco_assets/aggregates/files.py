@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from dataco_assets.aggregates.columns import COLUMNS, ColumnType
+from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, ColumnType
 from dataco_assets.errors import DatacoError
 
 FILE_NAME = "url_country.parquet"
@@ -92,7 +92,7 @@ def read_hour(uri: str, hour_ms: int) -> HourAggregates | None:
         raise AggregatesUnreadable(_unreadable(path, str(error))) from error
     metadata = stored.schema.metadata or {}
     try:
-        table = stored.select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA)
+        table = _with_later_columns(stored).select(ARROW_SCHEMA.names).cast(ARROW_SCHEMA)
         if table.num_rows:
             generation = table["generation"][0].as_py()
             computed_at_ms = table["computed_at"][0].cast(pa.int64()).as_py() // 1000
@@ -101,6 +101,14 @@ def read_hour(uri: str, hour_ms: int) -> HourAggregates | None:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, ValueError) as error:
         raise AggregatesUnreadable(_unreadable(path, f"{type(error).__name__}: {error}")) from error
     return HourAggregates(hour_ms, table, generation, computed_at_ms)
+
+
+def _with_later_columns(stored: pa.Table) -> pa.Table:
+    """The table with nulls in columns that an hour computed by an earlier version lacks."""
+    for name in LATER_COLUMNS.difference(stored.column_names):
+        field = ARROW_SCHEMA.field(name)
+        stored = stored.append_column(field, pa.nulls(stored.num_rows, field.type))
+    return stored
 
 
 def stored_generation(uri: str, hour_ms: int) -> int | None:

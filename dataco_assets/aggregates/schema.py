@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, TOTALLED
 from dataco_assets.aggregates.files import ARROW_SCHEMA
 from dataco_assets.clicks.hour import VISIT_GAP_MS
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LONGEST_SECONDS = VISIT_GAP_MS / 1000
+_LATER = ", ".join(sorted(LATER_COLUMNS))
 _EXAMPLES = 3
 _ROWS_AT_ONCE = 50_000
 _SHOWN = 80
@@ -57,9 +58,8 @@ def problems(table: "pa.Table", hour_ms: int) -> list[Problem]:
     """
     from pandera.errors import SchemaErrors
 
-    frame = table.to_pandas()
     try:
-        hour_schema(hour_ms).validate(frame, lazy=True)
+        hour_schema(hour_ms).validate(_frame(table), lazy=True)
     except SchemaErrors as errors:
         return _report(errors.failure_cases)
     return []
@@ -103,10 +103,19 @@ def _are_sound(batch: "Mapping[int, pa.Table]") -> bool:
     if not all(_is_of_one_run(table, hour) for hour, table in batch.items() if table.num_rows):
         return False
     try:
-        hour_schema(None).validate(pa.concat_tables(tables).to_pandas(), lazy=True)
+        hour_schema(None).validate(_frame(pa.concat_tables(tables)), lazy=True)
     except SchemaErrors:
         return False
     return True
+
+
+def _frame(table: "pa.Table") -> "pd.DataFrame":
+    """The table for pandera; whole numbers that may be missing stay whole numbers, which NumPy's cannot."""
+    import pyarrow as pa
+
+    frame = table.to_pandas()
+    whole = (field.name for field in table.schema if field.name in LATER_COLUMNS and pa.types.is_int64(field.type))
+    return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
 def _is_of_one_run(table: "pa.Table", hour_ms: int) -> bool:
@@ -129,11 +138,9 @@ def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
         "hour": [],
         "page": [Check.str_length(min_value=1, error="must not be empty")],
         "country": [Check.str_matches(r"^[A-Z]{2}\Z", error="must be two capital letters")],
+        **{column.name: [Check.ge(0, error="must not be negative")] for column in TOTALLED},
         "click_count": [Check.ge(1, error="must be at least 1")],
         "unique_users": [Check.ge(1, error="must be at least 1")],
-        "entering_users": [Check.ge(0, error="must not be negative")],
-        "time_spent_seconds_sum": [Check.ge(0, error="must not be negative")],
-        "time_spent_samples": [Check.ge(0, error="must not be negative")],
         "average_time_spent_seconds": [
             Check.in_range(0, LONGEST_SECONDS, error=f"must be from 0 to {LONGEST_SECONDS:.0f} s")
         ],
@@ -146,8 +153,9 @@ def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
         for name in ("generation", "computed_at"):
             checks[name].append(Check(lambda column: column.nunique() <= 1, error="must be the same in all rows"))
     types = {"timestamp": instant, "string": str, "long": "int64", "double": "float64"}
+    types_of = {c.name: "Int64" if c.nullable and c.type == "long" else types[c.type] for c in COLUMNS}
     return pandera.DataFrameSchema(
-        {c.name: pandera.Column(types[c.type], checks[c.name], nullable=c.nullable) for c in COLUMNS},
+        {c.name: pandera.Column(types_of[c.name], checks[c.name], nullable=c.nullable) for c in COLUMNS},
         checks=[
             Check(_users_within_clicks, error="unique_users must not exceed click_count"),
             Check(_entering_within_users, error="entering_users must not exceed unique_users"),
@@ -155,6 +163,11 @@ def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
             Check(_samples_within_clicks, error="time_spent_samples must not exceed click_count"),
             Check(_average_is_the_quotient, error="average_time_spent_seconds must be sum / samples, null without any"),
             Check(_no_time_without_sample, error="time_spent_seconds_sum must be 0 without a sample"),
+            Check(_exits_are_the_rest, error="exits must be click_count - time_spent_samples"),
+            Check(_bounces_are_both, error="bounces must not exceed entries or exits"),
+            Check(_visits_within_clicks, error="entries + exits - bounces must not exceed click_count"),
+            Check(_open_visits_within_users, error="the hour's entries and exits must differ by at most its users"),
+            Check(_all_or_none, error=f"{_LATER} must each be in all rows of an hour or in none"),
         ],
         unique=["hour", "page", "country"],
         strict=True,
@@ -187,6 +200,32 @@ def _average_is_the_quotient(frame: "pd.DataFrame") -> "pd.Series":
 
 def _no_time_without_sample(frame: "pd.DataFrame") -> "pd.Series":
     return (frame["time_spent_samples"] > 0) | (frame["time_spent_seconds_sum"] == 0)
+
+
+def _exits_are_the_rest(frame: "pd.DataFrame") -> "pd.Series":
+    return (frame["exits"] == frame["click_count"] - frame["time_spent_samples"]).fillna(value=True)
+
+
+def _bounces_are_both(frame: "pd.DataFrame") -> "pd.Series":
+    within = (frame["bounces"] <= frame["entries"]) & (frame["bounces"] <= frame["exits"])
+    return within.fillna(value=True)
+
+
+def _visits_within_clicks(frame: "pd.DataFrame") -> "pd.Series":
+    # Clicks that are an entry, an exit or both.
+    return (frame["entries"] + frame["exits"] - frame["bounces"] <= frame["click_count"]).fillna(value=True)
+
+
+def _open_visits_within_users(frame: "pd.DataFrame") -> "pd.Series":
+    # Each user brings at most one visit into an hour and takes at most one out of it.
+    carried = (frame["entries"] - frame["exits"]).groupby(frame["hour"]).transform("sum").abs()
+    return carried <= frame.groupby("hour")["entering_users"].transform("sum")
+
+
+def _all_or_none(frame: "pd.DataFrame") -> "pd.Series":
+    # No row has a column of which there was none when the hour was computed.
+    missing = frame[sorted(LATER_COLUMNS)].isna()
+    return missing.groupby(frame["hour"]).transform("nunique").eq(1).all(axis="columns")
 
 
 _IN_WORDS = {

@@ -3,12 +3,14 @@
 Belongs here: sums over the Parquet of an hour. Does not belong here: how they are shown.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dataco_assets.aggregates.columns import TOTALLED
 from dataco_assets.aggregates.files import HourAggregates
 
 _COUNTED: Final = ["page", "country", "click_count"]
@@ -21,36 +23,56 @@ class HourTotals:
 
     Attributes:
         groups: Rows, one per page and country.
-        clicks: Sum of click_count.
-        unique_users: Sum of unique_users over the groups (a user of two pages counts twice).
-        entering_users: Sum of entering_users: the hour's unique users, exact.
-        samples: Clicks of known duration.
-        time_spent_seconds: Their seconds.
+        sums: Sum of each column that is added up (`columns.TOTALLED`), by its name.
     """
 
     groups: int
-    clicks: int
-    unique_users: int
-    entering_users: int
-    samples: int
-    time_spent_seconds: float
+    sums: Mapping[str, int | float]
+
+    @property
+    def clicks(self) -> int:
+        """Clicks."""
+        return int(self.sums["click_count"])
+
+    @property
+    def unique_users(self) -> int:
+        """The hour's unique users, exact: every user enters it once."""
+        return int(self.sums["entering_users"])
+
+    @property
+    def samples(self) -> int:
+        """Clicks of known duration."""
+        return int(self.sums["time_spent_samples"])
+
+    @property
+    def time_spent_seconds(self) -> float:
+        """Their seconds."""
+        return float(self.sums["time_spent_seconds_sum"])
+
+    @property
+    def entries(self) -> int:
+        """Visits that began in the hour."""
+        return int(self.sums["entries"])
+
+    @property
+    def exits(self) -> int:
+        """Visits that ended in the hour."""
+        return int(self.sums["exits"])
+
+    @property
+    def bounces(self) -> int:
+        """Visits of one click."""
+        return int(self.sums["bounces"])
 
 
 def totals(hour: HourAggregates) -> HourTotals:
-    """What one hour adds up to; zeros for an empty hour."""
+    """What one hour adds up to; zeros for an empty hour, and for a column that it was computed without."""
     table = hour.table
 
     def total(column: str) -> int | float:
         return pc.sum(table[column]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]  # made at import
 
-    return HourTotals(
-        groups=table.num_rows,
-        clicks=int(total("click_count")),
-        unique_users=int(total("unique_users")),
-        entering_users=int(total("entering_users")),
-        samples=int(total("time_spent_samples")),
-        time_spent_seconds=float(total("time_spent_seconds_sum")),
-    )
+    return HourTotals(table.num_rows, {column.name: total(column.name) for column in TOTALLED})
 
 
 class PageCounts:

@@ -19,14 +19,18 @@ _SHOWN_URL = 100
 
 
 def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
-    """An hour's numbers, as metadata of its partition; no average for an hour without a known duration."""
+    """An hour's numbers, as metadata of its partition; no average or rate without anything to divide by."""
     average = {"average seconds": totals.time_spent_seconds / totals.samples} if totals.samples else {}
+    visits = {"visits": totals.exits, "clicks per visit": totals.clicks / totals.exits} if totals.exits else {}
+    bounces = {"bounce rate": totals.bounces / totals.entries} if totals.entries else {}
     return {
         "clicks": totals.clicks,
         "groups": totals.groups,
-        "unique users": totals.entering_users,
+        "unique users": totals.unique_users,
         "clicks of known duration": totals.samples,
         **average,
+        **visits,
+        **bounces,
         "generation": generation,
     }
 

@@ -20,7 +20,7 @@ from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS, raw_clicks
 from dataco_assets.assets.report import hour_metadata, pages_markdown, report_hours, run_metadata
 from dataco_assets.assets.stages import Stages
-from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, contiguous_runs, hour_key
+from dataco_assets.clicks.hour import contiguous_runs, hour_key, scan_span
 from dataco_assets.errors import DatacoError
 from dataco_assets.partitions import HOURS, hours_to_do
 from dataco_assets.resources.hbase import HBaseResource
@@ -49,19 +49,8 @@ AGGREGATES_SCHEMA = dg.TableSchema(
 HOURS_FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=1), fail_window=timedelta(hours=2))
 """Some hour was refreshed lately; whether every hour is up to date is the hour ledger's to say (`dataco status`)."""
 
-_COLUMNS_READ = {
-    "hour": ["click_data:timestamp"],
-    "page": ["click_data:page"],
-    "country": ["geo_data:country"],
-    "click_count": ["click_data:event_id"],
-    "unique_users": ["click_data:user_id"],
-    **dict.fromkeys(
-        ["entering_users", "time_spent_seconds_sum", "time_spent_samples", "average_time_spent_seconds"],
-        ("click_data:timestamp", "click_data:user_id"),
-    ),
-}
 _LINEAGE = dg.TableColumnLineage(
-    {name: [dg.TableColumnDep(raw_clicks.key, column) for column in read] for name, read in _COLUMNS_READ.items()}
+    {c.name: [dg.TableColumnDep(raw_clicks.key, read) for read in c.read_from] for c in COLUMNS if c.read_from}
 )
 
 _SHOWN = 10
@@ -202,7 +191,7 @@ def compute_hours(
     with stages.stage("count the clicks in HBase"):
         rows_before = count_rows(session, settings.clicks_table, hours)
     with stages.stage("scan and aggregate"):
-        ranges = [(run[0], run[-1] + HOUR_MS + VISIT_GAP_MS) for run in contiguous_runs(hours)]
+        ranges = [scan_span(run[0], run[-1]) for run in contiguous_runs(hours)]
         clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
         frame = aggregate(clicks, hours, generations, now_ms)
         with scanning(settings.clicks_table):

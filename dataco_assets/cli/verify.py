@@ -129,6 +129,8 @@ class Report:
         differing_hours: Hours that differ.
         shown: The differences kept.
         closed_indices: Indices that an operator closed.
+        lacking: Measures that judged hours were computed without.
+        lacking_hours: How many hours lack any.
     """
 
     limit: int
@@ -140,6 +142,8 @@ class Report:
     differing_hours: int = 0
     shown: "list[Difference]" = field(default_factory=list)
     closed_indices: list[str] = field(default_factory=list)
+    lacking: set[str] = field(default_factory=set)
+    lacking_hours: int = 0
 
     def take(self, verdict: "HourVerdict") -> None:
         """Adds one hour."""
@@ -149,6 +153,8 @@ class Report:
         if outcome in ("equal", "different"):
             self.clicks += verdict.clicks
             self.groups += verdict.groups
+            self.lacking |= verdict.lacking
+            self.lacking_hours += bool(verdict.lacking)
         if outcome == "different":
             self.differing_hours += 1
             self.differing += verdict.differing
@@ -172,6 +178,11 @@ class Report:
         for outcome, why in _NOT_JUDGED.items():
             if count := self.outcomes[outcome]:
                 yield f"{plural(count, 'hour')} {outcome}: not judged; {why}. Oldest: {hour_key(self.oldest[outcome])}."
+        if self.lacking_hours:
+            yield (
+                f"{plural(self.lacking_hours, 'hour')} computed by an earlier version without "
+                f"{', '.join(sorted(self.lacking))}: `dataco backfill FROM TO` fills them."
+            )
         for name in self.closed_indices:
             yield f"Index {name} is closed: readers do not see its hours. `POST /{name}/_open` opens it again."
         if self.differing_hours:
@@ -236,6 +247,7 @@ def _document(report: Report) -> dict[str, Any]:
             for each in report.shown
         ],
         "closed_indices": report.closed_indices,
+        "lacking": {"hours": report.lacking_hours, "measures": sorted(report.lacking)},
     }
 
 

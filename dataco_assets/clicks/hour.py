@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 HOUR_MS = 3_600_000
 VISIT_GAP_MS = 30 * 60_000
-"""Maximum gap between two clicks of a visit, and so how far an hour depends on the clicks of the next one."""
+"""Maximum gap between two clicks of a visit, and so how far an hour depends on the clicks before and behind it."""
 _KEY_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition keys
 
 
@@ -18,13 +18,20 @@ def hour_of(timestamp_ms: int) -> int:
 
 
 def touched_hours(timestamp_ms: int) -> tuple[int, ...]:
-    """Hours whose aggregates a click can change, epoch ms.
+    """Hours whose aggregates a click can change, epoch ms: its own first, then one neighbour.
 
-    Its own; and the hour before when the click is less than 30 min into its hour, since it can then be the next click
-    of a visit there. (At 30 min sharp the hour before ended 30 min and 1 ms ago: too far.)
+    The hour before when the click is less than 30 min into its hour, since it can then continue a visit there. (At
+    30 min sharp the last millisecond of the hour before is 30 min and 1 ms ago: too far.) Otherwise the hour after,
+    since a visit there can then continue the click's. (From 30 min sharp the first millisecond of the hour after is
+    30 min away: just near enough.)
     """
     hour = hour_of(timestamp_ms)
-    return (hour, hour - HOUR_MS) if timestamp_ms - hour < VISIT_GAP_MS else (hour,)
+    return (hour, hour - HOUR_MS) if timestamp_ms - hour < VISIT_GAP_MS else (hour, hour + HOUR_MS)
+
+
+def scan_span(first_hour_ms: int, last_hour_ms: int) -> tuple[int, int]:
+    """The clicks that adjacent hours depend on, as [start, end) in epoch ms: 30 min more on either side."""
+    return first_hour_ms - VISIT_GAP_MS, last_hour_ms + HOUR_MS + VISIT_GAP_MS
 
 
 def hour_key(hour_ms: int) -> str:

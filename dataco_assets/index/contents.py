@@ -7,17 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dataco_assets.aggregates.columns import TOTALLED, Column
 from dataco_assets.clients.elasticsearch import SearchClient, search
 
 HOURS_PER_REQUEST = 500
 _RUNS_PER_HOUR = 50
-_SUMS = {
-    "click_count": "clicks",
-    "unique_users": "unique_users",
-    "entering_users": "entering_users",
-    "time_spent_samples": "samples",
-    "time_spent_seconds_sum": "time_spent_seconds",
-}
 
 
 @dataclass(frozen=True)
@@ -27,22 +21,15 @@ class RunContent:
     Attributes:
         computed_at_ms: The run.
         documents: Number of documents.
-        clicks: Sum of click_count.
-        unique_users: Sum of unique_users.
-        entering_users: Sum of entering_users; 0 of documents that were written before there was such a field.
-        samples: Sum of time_spent_samples.
-        time_spent_seconds: Sum of time_spent_seconds_sum.
+        sums: Sum of each field that is added up (`columns.TOTALLED`), by its name; 0 of documents that were written
+            before there was such a field.
         oldest_generation: Smallest generation.
         newest_generation: Largest generation.
     """
 
     computed_at_ms: int
     documents: int
-    clicks: int
-    unique_users: int
-    entering_users: int
-    samples: int
-    time_spent_seconds: float
+    sums: Mapping[str, int | float]
     oldest_generation: int
     newest_generation: int
 
@@ -84,7 +71,7 @@ def hours_held(client: SearchClient, indices: Sequence[str]) -> list[int]:
 
 
 def _by_hour(count: int) -> dict[str, Any]:
-    sums: dict[str, Any] = {name: {"sum": {"field": field}} for field, name in _SUMS.items()}
+    sums: dict[str, Any] = {column.name: {"sum": {"field": column.name}} for column in TOTALLED}
     sums["oldest"] = {"min": {"field": "generation"}}
     sums["newest"] = {"max": {"field": "generation"}}
     runs = {"terms": {"field": "computed_at", "size": _RUNS_PER_HOUR}, "aggregations": sums}
@@ -97,17 +84,18 @@ def _runs(bucket: Mapping[str, Any]) -> list[RunContent]:
         RunContent(
             computed_at_ms=int(run["key"]),
             documents=int(run["doc_count"]),
-            clicks=round(run["clicks"]["value"]),
-            unique_users=round(run["unique_users"]["value"]),
-            entering_users=round(run["entering_users"]["value"]),
-            samples=round(run["samples"]["value"]),
-            time_spent_seconds=float(run["time_spent_seconds"]["value"]),
+            sums={column.name: _number(column, run[column.name]["value"]) for column in TOTALLED},
             oldest_generation=int(run["oldest"]["value"]),
             newest_generation=int(run["newest"]["value"]),
         )
         for run in bucket["runs"]["buckets"]
     ]
     return sorted(runs, key=lambda run: run.computed_at_ms)
+
+
+def _number(column: Column, value: float) -> int | float:
+    # Elasticsearch answers every sum as a double.
+    return float(value) if column.type == "double" else round(value)
 
 
 def _pages_of_hours(client: SearchClient, indices: Sequence[str]) -> Iterator[int]:

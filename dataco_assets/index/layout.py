@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from dataco_assets.aggregates.columns import COLUMNS, ColumnType
 
 from dataco_assets.untrusted import printable
 
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 """Raised when the documents change; `dataco index rebuild` then moves those of an older layout (`upgraded`).
 
 1: the page was called `url`, and times were epoch milliseconds.
 2: `page`, as in the aggregates; times as ISO 8601 text.
+3: with `entries`, `exits` and `bounces`, which documents of hours computed before do not have.
 """
 
 TEMPLATE_PRIORITY = 500
@@ -32,9 +35,16 @@ TOMBSTONES_KEPT = "1h"
 MAX_TERM_BYTES = 32_766
 """Lucene's limit of one keyword; see `PROPERTIES` for why no page reaches it."""
 
-PROPERTIES: Mapping[str, Mapping[str, Any]] = {
+_TYPES: Final[Mapping[ColumnType, str]] = {
     # A date of Elasticsearch's default format: ISO 8601 text or epoch ms is accepted, and answers have the text.
-    "hour": {"type": "date"},
+    "timestamp": "date",
+    "string": "keyword",
+    "long": "long",
+    "double": "double",
+}
+
+PROPERTIES: Mapping[str, Mapping[str, Any]] = {
+    **{column.name: {"type": _TYPES[column.type]} for column in COLUMNS},
     # Keywords without `ignore_above`, so that every page can be found and none is missing from a total. A page has at
     # most 8,193 characters, of which at least 8 are ASCII (`http://…/`): at most 32,748 bytes, below the limit.
     # `page.words` finds pages by the words (runs of letters) in them; without positions and norms it stays small.
@@ -42,19 +52,10 @@ PROPERTIES: Mapping[str, Mapping[str, Any]] = {
         "type": "keyword",
         "fields": {"words": {"type": "text", "analyzer": "simple", "index_options": "docs", "norms": False}},
     },
-    "country": {"type": "keyword"},
     "host": {"type": "keyword"},
     "path": {"type": "keyword"},
-    "click_count": {"type": "long"},
-    "unique_users": {"type": "long"},
-    "entering_users": {"type": "long"},
-    "time_spent_seconds_sum": {"type": "double"},
-    "time_spent_samples": {"type": "long"},
-    "average_time_spent_seconds": {"type": "double"},
-    "generation": {"type": "long"},
-    "computed_at": {"type": "date"},
 }
-"""Fields of a document and their types; no other field is accepted."""
+"""Fields of a document and their types: the aggregates' columns, and the page's parts. No other is accepted."""
 
 PAGE_PARTS = r"^https?://(\[[^\]]*\]|[^/:]*)(?::[0-9]+)?(/[^?]*)"
 """Host (group 1, without port) and path (group 2, without query) of a page; the same in Python's and Java's syntax."""

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dataco_assets.aggregates.columns import TOTALLED, Column
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, scan_documents
@@ -22,7 +23,7 @@ from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import month_of
 
 _HOURS_PER_SEARCH = 100
-_SECONDS_TOLERANCE = 1e-6  # sums of doubles depend on the order of adding
+_DOUBLES_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -136,24 +137,28 @@ def compare(published: PublishedHour, runs: Sequence[RunContent]) -> Mismatch | 
         runs: What the index holds of the hour, by run.
     """
     expected = published.totals
-    counts = {
-        "documents": (expected.groups, sum(run.documents for run in runs)),
-        "clicks": (expected.clicks, sum(run.clicks for run in runs)),
-        "unique users": (expected.entering_users, sum(run.entering_users for run in runs)),
-        "unique users, summed over groups": (expected.unique_users, sum(run.unique_users for run in runs)),
-        "clicks of known duration": (expected.samples, sum(run.samples for run in runs)),
-    }
-    problems = [
-        f"{name}: {found:,} in place of {wanted:,}" for name, (wanted, found) in counts.items() if wanted != found
-    ]
-    seconds = math.fsum(run.time_spent_seconds for run in runs)
-    if not math.isclose(seconds, expected.time_spent_seconds, rel_tol=1e-9, abs_tol=_SECONDS_TOLERANCE):
-        problems.append(f"seconds spent: {seconds:,.3f} in place of {expected.time_spent_seconds:,.3f}")
+    documents = sum(run.documents for run in runs)
+    problems = [f"documents: {documents:,} in place of {expected.groups:,}"] if documents != expected.groups else []
+    for column in TOTALLED:
+        wanted, found = expected.sums[column.name], math.fsum(run.sums[column.name] for run in runs)
+        if not same_sum(column, wanted, found):
+            problems.append(f"{column.total}: {_shown(column, found)} in place of {_shown(column, wanted)}")
     problems += _foreign_runs(published, runs)
     newest = max((run.newest_generation for run in runs), default=published.generation)
     if not problems:
         return None
     return Mismatch(published.hour, tuple(problems), newest if newest > published.generation else None)
+
+
+def same_sum(column: Column, one: float, other: float) -> bool:
+    """Whether two sums of a column are the same; those of doubles depend on the order of adding."""
+    if column.type == "double":
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=_DOUBLES_TOLERANCE)
+    return one == other
+
+
+def _shown(column: Column, number: float) -> str:
+    return f"{number:,.3f}" if column.type == "double" else f"{number:,.0f}"
 
 
 def _foreign_runs(published: PublishedHour, runs: Sequence[RunContent]) -> Iterator[str]:

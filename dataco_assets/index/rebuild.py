@@ -18,15 +18,16 @@ two rebuilds cannot work on the same month; what a killed one left is named in t
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import isclose
 from typing import Any
 
+from dataco_assets.aggregates.columns import TOTALLED
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, refresh, scan_documents
 from dataco_assets.elasticsearch_errors import IndexClosed
 from dataco_assets.index.contents import RunContent, read_contents
 from dataco_assets.index.indices import Index, IndexMismatch, IndexState, closed_text
 from dataco_assets.index.layout import upgraded
+from dataco_assets.index.publication import same_sum
 from dataco_assets.index.setup import check_made
 from dataco_assets.index.templates import check_precedence, put_templates
 from dataco_assets.settings import Settings
@@ -209,10 +210,10 @@ def _clear_leftovers(client: SearchClient, present: Sequence[IndexState], *, res
 
 
 def _same(old: Sequence[RunContent], new: Sequence[RunContent]) -> bool:
-    """Whether an hour's documents are the same in both indices; sums of doubles depend on the order of adding."""
+    """Whether an hour's documents are the same in both indices."""
     return len(old) == len(new) and all(
-        replace(a, time_spent_seconds=0.0) == replace(b, time_spent_seconds=0.0)
-        and isclose(a.time_spent_seconds, b.time_spent_seconds, rel_tol=1e-9, abs_tol=1e-6)
+        replace(a, sums={}) == replace(b, sums={})
+        and all(same_sum(column, a.sums[column.name], b.sums[column.name]) for column in TOTALLED)
         for a, b in zip(old, new, strict=True)
     )
 

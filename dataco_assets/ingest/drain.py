@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
 from dataco_assets.clicks.event import Click, Reason, Rejection, parse
-from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of, touched_hours
+from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.brokers import Brokers
@@ -134,7 +134,7 @@ class _Window:
     spans: Counter[int] = field(default_factory=Counter)  # clicks stored by half hour (start, epoch ms)
     suppressed: int = 0
     suppressed_rows: list[bytes] = field(default_factory=list)  # keys of suppressed clicks
-    removed_hours: set[int] = field(default_factory=set)  # touched by rows that were deleted
+    removed: set[int] = field(default_factory=set)  # times of clicks whose rows were deleted, epoch ms
     rejected: list[RejectedClick] = field(default_factory=list)
     rejected_bytes: int = 0
 
@@ -148,11 +148,6 @@ class _Window:
         for span, clicks in self.spans.items():
             hours[hour_of(span)] += clicks
         return +hours
-
-    def touched(self, earliest_ms: int) -> set[int]:
-        """Hours whose aggregates the clicks can change, but for those before the first partition."""
-        touched = {hour for span in +self.spans for hour in touched_hours(span)}
-        return {hour for hour in touched if hour >= earliest_ms} | self.removed_hours
 
 
 class Drain:
@@ -337,7 +332,7 @@ class Drain:
         while (erased := self._suppression.read()) != self._erased:
             self._erased = erased
             window = self._drained_again(topic, consumer, window)
-        window.removed_hours |= delete_stored(
+        window.removed |= delete_stored(
             self._hbase,
             self._hours,
             self._settings.clicks_table,
@@ -383,7 +378,8 @@ class Drain:
                 )
 
     def _mark_hours(self, window: _Window) -> None:
-        touched = window.touched(self._policy.earliest_ms)
+        changed = self._hours.touched_by({*+window.spans, *window.removed})
+        touched = {hour for hour in changed if hour >= self._policy.earliest_ms}
         if touched:
             self._hours.mark_dirty(touched, holding_clicks=window.hours(), stored_since_ms=window.started_at_ms)
 

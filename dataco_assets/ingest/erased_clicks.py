@@ -7,7 +7,6 @@ messages are then read once more, by this run or the next one, and dropped: that
 
 from collections.abc import Sequence
 
-from dataco_assets.clicks.hour import touched_hours
 from dataco_assets.clicks.row import timestamp_of
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.ledgers.hours import HourLedger
@@ -19,7 +18,7 @@ _READ = b"click_data:event_id"  # every row has it
 def delete_stored(
     hbase: HBase, ledger: HourLedger, table: str, keys: Sequence[bytes], *, earliest_ms: int, stored_since_ms: int
 ) -> set[int]:
-    """Deletes those of the rows that are stored; returns the hours they touched (epoch ms), to be marked once more.
+    """Deletes those of the rows that are stored; returns their times (epoch ms): what they touched is marked once more.
 
     The hours are marked dirty before, so that none counts as up to date if the run dies in between.
 
@@ -39,8 +38,9 @@ def delete_stored(
         stored = list(hbase.rows(table, keys[start : start + _ROWS_AT_ONCE], [_READ]))
         if not stored:
             continue
-        hours = {hour for key in stored for hour in touched_hours(timestamp_of(key)) if hour >= earliest_ms}
+        times = {timestamp_of(key) for key in stored}
+        hours = {hour for hour in ledger.touched_by(times) if hour >= earliest_ms}
         ledger.mark_dirty(hours, holding_clicks=(), stored_since_ms=stored_since_ms)
         hbase.delete_rows(table, stored)
-        removed |= hours
+        removed |= times
     return removed

@@ -4,7 +4,7 @@ Belongs here: how an hour becomes dirty and done. Does not belong here: which ho
 Dagster partitions, and the computing itself.
 
 Ledger table: row = hour as `YYYY-MM-DD-HH:00` (UTC), so a scan is in time order; family `h`:
-    * `h:dirty`: counter, raised each time clicks of the hour (or of the half hour behind it) were stored;
+    * `h:dirty`: counter, raised each time clicks of the hour (or of the half hours around it) were stored;
     * `h:done`: 8-byte integer, the value of `dirty` read before the refresh whose result readers now see;
     * `h:first_stored_at`: epoch ms as text by HBase's clock, written once: no click of the hour was stored earlier.
 An hour is dirty while dirty > done. A refresh reads `dirty` *before* it reads clicks, so a click that lands meanwhile
@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key
+from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key, touched_hours
 from dataco_assets.clients.hbase import Cells
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.table import LedgerTable
@@ -104,6 +104,24 @@ class HourLedger(LedgerTable):
 
     FAMILIES: ClassVar = {"h": {"max_versions": 1}}
 
+    def touched_by(self, times_ms: Iterable[int]) -> set[int]:
+        """Hours that clicks of these times touch and that have to be marked, epoch ms.
+
+        An hour after those of the clicks is left out while it holds no click: it has no row that could change, it may
+        not have begun, and its first click marks it. Call this when the clicks are stored (or deleted): a click that
+        arrives in such an hour meanwhile raises its counter later than that, so the refresh that finishes the hour
+        reads it behind them.
+
+        Args:
+            times_ms: Times of clicks, or of the half hours they are in.
+        """
+        spans = {time_ms - time_ms % VISIT_GAP_MS for time_ms in times_ms}
+        touched = {(hour, hour > span) for span in spans for hour in touched_hours(span)}
+        certain = {hour for hour, is_after in touched if not is_after}
+        after = {hour for hour, is_after in touched if is_after} - certain
+        rows = self._read_rows([hour_key(hour).encode() for hour in sorted(after)], [_FIRST_STORED_AT])
+        return certain | {hour_from_key(key.decode()) for key, cells in rows.items() if _FIRST_STORED_AT in cells}
+
     def mark_dirty(self, hours: Iterable[int], *, holding_clicks: Iterable[int], stored_since_ms: int) -> None:
         """Notes that clicks were stored.
 
@@ -111,7 +129,7 @@ class HourLedger(LedgerTable):
         generation.
 
         Args:
-            hours: All hours the clicks touch (`touched_hours`).
+            hours: All hours to mark (`touched_by`).
             holding_clicks: Those that the clicks themselves are in.
             stored_since_ms: HBase's time (`server_time_ms`) when none of these clicks was stored yet, epoch ms.
         """
@@ -173,8 +191,8 @@ class HourLedger(LedgerTable):
         now_ms = self.server_time_ms()
         cell = self._read_cell(_LOW_ROW, _LOW)
         low = _LowWater.of(cell)
-        states = self.all(low.hour)
-        found = dirty_hours(states, earliest_ms=earliest_ms, ttl_days=ttl_days, now_ms=now_ms)
+        states = self.all(low.hour - HOUR_MS)  # of the first one it counts whether the hour before has expired
+        found = dirty_hours(states, earliest_ms=earliest_ms, ttl_days=ttl_days, now_ms=now_ms, from_ms=low.hour)
         begin = found.waiting[0] if found.waiting else states[-1].hour if states else low.hour
         if begin - low.hour >= _LOW_STEP_MS:
             self._hbase.put_if(self._table, _LOW_ROW, _LOW, expected=cell, value=low.raised_to(begin).encode())
@@ -198,19 +216,19 @@ class HourLedger(LedgerTable):
             self._change_cell(hour_key(hour).encode(), _DONE, raised)
 
     def expired(self, hours: Collection[int], *, ttl_days: int, now_ms: int | None = None) -> set[int]:
-        """Those of the hours for which HBase may no longer hold every click, or not every one of the half hour behind.
+        """Those of the hours for which HBase may no longer hold every click, or not every one of the half hours around.
 
         Args:
             hours: Hours to look up.
             ttl_days: How long HBase keeps a cell.
             now_ms: HBase's time (`server_time_ms`), epoch ms, where it is known already.
         """
-        states = self.read({hour + step for hour in hours for step in (0, HOUR_MS)})
+        states = self.read({hour + step for hour in hours for step in (-HOUR_MS, 0, HOUR_MS)})
         now_ms = self.server_time_ms() if now_ms is None else now_ms
         return expired_hours(states.values(), ttl_days=ttl_days, now_ms=now_ms).intersection(hours)
 
     def refuse_expired(self, hours: Sequence[int], *, ttl_days: int, now_ms: int) -> None:
-        """Raises unless HBase can still hold every click of the hours, and of the half hour behind each.
+        """Raises unless HBase can still hold every click of the hours, and of the half hours around each.
 
         Raises:
             HourExpired: names the hours for which that is not certain.
@@ -234,19 +252,22 @@ class HourLedger(LedgerTable):
 def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) -> set[int]:
     """Hours that may have lost clicks to the time to live, which runs from a click's arrival.
 
-    An hour is only whole while the half hour behind it is: a click missing there would end a visit too early.
+    An hour is only whole while the half hours around it are: a click missing there would end a visit too early, or
+    begin one too many.
 
     Args:
-        states: States of the hours and of those behind them.
+        states: States of the hours and of those next to them.
         ttl_days: How long HBase keeps a cell.
         now_ms: HBase's time, epoch ms.
     """
     oldest = now_ms - ttl_days * 24 * HOUR_MS + _SCAN_MARGIN_MS
     losing = {s.hour for s in states if s.first_stored_at is not None and s.first_stored_at < oldest}
-    return losing | {hour - HOUR_MS for hour in losing}
+    return {hour + step for hour in losing for step in (-HOUR_MS, 0, HOUR_MS)}
 
 
-def dirty_hours(states: Iterable[HourState], *, earliest_ms: int, ttl_days: int, now_ms: int) -> DirtyHours:
+def dirty_hours(
+    states: Iterable[HourState], *, earliest_ms: int, ttl_days: int, now_ms: int, from_ms: int = 0
+) -> DirtyHours:
     """Groups the dirty hours of the ledger by whether a refresh can bring them up to date.
 
     Args:
@@ -254,11 +275,12 @@ def dirty_hours(states: Iterable[HourState], *, earliest_ms: int, ttl_days: int,
         earliest_ms: Start of the first partition, epoch ms.
         ttl_days: How long HBase keeps a cell.
         now_ms: HBase's time, epoch ms.
+        from_ms: Hours before this one (epoch ms) only say what has expired.
     """
     states = list(states)
     expired = expired_hours(states, ttl_days=ttl_days, now_ms=now_ms)
     found = DirtyHours([], [], [])
-    for hour in sorted(state.hour for state in states if state.is_dirty):
+    for hour in sorted(state.hour for state in states if state.is_dirty and state.hour >= from_ms):
         kind = found.outside if hour < earliest_ms else found.expired if hour in expired else found.waiting
         kind.append(hour)
     return found

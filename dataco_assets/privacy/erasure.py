@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dataco_assets.clicks.hour import touched_hours
+from dataco_assets.clicks.hour import VISIT_GAP_MS, touched_hours
 from dataco_assets.clicks.row import timestamp_of
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.errors import DatacoError, ErrorKind
@@ -51,6 +51,7 @@ class Erasure:
 
     Attributes:
         clicks: Rows of the clicks table.
+        times: The half hours that the clicks are in, epoch ms.
         hours: Hours that have to be computed anew, epoch ms.
         first_ms: Time of the earliest click, epoch ms; None without any.
         last_ms: Time of the latest.
@@ -60,6 +61,7 @@ class Erasure:
     """
 
     clicks: int = 0
+    times: set[int] = field(default_factory=set)
     hours: set[int] = field(default_factory=set)
     first_ms: int | None = None
     last_ms: int | None = None
@@ -70,7 +72,7 @@ class Erasure:
     def take(self, timestamp: int) -> None:
         """Adds a click."""
         self.clicks += 1
-        self.hours.update(touched_hours(timestamp))
+        self.times.add(timestamp - timestamp % VISIT_GAP_MS)
         self.first_ms = timestamp if self.first_ms is None else min(self.first_ms, timestamp)
         self.last_ms = timestamp if self.last_ms is None else max(self.last_ms, timestamp)
 
@@ -87,6 +89,7 @@ def preview(settings: "Settings", hbase: HBase, user_ids: Collection[str]) -> Er
     suppression = SuppressionList(hbase, settings.suppressed_table)
     found.resumed = set().union(*(suppression.unfinished(user) for user in user_ids))
     ledger = HourLedger(hbase, settings.hours_table)
+    found.hours = ledger.touched_by(found.times)
     found.expired = ledger.expired(found.hours | found.resumed, ttl_days=settings.clicks_ttl_days)
     return found
 
@@ -125,15 +128,21 @@ def erase(
     left: list[bytes] = []
     found = find_clicks(hbase, settings.clicks_table, user_ids)
     while portion := dict(islice(found, _ROWS_AT_ONCE)):
+        changed = ledger.touched_by(map(timestamp_of, portion))
         for user, touched in _hours_by_user(portion).items():
-            suppression.begin(user, touched - hours[user])
-            hours[user] |= touched
+            suppression.begin(user, touched & changed - hours[user])
+            hours[user] |= touched & changed
         for key in portion:
             erasure.take(timestamp_of(key))
-        _mark(settings, ledger, {hour for key in portion for hour in touched_hours(timestamp_of(key))})
+        erasure.hours |= changed
+        _mark(settings, ledger, changed)
         left += _delete(hbase, settings.clicks_table, list(portion))
         on_progress(erasure.clicks)
-    erasure.expired = _mark(settings, ledger, erasure.hours | erasure.resumed)
+    # Once more: clicks of others may have come into an hour after theirs while theirs were deleted. Of an erasure that
+    # broke off only the hours are known, so any hour after one of them counts.
+    erasure.hours |= ledger.touched_by(erasure.times)
+    resumed = erasure.resumed | ledger.touched_by(hour + VISIT_GAP_MS for hour in erasure.resumed)
+    erasure.expired = _mark(settings, ledger, erasure.hours | resumed)
     if left:
         raise ErasureIncomplete(
             f"{len(left):,} of {erasure.clicks:,} clicks can still be read in HBase table {settings.clicks_table} "

@@ -57,8 +57,9 @@ class HoursView:
 
     @property
     def running_hours(self) -> tuple[int, ...]:
-        """Hours that clicks of this very moment touch."""
-        return touched_hours(int(self.now * 1000))
+        """Hours that clicks of this very moment touch; the hour after the running one has not begun."""
+        now_ms = int(self.now * 1000)
+        return tuple(hour for hour in touched_hours(now_ms) if hour <= now_ms)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from dataco_assets.aggregates.columns import LATER_COLUMNS
 from dataco_assets.aggregates.files import HourAggregates
 from dataco_assets.index.layout import document_id
 from dataco_assets.ledgers.hours import HourState
@@ -74,6 +75,7 @@ class HourVerdict:
         outcome: Whether it could be verified, and the result.
         clicks: Its clicks in HBase.
         groups: Its groups of page and country.
+        lacking: Measures that it was computed without, by an earlier version.
         differences: The first differences.
         differing: Number of all differences.
     """
@@ -82,6 +84,7 @@ class HourVerdict:
     outcome: Outcome = Outcome.EQUAL
     clicks: int = 0
     groups: int = 0
+    lacking: frozenset[str] = frozenset()
     differences: list[Difference] = field(default_factory=list)
     differing: int = 0
 
@@ -104,8 +107,11 @@ def compare_parquet(verdict: HourVerdict, expected: Mapping[Group, Figures], sto
         if expected:
             verdict.add(of_hour(verdict.hour, Place.PARQUET, "file", f"{len(expected):,} groups", "no file"))
         return
+    verdict.lacking = frozenset(
+        name for name in LATER_COLUMNS if 0 < stored.table.num_rows == stored.table[name].null_count
+    )
     seen: set[Group] = set()
-    own = {"generation": stored.generation}
+    own = {"generation": stored.generation, **dict.fromkeys(verdict.lacking)}
     for row in stored.table.to_pylist():
         group = (row["page"], row["country"])
         row["hour"] = round(row["hour"].timestamp() * 1000)
@@ -122,7 +128,7 @@ def compare_index(
     """Adds to the verdict what differs in the hour's documents.
 
     Args:
-        verdict: The hour's verdict.
+        verdict: The hour's verdict, after `compare_parquet`: what the file lacks, the documents must lack as well.
         expected: What the clicks amount to.
         hits: All documents of the hour, with `_id`, `_version` and `_source`.
         stored: The hour's Parquet file, which the documents were made from.
@@ -133,6 +139,7 @@ def compare_index(
         group = (str(document.get("page")), str(document.get("country")))
         host, path = host_and_path(group[0])
         own: dict[str, Any] = {"host": host, "path": path, "_id": document_id(verdict.hour, *group)}
+        own |= dict.fromkeys(verdict.lacking)
         if stored is not None:
             own |= {"generation": stored.generation, "_version": stored.generation}
         found = {**document, "_id": hit["_id"], "_version": hit["_version"]}

@@ -5,13 +5,13 @@ The rules are written here a second time on purpose, so that a fault in the pipe
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.verification.stored_clicks import StoredClick
 
 LONGEST_KNOWN_MS = 30 * 60 * 1000
-"""Maximum gap to the same user's next click that counts as time spent, in ms."""
+"""Maximum gap between two clicks of a visit, and so the most that counts as time spent, in ms."""
 
 Group = tuple[str, str]
 """Page and country."""
@@ -19,13 +19,25 @@ Group = tuple[str, str]
 
 @dataclass
 class Figures:
-    """Measures of one page and country in one hour; times in ms."""
+    """Measures of one page and country in one hour; times in ms.
+
+    Attributes:
+        clicks: Clicks.
+        users: Who clicked.
+        entering: Users whose first click of the hour is here.
+        spent_ms: Time spent, where it is known.
+        known: Clicks of known duration.
+        begun: Clicks that begin a visit.
+        gone_on: Those of them that the same visit's next click follows.
+    """
 
     clicks: int = 0
     users: set[str] = field(default_factory=set)
     entering: int = 0
     spent_ms: int = 0
     known: int = 0
+    begun: int = 0
+    gone_on: int = 0
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -38,40 +50,55 @@ class Figures:
             "time_spent_seconds_sum": seconds,
             "time_spent_samples": self.known,
             "average_time_spent_seconds": seconds / self.known if self.known else None,
+            "entries": self.begun,
+            "exits": self.clicks - self.known,
+            "bounces": self.begun - self.gone_on,
         }
+
+
+class _Latest(NamedTuple):
+    """A user's latest click: its time, whether it began a visit, and the figures it counts in."""
+
+    time: int
+    begins: bool
+    figures: Figures | None
 
 
 def recompute(clicks: Iterable[StoredClick], hours: Sequence[int]) -> Iterator[tuple[int, dict[Group, Figures]]]:
     """Computes the measures of each hour from its clicks.
 
     Args:
-        clicks: All clicks from the first hour's start to 30 minutes behind the last hour's end, by time and row key.
+        clicks: All clicks from 30 minutes before the first hour to 30 minutes behind the last one, by time and row key.
         hours: Adjacent hours, in order.
     """
     unfinished: dict[int, dict[Group, Figures]] = {}
     running, present = 0, set[str]()  # the hour that the clicks have come to, and its users so far
-    latest: dict[str, tuple[int, Figures | None]] = {}  # by user: time of the latest click, and whose time is spent
+    latest: dict[str, _Latest] = {}  # by user
     awaited = list(reversed(hours))
     for click in clicks:
         while awaited and click.timestamp >= awaited[-1] + HOUR_MS + LONGEST_KNOWN_MS:
             done = awaited.pop()
             yield done, unfinished.pop(done, {})
             # A user whose latest click is longer ago than the gap of a visit cannot affect a later click.
-            latest = {user: seen for user, seen in latest.items() if click.timestamp - seen[0] <= LONGEST_KNOWN_MS}
+            latest = {user: seen for user, seen in latest.items() if click.timestamp - seen.time <= LONGEST_KNOWN_MS}
         hour = click.timestamp // HOUR_MS * HOUR_MS
         if hour != running:
             running, present = hour, set[str]()
         figures = None
-        if hour <= hours[-1]:
+        if hours[0] <= hour <= hours[-1]:
             figures = unfinished.setdefault(hour, {}).setdefault((click.page, click.country), Figures())
             figures.clicks += 1
             figures.users.add(click.user_id)
             figures.entering += click.user_id not in present
         present.add(click.user_id)
-        before, credited = latest.get(click.user_id, (0, None))
-        if credited is not None and click.timestamp - before <= LONGEST_KNOWN_MS:
-            credited.spent_ms += click.timestamp - before
-            credited.known += 1
-        latest[click.user_id] = click.timestamp, figures
+        before = latest.get(click.user_id)
+        begins = before is None or click.timestamp - before.time > LONGEST_KNOWN_MS
+        if before is not None and before.figures is not None and not begins:
+            before.figures.spent_ms += click.timestamp - before.time
+            before.figures.known += 1
+            before.figures.gone_on += before.begins
+        if figures is not None:
+            figures.begun += begins
+        latest[click.user_id] = _Latest(click.timestamp, begins, figures)
     for hour in reversed(awaited):
         yield hour, unfinished.pop(hour, {})

@@ -10,7 +10,7 @@ An hour is verified only while nothing changes it:
       before the first partition that is dirty: no run computes it.
 
 An outage is never reported as a difference: the servers' errors are raised. Memory holds one hour's groups, those of
-the half hour behind it, and a page of rows per salt.
+the half hour behind it, and a page of rows per salt. Each stretch of hours is read with the half hours around it.
 """
 
 import time
@@ -114,11 +114,10 @@ class Verifier:
         yield from self._look([*differing, *changing])
 
     def _settle(self, hours: Sequence[int]) -> None:
-        """Waits until the newest click of the hours, and of the half hours behind them, has been stored long enough."""
+        """Waits until the newest click of the hours, and of the half hours around them, has been stored long enough."""
         newest = 0
         for run in contiguous_runs(hours):
-            end = run[-1] + HOUR_MS + LONGEST_KNOWN_MS
-            times = stored_times(self._hbase, self._settings.clicks_table, run[0], end)
+            times = stored_times(self._hbase, self._settings.clicks_table, *_span(run))
             newest = max(newest, max(times, default=0))
         if not newest:
             return
@@ -151,8 +150,7 @@ class Verifier:
 
     def _compare(self, run: Sequence[int], before: Mapping[int, HourState]) -> Iterator[HourVerdict]:
         documents = _ByHour(self._documents(run))
-        end = run[-1] + HOUR_MS + LONGEST_KNOWN_MS
-        clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, run[0], end)
+        clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, *_span(run))
         for hour, expected in recompute(clicks, run):
             verdict = HourVerdict(hour, clicks=sum(f.clicks for f in expected.values()), groups=len(expected))
             hits = documents.of(hour)
@@ -190,6 +188,11 @@ class _ByHour:
         while self._next is None or self._next[0] < hour:
             self._next = next(self._groups, (MAX_TIMESTAMP_MS, iter(())))
         return self._next[1] if self._next[0] == hour else iter(())
+
+
+def _span(run: Sequence[int]) -> tuple[int, int]:
+    """What adjacent hours depend on, [start, end) in epoch ms."""
+    return run[0] - LONGEST_KNOWN_MS, run[-1] + HOUR_MS + LONGEST_KNOWN_MS
 
 
 def _outcome(

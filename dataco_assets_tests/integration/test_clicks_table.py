@@ -12,7 +12,7 @@ import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
-from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, scan_span
 from dataco_assets.clicks.row import TABLE_FAMILIES, row_key, split_keys
 from dataco_assets.errors import ErrorKind
 from dataco_assets_tests import oracle
@@ -139,8 +139,7 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
     spark: SparkSession, table: str, clicks: list[OracleClick]
 ) -> None:
     hours = [NOON + n * HOUR_MS for n in (0, 1, 2, 5, 11)]
-    ranges = [(NOON, NOON + 3 * HOUR_MS + HALF_HOUR)]
-    ranges += [(hour, hour + HOUR_MS + HALF_HOUR) for hour in hours[3:]]
+    ranges = [scan_span(run[0], run[-1]) for run in contiguous_runs(hours)]
     read, rows_read = counted(read_clicks(spark, table, ranges))
     rows = aggregate(read, hours, dict.fromkeys(hours, 1), NOON).selectExpr("unix_millis(hour) hour_ms", "*").collect()
     found = {
@@ -151,6 +150,9 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
             row.time_spent_seconds_sum,
             row.time_spent_samples,
             row.average_time_spent_seconds,
+            row.entries,
+            row.exits,
+            row.bounces,
         )
         for row in rows
     }

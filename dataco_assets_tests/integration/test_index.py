@@ -19,6 +19,7 @@ import typer
 from elasticsearch import Elasticsearch, NotFoundError
 from typer.testing import CliRunner
 
+from dataco_assets.aggregates.columns import LATER_COLUMNS, TOTALLED
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.cli import index as index_command
 from dataco_assets.cli import top as top_command
@@ -141,6 +142,9 @@ def document(hour: int, page: str, country: str, clicks: int, generation: int, c
         "time_spent_seconds_sum": samples * 1.1,
         "time_spent_samples": samples,
         "average_time_spent_seconds": 1.1 if samples else None,
+        "entries": clicks // 5,
+        "exits": clicks - samples,
+        "bounces": clicks // 6,
         "generation": generation,
         "computed_at": iso(computed_at),
     }
@@ -155,16 +159,9 @@ def ms(text: str) -> int:
 
 
 def published(hour: int, rows: Rows, generation: int, computed_at: int = RUN) -> PublishedHour:
-    samples = sum(clicks // 2 for clicks in rows.values())
-    totals = HourTotals(
-        groups=len(rows),
-        clicks=sum(rows.values()),
-        unique_users=sum(max(1, clicks // 3) for clicks in rows.values()),
-        entering_users=sum(clicks // 4 for clicks in rows.values()),
-        samples=samples,
-        time_spent_seconds=samples * 1.1,
-    )
-    return PublishedHour(hour, generation, computed_at, totals)
+    documents = [document(hour, *group, clicks, generation, computed_at) for group, clicks in rows.items()]
+    sums = {column.name: sum(each[column.name] for each in documents) for column in TOTALLED}
+    return PublishedHour(hour, generation, computed_at, HourTotals(len(rows), sums))
 
 
 def pages(count: int, *, seed: int = 0) -> dict[tuple[str, str], int]:
@@ -563,6 +560,7 @@ def test_verification_of_a_month_in_one_go(index: Index) -> None:
         ({"unique_users": 1_000}, "unique users, summed over groups: "),
         ({"entering_users": 1_000}, "unique users: "),
         ({"time_spent_samples": 1_000}, "clicks of known duration: "),
+        ({"bounces": 1_000}, "bounces: "),
         ({"time_spent_seconds_sum": 0.5}, "seconds spent: "),
         ({"computed_at": RUN - 1}, "1 documents of another run"),
         ({"generation": 1}, "documents of another run"),
@@ -738,7 +736,7 @@ def test_a_rebuild_of_an_older_layout_keeps_documents_as_they_are_until_they_are
     assert ensure_month_indices(index.looked_up, index.settings, [NOON]) == []
     assert index.rows() == before
     (mismatch,) = verify_hours(index.looked_up, [published(NOON, rows, 1)])
-    assert mismatch.problems == (f"unique users: 0 in place of {published(NOON, rows, 1).totals.entering_users:,}",)
+    assert mismatch.problems == (f"unique users: 0 in place of {published(NOON, rows, 1).totals.unique_users:,}",)
     index.publish(NOON, rows, generation=1, computed_at=RUN + 1)
     refresh(index.looked_up, [NOON])
     assert verify_hours(index.looked_up, [published(NOON, rows, 1, RUN + 1)]) == []
@@ -761,7 +759,8 @@ def test_a_rebuild_brings_documents_of_the_first_layout_into_this_one(index: Ind
     operations: list[dict[str, Any]] = []
     for (page, country), clicks in rows.items():
         source = document(NOON, page, country, clicks, 7, RUN) | {"url": page, "hour": NOON, "computed_at": RUN}
-        del source["page"]
+        for name in ("page", *LATER_COLUMNS):
+            del source[name]
         where = {"_index": old, "_id": document_id(NOON, page, country), "version": 7, "version_type": "external_gte"}
         operations += [{"index": where}, source]
     assert not index.plain.bulk(operations=operations)["errors"]
@@ -783,9 +782,12 @@ def test_a_rebuild_brings_documents_of_the_first_layout_into_this_one(index: Ind
     for hit in hits:
         source = hit["_source"]
         group = (source["page"], source["country"])
-        assert source == document(NOON, *group, rows[group], 7, RUN)
+        full = document(NOON, *group, rows[group], 7, RUN)
+        assert source == {name: value for name, value in full.items() if name not in LATER_COLUMNS}
         assert hit["_id"] == document_id(NOON, *group)
-    assert verify_hours(index.looked_up, [published(NOON, rows, 7)]) == []
+    whole = published(NOON, rows, 7).totals
+    lacking = HourTotals(whole.groups, dict(whole.sums) | dict.fromkeys(LATER_COLUMNS, 0))
+    assert verify_hours(index.looked_up, [PublishedHour(NOON, 7, RUN, lacking)]) == []
     ensure_index(index.client, index.settings, now_ms=NOON)
 
 

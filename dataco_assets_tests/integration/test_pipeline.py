@@ -188,6 +188,7 @@ def compare(
         assert document["click_count"] == row.click_count, key
         assert document["unique_users"] == row.unique_users, key
         assert document["entering_users"] == row.entering_users, key
+        assert (document["entries"], document["exits"], document["bounces"]) == (row.entries, row.exits, row.bounces)
         assert document["time_spent_samples"] == row.time_spent_samples, key
         assert document["time_spent_seconds_sum"] == pytest.approx(row.time_spent_seconds_sum), key
         if row.average_time_spent_seconds is None:

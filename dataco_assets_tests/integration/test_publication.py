@@ -74,6 +74,7 @@ def aggregates(spark: SparkSession, generation: int, clicks: int = 5) -> DataFra
         "IF(known, 1.5D, 0D) time_spent_seconds_sum",
         "IF(known, 3L, 0L) time_spent_samples",
         "IF(known, 0.5D, NULL) average_time_spent_seconds",
+        *("IF(known, 2L, NULL) entries", "IF(known, 4L, NULL) exits", "IF(known, 1L, NULL) bounces"),
         f"{generation}L generation",
         f"timestamp_millis({COMPUTED_AT}L) computed_at",
     )
@@ -107,6 +108,7 @@ def test_every_field_of_every_document(
     for hour in HOURS:
         for page, (host, path) in zip(PAGES, parts, strict=True):
             known = {"time_spent_seconds_sum": 1.5, "time_spent_samples": 3, "average_time_spent_seconds": 0.5}
+            known |= {"entries": 2, "exits": 4, "bounces": 1}
             expected[document_id(hour, page, "FR")] = {
                 "hour": "2026-01-31T23:00:00.000Z" if hour == LAST_OF_JANUARY else "2026-02-01T00:00:00.000Z",
                 "page": page,

@@ -1,6 +1,6 @@
 """Forty days of clicks in any order, with refreshes, deaths and erasures in between: at rest `verify` finds nothing.
 
-And with each of three planted bugs it finds something: otherwise its silence would mean nothing. Everything is drawn
+And with each of five planted bugs it finds something: otherwise its silence would mean nothing. Everything is drawn
 from a seed. The functions of the drain and of the assets run for real, on real servers; only the clicks are made up.
 """
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.assets import url_country_aggregates
+from dataco_assets.clicks.hour import HOUR_MS, scan_span, touched_hours
 from dataco_assets.clients.elasticsearch import open_client
 from dataco_assets.index import publication
 from dataco_assets.ingest.drain import Step, policy_from
@@ -194,7 +195,18 @@ def test_forty_days_in_any_order_are_true_at_rest(platform: Platform, refreshes:
 
 
 def _without_look_ahead(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("dataco_assets.assets.url_country_aggregates.VISIT_GAP_MS", 0)
+    patch.setattr(url_country_aggregates, "scan_span", lambda *run: (scan_span(*run)[0], run[-1] + HOUR_MS))
+
+
+def _without_look_behind(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(url_country_aggregates, "scan_span", lambda *run: (run[0], scan_span(*run)[1]))
+
+
+def _hours_after_are_not_marked(patch: pytest.MonkeyPatch) -> None:
+    def never_after(time: int) -> list[int]:
+        return [hour for hour in touched_hours(time) if hour <= time]
+
+    patch.setattr("dataco_assets.ledgers.hours.touched_hours", never_after)
 
 
 def _done_is_the_newest_generation(patch: pytest.MonkeyPatch) -> None:
@@ -211,7 +223,16 @@ def _stale_documents_are_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(publication, "verify_hours", lambda *_: [])  # it would catch this bug before the hour counts as done
 
 
-@pytest.mark.parametrize("bug", [_without_look_ahead, _done_is_the_newest_generation, _stale_documents_are_kept])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        _without_look_ahead,
+        _without_look_behind,
+        _hours_after_are_not_marked,
+        _done_is_the_newest_generation,
+        _stale_documents_are_kept,
+    ],
+)
 def test_a_planted_bug_is_found(
     platform: Platform,
     refreshes: Refreshes,

@@ -153,6 +153,7 @@ def published(platform: Platform) -> dict[tuple[int, str, str], tuple[Any, ...]]
     fields = (
         *("click_count", "unique_users", "entering_users"),
         *("time_spent_seconds_sum", "time_spent_samples", "average_time_spent_seconds"),
+        *("entries", "exits", "bounces"),
     )
     with closing(connect(platform.settings)) as search:
         search.indices.refresh(index=platform.settings.index_alias)

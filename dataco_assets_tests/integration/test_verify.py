@@ -90,7 +90,7 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
 
 def _add_hours_that_are_dirty_for_ever(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose clicks HBase may have dropped, and one before a first partition that was moved."""
-    first = NOON - 2 * HOUR_MS
+    first = NOON - 3 * HOUR_MS  # not next to the judged hours, which would count as expired, too
     monkeypatch.setenv("DATACO_PARTITIONS_START", hour_key(first))
     settings.cache_clear()
     platform.hours.mark_dirty([first], holding_clicks=[first], stored_since_ms=1)
@@ -144,6 +144,8 @@ def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refres
         (lambda: drop_column(platform, NOON, "entering_users"), ["2020-06-01-12:00", "Parquet", "file", "readable"]),
         (lambda: tamper(platform, NOON, "time_spent_seconds_sum", 1), ["Parquet", "900.0", "time_spent_seconds_sum"]),
         (index(bob, entering_users=0), ["2020-06-01-12:00", "index", "entering_users"]),
+        (lambda: tamper(platform, NOON, "entries", 1), ["2020-06-01-12:00", "Parquet", "entries"]),
+        (index(bob, bounces=2), ["2020-06-01-12:00", "index", "bounces"]),
         (index(bob, time_spent_samples=2), ["2020-06-01-12:00", "index", "time_spent_samples"]),
         (
             index(cyd, page="[red]\x1b[31mpage"),

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates import files
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS
 from spark_resources import aggregates_files
 from spark_resources.aggregates_files import AggregatesNotWritten, stored_aggregates, write_hours
 
@@ -30,10 +30,11 @@ BROKEN = {
 def aggregates(spark: SparkSession, counts: dict[int, list[int]], generation: int = 1) -> DataFrame:
     """Rows with the given click counts, by hour; page number n has the n-th count."""
     rows = [
-        f"({hour}L, 'https://a.example/{n}', 'FR', {count}L, 1L, 1L, 2.5D, 1L, 2.5D, {generation}L, {COMPUTED_AT}L)"
+        f"({hour}L, 'https://a.example/{n}', 'FR', {count}L, 1L, 1L, 2.5D, 1L, 2.5D, 1L, {count - 1}L, 0L, "
+        f"{generation}L, {COMPUTED_AT}L)"
         for hour, of_hour in counts.items()
         for n, count in enumerate(of_hour)
-    ] or ["(0L, '', '', 0L, 0L, 0L, 0D, 0L, 0D, 0L, 0L)"]
+    ] or ["(0L, '', '', 0L, 0L, 0L, 0D, 0L, 0D, 0L, 0L, 0L, 0L, 0L)"]
     names = ", ".join(column.name for column in COLUMNS)
     frame = spark.sql(f"SELECT * FROM VALUES {', '.join(rows)} AS t({names})")  # noqa: S608  # numbers of this test
     times = {name: f"timestamp_millis({name}) AS {name}" for name in ("hour", "computed_at")}
@@ -99,6 +100,9 @@ def test_hours_come_back_as_they_were_written(spark: SparkSession, uri: str, roo
         "time_spent_seconds_sum": 2.5,
         "time_spent_samples": 1,
         "average_time_spent_seconds": 2.5,
+        "entries": 1,
+        "exits": 3,
+        "bounces": 0,
         "generation": 9,
         "computed_at": datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=COMPUTED_AT),
     }
@@ -276,6 +280,21 @@ def test_a_file_of_an_older_layout_names_the_column_and_the_way_out(uri: str, ro
     pq.write_table(table, folder / files.FILE_NAME)
     with pytest.raises(files.AggregatesUnreadable, match=r"entering_users.*Compute the hour again"):
         files.read_hour(uri, NOON)
+
+
+def test_an_hour_computed_before_there_were_visits_is_read_without_them(
+    spark: SparkSession, uri: str, root: Path
+) -> None:
+    write_hours(aggregates(spark, {NOON: [3]}), [NOON], {NOON: 1}, uri, "run", computed_at_ms=COMPUTED_AT)
+    path = root / "2026-03-15T12" / files.FILE_NAME
+    pq.write_table(pq.read_table(path).drop_columns(sorted(LATER_COLUMNS)), path)
+    stored = files.read_hour(uri, NOON)
+    assert stored is not None
+    (row,) = stored.table.to_pylist()
+    assert (row["click_count"], [row[name] for name in LATER_COLUMNS]) == (3, [None] * len(LATER_COLUMNS))
+    assert stored_aggregates(spark, uri, [NOON]).collect()[0].asDict() == row | {
+        name: row[name].replace(tzinfo=None) for name in ("hour", "computed_at")
+    }
 
 
 @pytest.mark.parametrize("run_id", ["", "..", "a/b", "../../x", "x" * 201])

@@ -20,6 +20,9 @@ SOUND: dict[str, Any] = {
     "time_spent_seconds_sum": 0.7,
     "time_spent_samples": 3,
     "average_time_spent_seconds": 0.7 / 3,
+    "entries": 2,
+    "exits": 2,
+    "bounces": 1,
     "generation": 1,
     "computed_at": datetime(2026, 3, 15, 13, 1, 2, 345000, tzinfo=UTC),
 }
@@ -28,7 +31,11 @@ WITHOUT_SAMPLE = SOUND | {
     "time_spent_seconds_sum": 0.0,
     "time_spent_samples": 0,
     "average_time_spent_seconds": None,
+    "entries": 5,
+    "exits": 5,
+    "bounces": 5,
 }
+BEFORE_VISITS = {"entries": None, "exits": None, "bounces": None}
 
 
 def table(*rows: dict[str, Any]) -> pa.Table:
@@ -51,6 +58,18 @@ def test_an_empty_hour_has_no_problem() -> None:
     assert problems(ARROW_SCHEMA.empty_table(), NOON) == []
 
 
+def test_an_hour_computed_before_there_were_visits_has_none_in_any_row() -> None:
+    other = SOUND | {"page": "https://b.example/"}
+    assert found(SOUND | BEFORE_VISITS, other | BEFORE_VISITS) == set()
+    assert found(SOUND | BEFORE_VISITS, other) == {(None, ALL_OR_NONE)}
+    assert found(SOUND, other | {"entries": None}) == {(None, ALL_OR_NONE)}
+
+
+ALL_OR_NONE = "bounces, entries, exits must each be in all rows of an hour or in none"
+EXITS = "exits must be click_count - time_spent_samples"
+BOUNCES = "bounces must not exceed entries or exits"
+VISITS = "entries + exits - bounces must not exceed click_count"
+OPEN_VISITS = "the hour's entries and exits must differ by at most its users"
 HOUR_USERS = "unique_users must not exceed the hour's sum of entering_users"
 AVERAGE = "average_time_spent_seconds must be sum / samples, null without any"
 RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
@@ -69,13 +88,13 @@ RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
     ({"unique_users": 5, "entering_users": 2}, {(None, HOUR_USERS)}),
     (
         {"time_spent_samples": 6, "average_time_spent_seconds": 0.7 / 6},
-        {(None, "time_spent_samples must not exceed click_count")},
+        {(None, "time_spent_samples must not exceed click_count"), (None, EXITS)},
     ),
     ({"average_time_spent_seconds": 0.24}, {(None, AVERAGE)}),
     ({"average_time_spent_seconds": None}, {(None, AVERAGE)}),
     (
         {"time_spent_samples": 0, "average_time_spent_seconds": None},
-        {(None, "time_spent_seconds_sum must be 0 without a sample")},
+        {(None, "time_spent_seconds_sum must be 0 without a sample"), (None, EXITS)},
     ),
     (
         {"time_spent_seconds_sum": 5400.3, "average_time_spent_seconds": 5400.3 / 3},
@@ -88,6 +107,13 @@ RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
             ("average_time_spent_seconds", "must be from 0 to 1800 s"),
         },
     ),
+    ({"exits": 3}, {(None, EXITS)}),
+    ({"exits": 2, "time_spent_samples": 4, "average_time_spent_seconds": 0.7 / 4}, {(None, EXITS)}),
+    ({"bounces": 3}, {(None, BOUNCES)}),
+    ({"bounces": -1}, {("bounces", "must not be negative")}),
+    ({"entries": 0, "bounces": 1}, {(None, BOUNCES)}),
+    ({"entries": 5, "bounces": 1}, {(None, VISITS)}),
+    (WITHOUT_SAMPLE | {"entries": 0, "bounces": 0, "entering_users": 0}, {(None, OPEN_VISITS)}),
     ({"generation": -1}, {("generation", "must not be negative"), ("generation", "must be the same in all rows")}),
     ({"generation": 2}, {("generation", "must be the same in all rows")}),
     ({"computed_at": datetime(2026, 3, 15, 14, tzinfo=UTC)}, {("computed_at", "must be the same in all rows")}),

@@ -13,7 +13,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.clicks.hour import scan_span
 from dataco_assets_tests import oracle
+from dataco_assets_tests.hour_vectors import read_vectors
 from dataco_assets_tests.oracle import OracleClick
 from spark_resources.aggregation import aggregate
 
@@ -71,6 +73,9 @@ def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[oracle.Key, oracle.OracleR
             row["time_spent_seconds_sum"],
             row["time_spent_samples"],
             row["average_time_spent_seconds"],
+            row["entries"],
+            row["exits"],
+            row["bounces"],
         )
     return found
 
@@ -78,54 +83,13 @@ def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[oracle.Key, oracle.OracleR
 # --- by hand: the rule itself, with numbers a person can check -------------------------------------------------------
 
 
-def test_a_visit_told_by_hand(spark: SparkSession) -> None:
-    clicks = [
-        click("ann", NOON, "https://a.example/1"),  # 90 s on page 1
-        click("ann", NOON + 90_000, "https://a.example/2"),  # last of the visit: unknown
-        click("bob", NOON + 5, "https://a.example/1"),  # 30 min sharp on page 1: still known
-        click("bob", NOON + 5 + 30 * MINUTE, "https://a.example/2"),  # next one 30 min and 1 ms away: unknown
-        click("bob", NOON + 6 + 60 * MINUTE, "https://a.example/3"),  # in the next hour, not asked for
-    ]
-    rows = {row["page"][-1]: row for row in run_spark(spark, clicks, [NOON], {NOON: 7})}
-    assert set(rows) == {"1", "2"}
-    assert (rows["1"]["click_count"], rows["1"]["unique_users"], rows["1"]["entering_users"]) == (2, 2, 2)
-    assert (rows["2"]["click_count"], rows["2"]["unique_users"], rows["2"]["entering_users"]) == (2, 2, 0)
-    assert (rows["1"]["time_spent_seconds_sum"], rows["1"]["time_spent_samples"]) == (1890.0, 2)
-    assert rows["1"]["average_time_spent_seconds"] == 945.0
-    assert (rows["2"]["time_spent_seconds_sum"], rows["2"]["time_spent_samples"]) == (0, 0)
-    assert rows["2"]["average_time_spent_seconds"] is None
-    assert {row["generation"] for row in rows.values()} == {7}
-
-
-def test_the_next_click_may_lie_in_the_next_hour(spark: SparkSession) -> None:
-    last = NOON + HOUR - 1
-    clicks = [
-        click("ann", last),
-        click("ann", last + 30 * MINUTE),
-        click("bob", last),
-        click("bob", last + 30 * MINUTE + 1),
-    ]
-    (row,) = run_spark(spark, clicks, [NOON])
-    assert (row["click_count"], row["time_spent_samples"], row["time_spent_seconds_sum"]) == (2, 1, 1800.0)
-
-
-def test_two_clicks_at_the_same_time_are_ordered_by_row_key(spark: SparkSession) -> None:
-    first = OracleClick("00-k1", "ann", NOON, "https://a.example/1", "FR")
-    second = OracleClick("00-k2", "ann", NOON, "https://a.example/2", "FR")
-    third = OracleClick("00-k0", "ann", NOON + 1_001, "https://a.example/3", "FR")
-    rows = {row["page"][-1]: row for row in run_spark(spark, [third, second, first], [NOON])}
-    assert (rows["1"]["time_spent_seconds_sum"], rows["1"]["time_spent_samples"]) == (0.0, 1)
-    assert rows["2"]["time_spent_seconds_sum"] == 1.001
-    assert rows["3"]["time_spent_samples"] == 0
-    assert [rows[page]["entering_users"] for page in "123"] == [1, 0, 0]
-
-
-def test_a_user_in_two_countries_is_one_visit_and_an_unknown_country_is_zz(spark: SparkSession) -> None:
-    clicks = [click("ann", NOON, country=None), click("ann", NOON + 1000, country="DE")]
-    rows = {row["country"]: row for row in run_spark(spark, clicks, [NOON])}
-    assert set(rows) == {"ZZ", "DE"}
-    assert rows["ZZ"]["time_spent_seconds_sum"] == 1.0
-    assert (rows["ZZ"]["entering_users"], rows["DE"]["entering_users"]) == (1, 0)
+def test_the_vectors(spark: SparkSession) -> None:
+    """Of each click, Spark sees what a scan of the hour finds; all examples in one job, since none meets another."""
+    vectors = read_vectors().values()
+    seen = [c for vector in vectors for c in vector.clicks if c.timestamp in range(*scan_span(NOON, NOON))]
+    rows = run_spark(spark, seen, [NOON], {NOON: 7})
+    assert by_key(rows) == {key: row for vector in vectors for key, row in vector.rows.items()}
+    assert {row["generation"] for row in rows} == {7}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +174,7 @@ class Example:
 
 
 @st.composite
-def visits(draw: st.DrawFn) -> Example:
+def examples(draw: st.DrawFn) -> Example:
     anchor = draw(st.sampled_from(ANCHORS))
     clicks: list[OracleClick] = []
     for user in range(draw(st.integers(1, 4))):
@@ -238,7 +202,7 @@ def gather(count: int) -> list[Example]:
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(visits())
+    @given(examples())
     def keep(example: Example) -> None:
         kept.append(example)
 
@@ -264,8 +228,9 @@ def moved(example: Example, by_ms: int) -> Example:
 
 
 def readable(example: Example) -> list[OracleClick]:
-    """What a scan for the example's hours finds: those hours and the half hour behind each."""
-    return [c for c in example.clicks if any(hour <= c.timestamp < hour + HOUR + 30 * MINUTE for hour in example.hours)]
+    """What a scan for the example's hours finds: those hours and the half hours around each."""
+    reads = [range(hour - 30 * MINUTE, hour + HOUR + 30 * MINUTE) for hour in example.hours]
+    return [c for c in example.clicks if any(c.timestamp in read for read in reads)]
 
 
 def test_spark_agrees_with_the_oracle(spark: SparkSession) -> None:
@@ -296,6 +261,7 @@ def test_spark_agrees_with_the_oracle_when_it_sees_every_click(spark: SparkSessi
     assert any(row.average_time_spent_seconds is None for row in expected.values())
     assert any(row.unique_users < row.click_count for row in expected.values())
     assert any(0 < row.entering_users < row.unique_users for row in expected.values())
+    assert any(0 < row.bounces < min(row.entries, row.exits) for row in expected.values())
     found = by_key(run_spark(spark, everything, hours))
     assert found == expected
     assert users_entering(found) == users_seen(everything, hours)

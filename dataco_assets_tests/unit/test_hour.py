@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_from_key, hour_key, hour_of, touched_hours
+from dataco_assets.clicks.hour import (
+    HOUR_MS,
+    contiguous_runs,
+    hour_from_key,
+    hour_key,
+    hour_of,
+    scan_span,
+    touched_hours,
+)
+from dataco_assets.ledgers.hours import HourState, dirty_hours
+from dataco_assets_tests.hour_vectors import NOON, HourVector, read_vectors
 from dataco_assets_tests.oracle import OracleClick, aggregate
 
 HALF_HOUR_MS = HOUR_MS // 2
@@ -49,18 +59,46 @@ def test_no_click_changes_an_hour_it_does_not_touch(
 
 @given(timestamp=times)
 def test_every_touched_hour_can_change(timestamp: int) -> None:
-    # The click most easily completed by one of the next hour is one in the last millisecond of its own.
-    last_moment = click(1, hour_of(timestamp) - 1)
-    assert changed_hours([last_moment], click(2, timestamp)) == set(touched_hours(timestamp))
+    # The clicks of other hours that are nearest: one in the last millisecond before, one in the first behind.
+    neighbours = [click(1, hour_of(timestamp) - 1), click(3, hour_of(timestamp) + HOUR_MS)]
+    for neighbour in neighbours:
+        assert changed_hours([neighbour], click(2, timestamp)) <= set(touched_hours(timestamp))
+    assert changed_hours(neighbours, click(2, timestamp)) == set(touched_hours(timestamp))
+
+
+@pytest.mark.parametrize("vector", read_vectors().values(), ids=read_vectors().keys())
+def test_the_vectors(vector: HourVector) -> None:
+    assert [touched_hours(each.timestamp) for each in vector.clicks] == list(vector.touches)
+    assert aggregate(vector.clicks, [NOON]) == vector.rows
 
 
 @pytest.mark.parametrize(
-    ("into_hour", "reaches_back"),
+    ("into_hour", "before"),
     [(0, True), (1, True), (HALF_HOUR_MS - 1, True), (HALF_HOUR_MS, False), (HOUR_MS - 1, False)],
 )
-def test_a_click_reaches_back_within_half_an_hour_of_the_hours_start(into_hour: int, reaches_back: bool) -> None:
-    touched = touched_hours(FIRST + into_hour)
-    assert touched == ((FIRST, FIRST - HOUR_MS) if reaches_back else (FIRST,))
+def test_a_click_touches_the_hour_it_is_nearer_to(into_hour: int, before: bool) -> None:
+    assert touched_hours(FIRST + into_hour) == (FIRST, FIRST - HOUR_MS if before else FIRST + HOUR_MS)
+
+
+@given(
+    own=times,
+    others=st.lists(st.tuples(times, st.sampled_from("uv"), st.sampled_from("pq")), max_size=8),
+    first=st.integers(1, 3),
+    count=st.integers(1, 2),
+)
+def test_a_scan_of_hours_reads_all_they_depend_on(
+    own: int, others: list[tuple[int, str, str]], first: int, count: int
+) -> None:
+    hours = HOURS[first : first + count]
+    clicks = [click(0, own), *(click(n, t, user, page) for n, (t, user, page) in enumerate(others, start=1))]
+    start, end = scan_span(hours[0], hours[-1])
+    assert aggregate([c for c in clicks if start <= c.timestamp < end], hours) == aggregate(clicks, hours)
+
+
+@given(st.lists(st.tuples(times, st.sampled_from("uv"), st.sampled_from("pq")), max_size=12))
+def test_of_all_hours_every_visit_has_one_entry_and_one_exit(made: list[tuple[int, str, str]]) -> None:
+    rows = aggregate([click(n, t, user, page) for n, (t, user, page) in enumerate(made)], HOURS).values()
+    assert sum(row.entries for row in rows) == sum(row.exits for row in rows)
 
 
 @given(st.integers(0, 9_999_999_999_999))
@@ -91,3 +129,15 @@ def test_contiguous_runs_hold_every_hour_once_and_have_a_gap_between_them(steps:
     assert [hour for run in runs for hour in run] == sorted({FIRST + step * HOUR_MS for step in steps})
     assert all(b - a == HOUR_MS for run in runs for a, b in pairwise(run))
     assert all(b[0] - a[-1] > HOUR_MS for a, b in pairwise(runs))
+
+
+def test_an_hour_next_to_one_that_lost_clicks_is_not_computed_again() -> None:
+    """Without all clicks of the half hours around it, its visits would begin or end wrongly."""
+    day = 24 * HOUR_MS
+    now = FIRST + 10 * day
+    stored = {HOURS[2]: now - 3 * day, HOURS[4] + HOUR_MS: now}
+    states = [HourState(each, dirty=1, first_stored_at=stored.get(each)) for each in (*HOURS, HOURS[4] + HOUR_MS)]
+    found = dirty_hours(states, earliest_ms=0, ttl_days=2, now_ms=now, from_ms=HOURS[1])
+    assert (found.waiting, found.expired) == ([HOURS[4], HOURS[4] + HOUR_MS], HOURS[1:4])
+    later = dirty_hours(states, earliest_ms=0, ttl_days=2, now_ms=now, from_ms=HOURS[3])
+    assert (later.waiting, later.expired) == ([HOURS[4], HOURS[4] + HOUR_MS], [HOURS[3]])

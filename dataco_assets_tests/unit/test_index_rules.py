@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, TOTALLED
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.cli.times import TimeUnclear, moment
 from dataco_assets.cli.top import time_range
@@ -153,38 +153,45 @@ def test_older_generations_are_deleted_at_ours_and_the_same_only_unchanged() -> 
     assert deletion(HIT, 4) == {"_op_type": "delete", "_index": "i", "_id": "x", "if_seq_no": 17, "if_primary_term": 2}
 
 
+SUMS = {
+    "click_count": 3,
+    "unique_users": 3,
+    "entering_users": 2,
+    "time_spent_seconds_sum": 0.3,
+    "time_spent_samples": 2,
+    "entries": 2,
+    "exits": 1,
+    "bounces": 0,
+}
+
+
 def _run(**changes: float) -> RunContent:
-    fields = {
-        "computed_at_ms": 1,
-        "documents": 2,
-        "clicks": 3,
-        "unique_users": 3,
-        "entering_users": 2,
-        "samples": 2,
-        "time_spent_seconds": 0.3,
-        "oldest_generation": 4,
-        "newest_generation": 4,
-    }
-    return RunContent(**(fields | changes))  # pyright: ignore[reportArgumentType]
+    fields = {"computed_at_ms": 1, "documents": 2, "oldest_generation": 4, "newest_generation": 4}
+    sums = {name: changes.pop(name, value) for name, value in SUMS.items()}
+    return RunContent(**(fields | changes), sums=sums)  # pyright: ignore[reportArgumentType]
 
 
-PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, 3, 3, 2, 2, 0.1 + 0.2))
+PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, SUMS | {"time_spent_seconds_sum": 0.1 + 0.2}))
 
 
 def test_an_hour_as_published_compares_equal() -> None:
+    assert {column.name for column in TOTALLED} == SUMS.keys()
     assert compare(PUBLISHED, [_run()]) is None
-    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, 0, 0, 0, 0, 0.0)), []) is None
+    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, dict.fromkeys(SUMS, 0))), []) is None
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"documents": 3}, "documents: 3 in place of 2"),
-        ({"clicks": 4}, "clicks: 4 in place of 3"),
+        ({"click_count": 4}, "clicks: 4 in place of 3"),
         ({"unique_users": 4}, "unique users, summed over groups: 4 in place of 3"),
         ({"entering_users": 3}, "unique users: 3 in place of 2"),
-        ({"samples": 4}, "clicks of known duration"),
-        ({"time_spent_seconds": 0.301}, "seconds spent: 0.301 in place of 0.300"),
+        ({"time_spent_samples": 4}, "clicks of known duration"),
+        ({"time_spent_seconds_sum": 0.301}, "seconds spent: 0.301 in place of 0.300"),
+        ({"entries": 1}, "entries: 1 in place of 2"),
+        ({"exits": 2}, "exits: 2 in place of 1"),
+        ({"bounces": 1}, "bounces: 1 in place of 0"),
         ({"computed_at_ms": 2}, "another run"),
         ({"oldest_generation": 3}, "generation 3 to 4"),
     ],
@@ -198,9 +205,9 @@ def test_each_difference_is_told(change: dict[str, float], told: str) -> None:
 
 
 def test_two_runs_that_add_up_are_told_and_a_newer_one_is_named() -> None:
-    half = {"documents": 1, "entering_users": 1, "samples": 1}
-    halves = [_run(**half, clicks=1, unique_users=1, time_spent_seconds=0.1)]
-    halves.append(_run(**half, clicks=2, unique_users=2, time_spent_seconds=0.2, computed_at_ms=9))
+    half = {"documents": 1, "entering_users": 1, "time_spent_samples": 1, "entries": 1}
+    halves = [_run(**half, click_count=1, unique_users=1, time_spent_seconds_sum=0.1, exits=0)]
+    halves.append(_run(**half, click_count=2, unique_users=2, time_spent_seconds_sum=0.2, computed_at_ms=9))
     mismatch = compare(PUBLISHED, halves)
     assert mismatch is not None
     assert len(mismatch.problems) == 1

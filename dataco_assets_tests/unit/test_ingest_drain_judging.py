@@ -6,7 +6,7 @@ retention, outages) is in the integration and fault tests.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from dataco_assets.clicks.event import Reason
-from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_of, touched_hours
+from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key, hour_of, touched_hours
 from dataco_assets.clients.hbase import HBase, RowRefused
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable
@@ -239,7 +239,7 @@ class World:
                 else:
                     click = json.loads(value)
                     assert click["event_id"].encode() in stored
-                    assert set(touched_hours(click["timestamp"])) <= self.store.dirty()
+                    assert certainly_touched([click["timestamp"]]) <= self.store.dirty()
         for partition, offset in self.broker.committed.items():
             assert offset <= self.store.offsets()[partition]
 
@@ -470,10 +470,26 @@ def test_a_lag_that_cannot_be_measured_does_not_fail_what_is_committed(monkeypat
 def test_exactly_the_touched_hours_become_dirty(timestamps: list[int]) -> None:
     world = World([click(str(n), timestamp) for n, timestamp in enumerate(timestamps)])
     result = world.drain()
-    assert world.store.dirty() == {hour for timestamp in timestamps for hour in touched_hours(timestamp)}
+    assert world.store.dirty() == certainly_touched(timestamps)
     assert result.hours == Counter(map(hour_of, timestamps))
     holding = {k for k, cells in world.store.cells["click_hours"].items() if b"h:first_stored_at" in cells}
     assert {hour_from_key(key.decode()) for key in holding} == set(result.hours)
+
+
+def certainly_touched(timestamps: Iterable[int]) -> set[int]:
+    """Hours that must be dirty whatever else was stored: the hour after is one of them only with clicks of its own."""
+    return {hour for timestamp in timestamps for hour in touched_hours(timestamp) if hour <= hour_of(timestamp)}
+
+
+def test_an_hour_after_is_marked_once_it_holds_clicks() -> None:
+    """Else each running hour would mark one that has not begun."""
+    late, next_hour = NOON + HOUR_MS - 1, hour_key(NOON + HOUR_MS).encode()
+    world = World([click("a", late), click("b", NOON + HOUR_MS), click("c", late)])
+    dirty: list[bytes | None] = []
+    for _ in range(3):
+        world.drain(max_clicks=1)
+        dirty.append(world.store.cells["click_hours"].get(next_hour, {}).get(b"h:dirty"))
+    assert dirty == [None, (1).to_bytes(8, "big"), (2).to_bytes(8, "big")]
 
 
 def test_hours_before_the_first_partition_are_not_marked() -> None:

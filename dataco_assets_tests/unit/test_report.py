@@ -30,9 +30,11 @@ def test_a_hostile_page_stays_in_its_cell(page: str) -> None:
 
 
 def test_a_user_of_two_pages_is_one_of_the_unique_users() -> None:
-    totals = HourTotals(groups=2, clicks=3, unique_users=2, entering_users=1, samples=0, time_spent_seconds=0.0)
-    shown = hour_metadata(totals, generation=4)
+    sums = {"click_count": 3, "unique_users": 2, "entering_users": 1, "time_spent_samples": 0}
+    sums |= {"time_spent_seconds_sum": 0, "entries": 2, "exits": 3, "bounces": 1}
+    shown = hour_metadata(HourTotals(2, sums), generation=4)
     assert (shown["clicks"], shown["unique users"]) == (3, 1)
+    assert (shown["visits"], shown["clicks per visit"], shown["bounce rate"]) == (3, 1.0, 0.5)
 
 
 def test_no_clicks_say_so() -> None:

@@ -25,6 +25,8 @@ from dataco_assets.verification.conservation import conservation_problems
 from dataco_assets.verification.recompute import Figures, Group, recompute
 from dataco_assets.verification.stored_clicks import StoredClick
 from dataco_assets_tests import oracle
+from dataco_assets_tests.hour_vectors import NOON as NOON_OF_VECTORS
+from dataco_assets_tests.hour_vectors import HourVector, read_vectors
 
 NOON = 1_591_012_800_000
 HALF = HOUR_MS // 2
@@ -53,13 +55,23 @@ def test_the_recomputation_agrees_with_the_oracle(seed: int) -> None:
     expected = oracle.aggregate(
         [oracle.OracleClick(c.row_key.decode(), c.user_id, c.timestamp, c.page, c.country) for c in clicks], hours
     )
-    needed = [click for click in clicks if hours[0] <= click.timestamp < hours[-1] + HOUR_MS + HALF]
+    needed = [click for click in clicks if hours[0] - HALF <= click.timestamp < hours[-1] + HOUR_MS + HALF]
 
     found = dict(recompute(needed, hours))
 
     assert list(found) == hours
     rows = {(hour, *group): figures.fields for hour, groups in found.items() for group, figures in groups.items()}
     assert rows == {key: vars(row) for key, row in expected.items()}
+
+
+@pytest.mark.parametrize("vector", read_vectors().values(), ids=read_vectors().keys())
+def test_the_recomputation_of_the_vectors(vector: HourVector) -> None:
+    in_order = sorted(vector.clicks, key=lambda click: (click.timestamp, click.row_key))
+    clicks = [StoredClick(c.row_key.encode(), c.user_id, c.timestamp, c.page, c.country or "ZZ") for c in in_order]
+    ((hour, groups),) = recompute(clicks, [NOON_OF_VECTORS])
+    assert {(hour, *group): figures.fields for group, figures in groups.items()} == {
+        key: vars(row) for key, row in vector.rows.items()
+    }
 
 
 def test_memory_holds_two_hours_at_most() -> None:
@@ -78,7 +90,8 @@ def test_memory_holds_two_hours_at_most() -> None:
         assert len(frame.f_locals["present"]) <= 60
 
 
-EXPECTED: dict[Group, Figures] = {(PAGE, "FR"): Figures(3, {"ann", "bob"}, 1, 90_500, 2)}
+EXPECTED: dict[Group, Figures] = {(PAGE, "FR"): Figures(3, {"ann", "bob"}, 1, 90_500, 2, begun=2, gone_on=1)}
+LATER = {"entries": None, "exits": None, "bounces": None}
 
 
 def row(**changed: Any) -> dict[str, Any]:
@@ -92,6 +105,9 @@ def row(**changed: Any) -> dict[str, Any]:
         "time_spent_seconds_sum": 90.5,
         "time_spent_samples": 2,
         "average_time_spent_seconds": 45.25,
+        "entries": 2,
+        "exits": 1,
+        "bounces": 1,
         "generation": 7,
         "computed_at": 5_000_000,
         **changed,
@@ -120,8 +136,8 @@ def parquet_differences(*rows: dict[str, Any]) -> list[str]:
     return [each.field for each in verdict.differences]
 
 
-def index_differences(*hits: dict[str, Any]) -> list[str]:
-    verdict = HourVerdict(NOON)
+def index_differences(*hits: dict[str, Any], lacking: frozenset[str] = frozenset()) -> list[str]:
+    verdict = HourVerdict(NOON, lacking=lacking)
     compare_index(verdict, EXPECTED, hits, stored(row()))
     assert all(each.place == Place.INDEX for each in verdict.differences)
     return [each.field for each in verdict.differences]
@@ -144,11 +160,24 @@ def test_what_is_equal_has_no_difference() -> None:
         ("time_spent_samples", 3),
         ("average_time_spent_seconds", None),
         ("average_time_spent_seconds", 45.2),
+        ("entries", 1),
+        ("exits", 2),
+        ("bounces", 0),
     ],
 )
 def test_every_figure_is_compared(name: str, value: object) -> None:
     assert parquet_differences(row(**{name: value})) == [name]
     assert index_differences(hit(**{name: value})) == [name]
+
+
+def test_an_hour_computed_before_there_was_a_measure_lacks_it_in_every_row_and_document() -> None:
+    verdict = HourVerdict(NOON)
+    compare_parquet(verdict, EXPECTED, stored(row(**LATER)))
+    assert (verdict.differing, verdict.lacking) == (0, LATER.keys())
+    assert parquet_differences(row(**LATER), row(country="DE")) == ["entries", "exits", "bounces", "group"]
+    assert index_differences(hit(**LATER), lacking=verdict.lacking) == []
+    assert index_differences(hit(), lacking=verdict.lacking) == list(LATER)
+    assert index_differences(hit(**LATER)) == list(LATER)
 
 
 @pytest.mark.parametrize(
