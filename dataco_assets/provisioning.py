@@ -160,7 +160,11 @@ def _listed(values: set[object] | set[str] | set[int]) -> str:
 
 
 def _index(settings: Settings, search: "SearchClient") -> Iterator[Finding]:
+    from dataco_assets.index.indices import Index
+    from dataco_assets.index.reading import incomplete_hours
     from dataco_assets.index.setup import ensure_index
 
     for line, created in ensure_index(search, settings):
         yield Finding(line, created)
+    if incomplete := incomplete_hours(Index(search, settings.index_alias)):
+        yield Finding(str(incomplete), created=False)

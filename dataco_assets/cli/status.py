@@ -24,7 +24,7 @@ from dataco_assets.clock import now_ms
 from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
-from dataco_assets.index.reading import span
+from dataco_assets.index.reading import IncompleteHours, incomplete_hours, span
 from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag
 from dataco_assets.ledgers.hours import DirtyHours, HourLedger, dirty_hours
 from dataco_assets.ledgers.offsets import OffsetLedger
@@ -78,6 +78,19 @@ class Ingest:
 
 
 @dataclass(frozen=True)
+class Readable:
+    """What readers find in the index.
+
+    Attributes:
+        newest_hour: The newest hour, epoch ms; None when it is empty.
+        incomplete: Hours that lack measures.
+    """
+
+    newest_hour: int | None = None
+    incomplete: IncompleteHours | None = None
+
+
+@dataclass(frozen=True)
 class State:
     """State of the platform. A part whose server does not answer is None.
 
@@ -85,14 +98,14 @@ class State:
         servers: Each server's error, by its name; None when it answers.
         ingest: What waits in Kafka.
         hours: The hours in the ledger.
-        newest_hour: The newest hour that readers find in the index, epoch ms; None when it is empty.
+        index: What readers find in the index.
         max_wait_minutes: Longest acceptable wait.
     """
 
     servers: dict[str, str | None]
     ingest: Ingest | None
     hours: Hours | None
-    newest_hour: int | None
+    index: Readable | None
     max_wait_minutes: float
 
     def problems(self) -> Iterator[str]:
@@ -149,7 +162,7 @@ def _ask(chosen: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> Stat
         admin = KafkaAdmin(Brokers.of(chosen), timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
         kafka = threads.submit(_answer, lambda: admin.topic(chosen.clicks_topic))
         hours = threads.submit(_answer, lambda: _hours(chosen, hbase, cutoff_ms))
-        index = threads.submit(_answer, lambda: _newest_hour(chosen))
+        index = threads.submit(_answer, lambda: _readable(chosen))
         answers = {"Kafka": kafka.result(), "HBase": hours.result(), "Elasticsearch": index.result()}
         if answers["Kafka"].error is None and answers["HBase"].error is None:
             ingest = _answer(lambda: _ingest(chosen, admin, hbase, cutoff_ms))
@@ -190,12 +203,13 @@ def _unchanged_since(chosen: Settings, hbase: HBase, dirty: Sequence[int], cutof
     return [hour for hour in dirty if marked.get(hour, cutoff_ms) < cutoff_ms]
 
 
-def _newest_hour(chosen: Settings) -> int | None:
+def _readable(chosen: Settings) -> Readable:
+    index = Index(connect_at_once(chosen), chosen.index_alias)
     try:
-        held = span(Index(connect_at_once(chosen), chosen.index_alias))
+        held = span(index)
+        return Readable(held.last_hour, incomplete_hours(index)) if held else Readable()
     except IndexMissing:
-        return None  # before the first publication
-    return held.last_hour if held else None
+        return Readable()  # before the first publication
 
 
 def _by_run(parked: Sequence[Parked]) -> Iterator[list[Parked]]:
@@ -235,8 +249,11 @@ def _rows(chosen: Settings, state: State) -> Iterator[tuple[str, str]]:
         if dirty.outside:
             yield "  before the first partition", f"{_count_and_oldest(dirty.outside)}: no run computes them"
         yield "parked", f"{len(state.hours.parked):,}"
-    if state.servers["Elasticsearch"] is None:
-        yield "newest hour in the index", "none yet" if state.newest_hour is None else hour_key(state.newest_hour)
+    if state.index:
+        newest = state.index.newest_hour
+        yield "newest hour in the index", "none yet" if newest is None else hour_key(newest)
+        if state.index.incomplete:
+            yield "  lacking measures", str(state.index.incomplete)
 
 
 def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[str, Any]:
@@ -270,13 +287,27 @@ def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[s
             "waiting_too_long": len(hours.waiting),
         },
         "parked": hours and [_parked(entry) for entry in hours.parked],
-        "index": {"alias": chosen.index_alias, "newest_hour": iso_time(state.newest_hour)},
+        "index": {
+            "alias": chosen.index_alias,
+            "newest_hour": iso_time(state.index and state.index.newest_hour),
+            "lacking_measures": _incomplete(state.index and state.index.incomplete),
+        },
     }
 
 
 def _parked(entry: Parked) -> dict[str, Any]:
     kept = {key: value for key, value in asdict(entry).items() if key in ("name", "error", "message", "run_id")}
     return kept | {"since": iso_time(int(entry.since * 1000))}
+
+
+def _incomplete(hours: IncompleteHours | None) -> dict[str, Any] | None:
+    if hours is None:
+        return None
+    return {
+        "hours": hours.count,
+        "first_hour": iso_time(hours.first_hour),
+        "last_hour": iso_time(hours.last_hour),
+    }
 
 
 def _count_and_oldest(hours: Sequence[int]) -> str:

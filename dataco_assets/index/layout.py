@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from dataco_assets.aggregates.columns import COLUMNS, ColumnType
-
 from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:

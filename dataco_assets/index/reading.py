@@ -8,10 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dataco_assets.aggregates.columns import LATER_COLUMNS
+from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import search
 from dataco_assets.index.indices import Index
 
 _GROUPS_PER_REQUEST = 10_000
+_EXACT_HOURS = 40_000  # the most that Elasticsearch counts exactly: four years
+_LATER = sorted(LATER_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,24 @@ class Span:
 
     first_hour: int
     last_hour: int
+
+
+@dataclass(frozen=True)
+class IncompleteHours(Span):
+    """Hours that an earlier version computed, so that documents of theirs lack measures.
+
+    Attributes:
+        count: How many.
+    """
+
+    count: int
+
+    def __str__(self) -> str:
+        hours = "1 hour" if self.count == 1 else f"{self.count:,} hours"
+        span = f"{hour_key(self.first_hour)} {hour_key(self.last_hour)}"
+        return (
+            f"{hours} computed by an earlier version without {', '.join(_LATER)}: `dataco backfill {span}` fills them"
+        )
 
 
 def busiest_pages(
@@ -87,6 +109,21 @@ def span(index: Index, country: str | None = None) -> Span | None:
     if found["min"]["value"] is None:
         return None
     return Span(int(found["min"]["value"]), int(found["max"]["value"]))
+
+
+def incomplete_hours(index: Index) -> IncompleteHours | None:
+    """The hours that lack measures in the open indices; None when none does.
+
+    Raises:
+        IndexMissing, IndexClosed, ElasticsearchError: as `span`.
+    """
+    query = {"bool": {"should": [{"bool": {"must_not": {"exists": {"field": name}}}} for name in _LATER]}}
+    ends: dict[str, Any] = {name: {name: {"field": "hour"}} for name in ("min", "max")}
+    ends["count"] = {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}
+    found = search(index.client, index.searchable(), size=0, query=query, aggregations=ends)["aggregations"]
+    if found["min"]["value"] is None:
+        return None
+    return IncompleteHours(int(found["min"]["value"]), int(found["max"]["value"]), found["count"]["value"])
 
 
 def _in_range(since_ms: int, until_ms: int, country: str | None) -> dict[str, Any]:

@@ -73,7 +73,10 @@ def own_hours(times: Iterable[int]) -> set[int]:
 
 
 def touched_hours(times: Iterable[int]) -> set[int]:
-    """Hours these clicks change: their own, and the one before for a click in the first half of its hour."""
+    """Hours these clicks change: their own, and the one before for a click in the first half of its hour.
+
+    The one after, for a click in the second half, changes only if it has clicks of its own.
+    """
     hours: set[int] = set()
     for time in times:
         start = time // _HOUR * _HOUR

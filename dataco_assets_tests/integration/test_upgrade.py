@@ -186,6 +186,11 @@ def test_everything_of_a_version_with_row_keys_1_is_taken_over(
     assert rebuilt.exit_code == 0, rebuilt.output
     again = command("setup")
     assert again.exit_code == 0, again.output
+    incomplete = "3 hours computed by an earlier version without bounces, entries, exits"
+    fill = "dataco backfill 2026-11-19-12:00 2026-11-19-14:00"
+    for said in (again, command("status")):
+        assert incomplete in " ".join(said.output.split())
+        assert fill in " ".join(said.output.split())
 
     check_clicks(platform, clicks_before)
     assert platform.positions() == positions()
@@ -209,6 +214,7 @@ def test_everything_of_a_version_with_row_keys_1_is_taken_over(
     assert published(platform) == {group: tuple(row.__dict__.values()) for group, row in expected.items()}
     assert refreshes.differences() == []
     assert {verdict.outcome for verdict in refreshes.verdicts()} == {Outcome.EQUAL}
+    assert "earlier version" not in command("status").output
 
 
 def check_clicks(platform: Platform, before: dict[bytes, dict[bytes, tuple[bytes, int]]]) -> None:
