@@ -1,1 +1,1 @@
-"""The index readers search: its layout, its creation, how it is kept true, and reading it. No Dagster, no Spark."""
+"""The index readers search: layout, creation, publication, rebuilding and reading. No Dagster, no Spark."""

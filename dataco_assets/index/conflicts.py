@@ -1,12 +1,14 @@
-"""Documents in the way of a publication: of a newer run, or changed by something other than the platform.
+"""Version conflicts during publication: documents of a newer run, or changed by something other than the platform.
 
-A run writes its documents with their generation as version, and Elasticsearch refuses a smaller version than the one it
-has. Two things have a higher one: a document of a newer run, which must stay, and a document that somebody changed or
-deleted by hand, which would stand in the way for ever. The hour ledger tells the two apart: no run has a generation
-above the hour's `dirty`, so while that is the generation being published, a higher version was written by no run.
+A run writes its documents with their generation as version, and Elasticsearch refuses a version smaller than the
+stored one. A stored version is higher in two cases: a newer run wrote the document, which must stay; or the document
+was changed or deleted by hand, which would block publication permanently. The hour ledger distinguishes them: no run
+has a generation above the hour's `dirty`, so while that is the generation being published, no run wrote the higher
+version.
 
-Such an hour's generation is raised above all the versions found. That makes it dirty, and its next refresh replaces
-every document by the ordinary rule; nothing is written past that rule, so a newer run that begins meanwhile still wins.
+The generation of such an hour is raised above all versions found. That makes the hour dirty, and its next refresh
+replaces every document by the ordinary rule. Nothing bypasses that rule, so a newer run that starts in the meantime
+still wins.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +26,10 @@ from dataco_assets.index.publication import PublishedHour
 from dataco_assets.ledgers.hours import HourLedger
 
 ROOM_FOR_CHANGES = 1_000
-"""How far a generation is raised above the versions found: a deleted document's version cannot be read."""
+"""Margin added to the highest version found, because the version of a deleted document cannot be read."""
 
 HIGHEST_VERSION = 2**53
-"""Generations stay below; no run comes near, but a version written by hand can."""
+"""Upper bound of generations. No run comes near it, but a version written by hand can exceed it."""
 
 _HOURS_PER_SEARCH = 100
 
@@ -39,7 +41,7 @@ class DocumentsChanged(DatacoError):
 
 
 class VersionTooHigh(DatacoError):
-    """A document has a version that no generation can exceed."""
+    """A document's version is higher than any generation may be."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Conflicts:
     """Hours that could not be published, and why.
 
     Attributes:
-        outdated: Clicks came since they were computed: a newer run publishes them.
+        outdated: Clicks arrived after they were computed; a newer run publishes them.
         changed: Documents were changed by hand; the hours' generations have been raised.
     """
 
@@ -56,11 +58,11 @@ class Conflicts:
 
     @property
     def hours(self) -> set[int]:
-        """All of them."""
+        """Hours of both kinds."""
         return {*self.outdated, *self.changed}
 
     def errors(self) -> Iterator[DatacoError]:
-        """What a person should read of them."""
+        """Yields one error per kind, with a message for the operator."""
         if self.outdated:
             yield VersionConflict(
                 f"A newer generation of {len(self.outdated)} hours (the first: {hour_key(self.outdated[0])}) is in the "
@@ -77,7 +79,7 @@ class Conflicts:
 
 
 def find_conflicts(index: Index, ledger: HourLedger, published: Sequence[PublishedHour]) -> Conflicts:
-    """Finds the hours that a version conflict is about, and raises the generations of those changed by hand.
+    """Finds the hours with version conflicts, and raises the generations of those changed by hand.
 
     Args:
         index: The alias.
@@ -85,7 +87,7 @@ def find_conflicts(index: Index, ledger: HourLedger, published: Sequence[Publish
         published: The hours whose publication met a conflict.
 
     Raises:
-        VersionTooHigh: a document's version cannot be exceeded.
+        VersionTooHigh: a document's version is above `HIGHEST_VERSION`.
         ElasticsearchError, HBaseError: a server does not answer or refuses.
     """
     refresh_indices(index.client, index.holding(each.hour for each in published))
@@ -94,15 +96,15 @@ def find_conflicts(index: Index, ledger: HourLedger, published: Sequence[Publish
 
 
 def raise_generations(ledger: HourLedger, published: Sequence[PublishedHour], versions: Mapping[int, int]) -> Conflicts:
-    """Raises the generation of hours above the versions found there, unless a newer run is to publish them anyway.
+    """Raises the generation of hours above the versions found in them, unless a newer run will publish them anyway.
 
     Args:
         ledger: The hour ledger.
-        published: What was to be published.
+        published: The hours being published.
         versions: The highest version or generation found, by hour.
 
     Raises:
-        VersionTooHigh: one cannot be exceeded.
+        VersionTooHigh: a version is above `HIGHEST_VERSION`.
         HBaseError: HBase does not answer or refuses.
     """
     generations = {each.hour: each.generation for each in published}
@@ -120,7 +122,7 @@ def raise_generations(ledger: HourLedger, published: Sequence[PublishedHour], ve
 
 
 def _versions_ahead(index: Index, published: Sequence[PublishedHour]) -> dict[int, int]:
-    """The highest version by hour, of hours that hold one above what is to be published."""
+    """Highest version by hour, for hours with a version above the generation being published."""
     generations = {each.hour: each.generation for each in published}
     found: dict[int, int] = {}
     for month, name in index.by_month(generations).items():
@@ -136,7 +138,7 @@ def _versions_ahead(index: Index, published: Sequence[PublishedHour]) -> dict[in
 
 
 def _incomplete(index: Index, published: Sequence[PublishedHour]) -> dict[int, int]:
-    """Hours that lack documents, with their own generations: a document deleted by hand leaves nothing to be found."""
+    """Hours that lack documents, with their own generations: a document deleted by hand cannot be found by a search."""
     hours = [each.hour for each in published]
     contents = read_contents(index.client, index.holding(hours), hours)
     return {

@@ -1,6 +1,6 @@
-"""What the index holds of each hour, by run: the sums that publication and rebuild compare.
+"""Sums of the index's documents by hour and run, which publication and rebuild compare.
 
-Belongs here: asking Elasticsearch for sums per hour. Does not belong here: deciding whether they are right.
+Belongs here: requesting sums per hour from Elasticsearch. Does not belong here: comparing them.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,10 +16,10 @@ _RUNS_PER_HOUR = 50
 
 @dataclass(frozen=True)
 class RunContent:
-    """What one run (one `computed_at`) left of an hour in the index.
+    """Sums over the documents of an hour that one run wrote.
 
     Attributes:
-        computed_at_ms: The run.
+        computed_at_ms: `computed_at` of the documents, which identifies the run; epoch ms.
         documents: Number of documents.
         sums: Sum of each field that is added up (`columns.TOTALLED`), by its name; 0 of documents that were written
             before there was such a field.
@@ -37,9 +37,9 @@ class RunContent:
 def read_contents(
     client: SearchClient, indices: Sequence[str], hours: Collection[int] | None = None
 ) -> dict[int, list[RunContent]]:
-    """What the indices hold of the hours (None: of all), by run; hours without documents are left out.
+    """Reads the sums of the hours (None: all) by run; hours without documents are left out.
 
-    Only what was refreshed is seen. A handful of requests for a month of hours.
+    Only refreshed documents are visible. A month of hours takes two requests.
 
     Raises:
         ElasticsearchError: Elasticsearch does not answer or refuses.
@@ -62,7 +62,7 @@ def read_contents(
 
 
 def hours_held(client: SearchClient, indices: Sequence[str]) -> list[int]:
-    """The hours (epoch ms) that the indices, or those behind aliases, hold documents of, oldest first.
+    """Hours (epoch ms) that have documents in the given indices or aliases, oldest first.
 
     Raises:
         ElasticsearchError: Elasticsearch does not answer or refuses.
@@ -75,7 +75,7 @@ def _by_hour(count: int) -> dict[str, Any]:
     sums["oldest"] = {"min": {"field": "generation"}}
     sums["newest"] = {"max": {"field": "generation"}}
     runs = {"terms": {"field": "computed_at", "size": _RUNS_PER_HOUR}, "aggregations": sums}
-    # Sizes are the number of terms there are, so that the answer is exact however many shards there are.
+    # The size is the number of existing terms, which makes the result exact for any number of shards.
     return {"terms": {"field": "hour", "size": count}, "aggregations": {"runs": runs}}
 
 

@@ -1,9 +1,9 @@
-"""Which indices there are: the alias, and the monthly indices behind it, as the server has them.
+"""The alias and the monthly indices behind it, as they exist on the server.
 
-Belongs here: asking for them, and picking those of some hours. Does not belong here: creating them (`setup.py`),
+Belongs here: looking them up, and selecting those of given hours. Does not belong here: creating them (`setup.py`),
 replacing them (`rebuild.py`), and documents.
 
-Only indices are considered whose name is the alias's own (`layout.parse_name`), never those a wildcard happens to find.
+Only indices named as the alias's own (`layout.parse_name`) are considered, not everything that a wildcard matches.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,11 +28,11 @@ _SHOWN_DIFFERENCES = 8
 
 
 class IndexMismatch(DatacoError):
-    """Template, alias or an index differs from what the code expects; the message names the difference."""
+    """A template, the alias or an index differs from what this version expects; the message names the differences."""
 
 
 class IndexReplaced(IndexMissing):
-    """A rebuild replaced an index while it was in use; the same again finds the new one."""
+    """A rebuild replaced an index while it was in use; a retry finds the new one."""
 
     kind = ErrorKind.PASSING
 
@@ -57,29 +57,29 @@ class IndexState:
 
     @property
     def write_blocked(self) -> bool:
-        """Whether it takes no writes, as during a rebuild."""
+        """Whether writes are blocked, as during a rebuild."""
         return _is_true(self.settings.get("blocks", {}).get("write"))
 
     @property
     def closed(self) -> bool:
-        """Whether an operator closed it: it can then be neither searched nor written."""
+        """Whether an operator closed it; a closed index can be neither searched nor written."""
         return _is_true(self.settings.get("verified_before_close"))
 
     def mapping_differences(self) -> list[str]:
-        """How its mapping differs from the code's."""
+        """Differences between its mapping and this version's, one line each."""
         return differences(mappings(), self.mapping, "mappings")
 
     def unreadable_fields(self) -> list[str]:
-        """Fields that a search of this version needs and the index does not have, or has with another type."""
+        """Fields that this version's searches need and that the index lacks or has with another type."""
         present = self.mapping.get("properties", {})
         return [name for name, rule in PROPERTIES.items() if present.get(name, {}).get("type") != rule["type"]]
 
 
 class Index:
-    """The alias on one server. What is behind it is asked for once and remembered until `look_again`.
+    """The alias on one server. The indices behind it are read once and cached until `look_again`.
 
     Every method raises what `SearchClient` raises, and `IndexMismatch` when the alias's name is an index, when
-    somebody else's index is behind it, or when a month has two.
+    an index that is not the platform's is behind it, or when a month has two.
 
     Args:
         client: The client.
@@ -98,7 +98,7 @@ class Index:
         return self._states
 
     def look_again(self) -> "Index":
-        """Forgets what was remembered; call it after something changed, or may have."""
+        """Drops the cached state; call it after a change or a possible change on the server."""
         self._states = None
         return self
 
@@ -168,7 +168,7 @@ class Index:
 
     @contextmanager
     def in_use(self, hours: Iterable[int]) -> Iterator[None]:
-        """Tells an index that a rebuild replaced meanwhile from one that is missing.
+        """Distinguishes an index that a rebuild replaced in the meantime from one that is missing.
 
         Raises:
             IndexReplaced: the hours are in other indices now.
@@ -207,7 +207,7 @@ class Index:
             yield state
 
     def _read(self) -> list[IndexState]:
-        # The pattern finds more than our own; `parse_name` is what decides.
+        # The pattern also matches other indices; `parse_name` filters them out.
         pattern = f"{self.alias},{self.alias}-*"
         found = self.client.indices.get(
             index=pattern, ignore_unavailable=True, allow_no_indices=True, expand_wildcards=["open", "closed"]
@@ -236,7 +236,7 @@ class Index:
 
 
 def closed_text(state: IndexState) -> str:
-    """What an operator should know of a closed index."""
+    """The message about a closed index: what it blocks, and how to open it."""
     return (
         f"Index {state.name}, of the hours of {state.name.month}, is closed, so it can be neither searched nor "
         f"written. `POST /{state.name}/_open` opens it again."
@@ -244,7 +244,7 @@ def closed_text(state: IndexState) -> str:
 
 
 def listed(lines: list[str]) -> str:
-    """The first few differences, and how many more there are."""
+    """The first differences joined into one line, with the number of those left out."""
     more = len(lines) - _SHOWN_DIFFERENCES
     return "; ".join(lines[:_SHOWN_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
 

@@ -1,11 +1,11 @@
-"""Making the index hold of an hour exactly what its aggregates say, and proving it.
+"""Completes and verifies a publication, so that an hour's documents equal its aggregates.
 
-Belongs here: what comes after the documents were written: refresh, delete what older runs left, verify. Does not belong
+Belongs here: what follows the writing of documents: refresh, delete documents of older runs, verify. Does not belong
 here: writing them (`spark_resources/publication.py`), and the hour ledger.
 
-Writes carry the generation as external version (`external_gte`), so of two runs the newer generation wins whatever the
-order. Of an hour's documents those are *stale* that an older run left: of a smaller generation, or of the same one and
-computed earlier. So are those that say neither, which no run wrote.
+Writes carry the generation as external version (`external_gte`), so of two runs the newer generation wins in any order.
+A document is *stale* if an older run left it: it has a smaller generation, or the same generation and an earlier
+`computed_at`. A document without these fields was not written by a run and is stale too.
 """
 
 import math
@@ -28,13 +28,13 @@ _DOUBLES_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class PublishedHour:
-    """What a run published of an hour.
+    """An hour that a run published.
 
     Attributes:
         hour: Start, epoch ms.
         generation: Of the aggregates.
         computed_at_ms: When they were computed.
-        totals: What they add up to.
+        totals: Their sums.
     """
 
     hour: int
@@ -45,13 +45,13 @@ class PublishedHour:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """An hour whose documents are not what was published.
+    """An hour whose documents differ from what was published.
 
     Attributes:
         hour: Start, epoch ms.
         problems: What differs, one line each.
-        newer_generation: The generation of a newer run that has published meanwhile or is about to, if there is one:
-            the difference is then of its making, and it verifies the hour itself.
+        newer_generation: Generation of a newer run that has published the hour in the meantime or is about to, if any;
+            that run caused the difference and verifies the hour itself.
     """
 
     hour: int
@@ -63,7 +63,7 @@ class Mismatch:
 
 
 def refresh(index: Index, hours: Collection[int]) -> None:
-    """Makes what was written of the hours visible to searches.
+    """Makes the written documents of the hours visible to searches.
 
     Raises:
         ElasticsearchError: Elasticsearch does not answer or refuses.
@@ -72,13 +72,13 @@ def refresh(index: Index, hours: Collection[int]) -> None:
 
 
 def delete_stale(index: Index, published: Sequence[PublishedHour]) -> int:
-    """Deletes the hours' stale documents; call `refresh` before.
+    """Deletes stale documents of the hours; call `refresh` first.
 
     A document that a newer run writes between the search and the deletion survives:
-        * One of a smaller generation is deleted at version = our generation, accepted only while the document's version
-          is smaller. The deletion itself then counts as our generation, so a straggling older run cannot bring the
-          document back (as long as Elasticsearch remembers it: `layout.TOMBSTONES_KEPT`).
-        * One of the same generation is deleted only if it has not changed since it was found.
+        * A document of a smaller generation is deleted with version = our generation, which is accepted only while the
+          document's version is smaller. The tombstone has our generation, so a late write of an older run cannot
+          restore the document while the tombstone exists (`layout.TOMBSTONES_KEPT`).
+        * A document of the same generation is deleted only if it has not changed since the search.
 
     Returns:
         Number of documents deleted.
@@ -97,12 +97,12 @@ def delete_stale(index: Index, published: Sequence[PublishedHour]) -> int:
 
 
 def stale_query(published: Sequence[PublishedHour]) -> dict[str, Any]:
-    """The query that finds the stale documents of the hours."""
+    """The query for stale documents of the hours."""
     return {"bool": {"should": [_stale(hour) for hour in published], "minimum_should_match": 1}}
 
 
 def deletion(hit: Hit, generation: int) -> dict[str, Any]:
-    """The bulk operation that deletes a stale document unless it is newer by now.
+    """The bulk operation that deletes a stale document unless it has been replaced since the search.
 
     Args:
         hit: The document as found, with version and sequence number.
@@ -115,13 +115,13 @@ def deletion(hit: Hit, generation: int) -> dict[str, Any]:
 
 
 def verify_hours(index: Index, published: Sequence[PublishedHour]) -> list[Mismatch]:
-    """Compares what searches see of the hours with what was published; call `refresh` before.
+    """Compares the searchable documents of the hours with what was published; call `refresh` first.
 
     Returns:
-        The hours that differ, oldest first; none when all is well.
+        The hours that differ, oldest first; empty if none does.
 
     Raises:
-        ElasticsearchError: Elasticsearch does not answer or refuses; that is never a mismatch.
+        ElasticsearchError: Elasticsearch does not answer or refuses; this is never reported as a mismatch.
     """
     hours = [hour.hour for hour in published]
     contents = read_contents(index.client, index.holding(hours), hours)
@@ -130,11 +130,11 @@ def verify_hours(index: Index, published: Sequence[PublishedHour]) -> list[Misma
 
 
 def compare(published: PublishedHour, runs: Sequence[RunContent]) -> Mismatch | None:
-    """How an hour's documents differ from what was published; None when they do not.
+    """Compares an hour's documents with what was published; None if they are equal.
 
     Args:
         published: What was published.
-        runs: What the index holds of the hour, by run.
+        runs: Sums of the hour's documents, by run.
     """
     expected = published.totals
     documents = sum(run.documents for run in runs)

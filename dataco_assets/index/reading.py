@@ -1,6 +1,6 @@
 """Reading the index: the busiest pages, and the hours it holds.
 
-The read side of the index; how answers are shown is `cli/top.py`'s.
+Presentation is in `cli/top.py`.
 """
 
 import heapq
@@ -20,7 +20,7 @@ _LATER = sorted(LATER_COLUMNS)
 
 @dataclass(frozen=True)
 class PageTotals:
-    """A page's numbers from one country over a range of hours.
+    """Totals of a page and country over a range of hours.
 
     Attributes:
         page: The page.
@@ -28,8 +28,8 @@ class PageTotals:
         clicks: Clicks.
         samples: Clicks of known duration.
         time_spent_seconds: Their seconds.
-        most_users_in_an_hour: Distinct users in the hour that had most. Distinct users of several hours cannot be had
-            from those of each: the same people come back.
+        most_users_in_an_hour: Distinct users in the hour with the most. Distinct users of several hours cannot be added
+            up, because the same users return.
     """
 
     page: str
@@ -47,7 +47,7 @@ class PageTotals:
 
 @dataclass(frozen=True)
 class Span:
-    """The first and the last hour the index holds, epoch ms."""
+    """First and last hour with documents, epoch ms."""
 
     first_hour: int
     last_hour: int
@@ -74,17 +74,17 @@ class IncompleteHours(Span):
 def busiest_pages(
     index: Index, since_ms: int, until_ms: int, country: str | None = None, limit: int = 10
 ) -> list[PageTotals]:
-    """The pages with most clicks, by country, in the hours that start in [since_ms, until_ms).
+    """The pages with the most clicks, by country, in the hours that start in [since_ms, until_ms).
 
-    Exact: every group is read, and the busiest are kept. (Asking each shard for its own busiest would be quicker, but
-    misses pages that are nowhere at the top and yet are in sum.)
+    The result is exact: every group is read. (A terms aggregation would be faster, but takes only the top pages of each
+    shard, and so misses pages that are at the top only in total.)
 
     Args:
         index: The alias to search.
         since_ms: Epoch ms.
         until_ms: Epoch ms.
         country: Only clicks from there.
-        limit: Most pages to return.
+        limit: Maximum number of pages.
 
     Raises:
         IndexMissing: there is no index behind the alias yet.
@@ -96,7 +96,7 @@ def busiest_pages(
 
 
 def span(index: Index, country: str | None = None) -> Span | None:
-    """The first and the last hour that the open indices hold; None when they are empty.
+    """First and last hour in the open indices; None if they are empty.
 
     Raises:
         IndexMissing: there is no index behind the alias yet.

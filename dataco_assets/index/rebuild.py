@@ -1,18 +1,19 @@
-"""Rebuilding the index with the layout of this version, without a gap for readers and without losing a write.
+"""Rebuilds the index with this version's layout, without interrupting readers and without losing writes.
 
-Belongs here: replacing the indices behind the alias by new ones with the same documents. Does not belong here:
-computing documents anew; that is a backfill.
+Belongs here: replacing the indices behind the alias with new ones that hold the same documents. Does not belong here:
+recomputing documents; that is a backfill.
 
 For each month, oldest first:
-    1. a new index, `…-rN`, is made from its template, not behind the alias, and compared with this version's layout;
-    2. all documents are copied into it, with ids and versions, while writers go on writing to the old index; those of
-       an older layout are brought into this version's;
-    3. the old index is closed for writing: writes under way end first, later ones fail and leave their hours dirty;
-    4. the hours that changed since step 2 are copied again, until the sums by hour and run are the same in both;
-    5. the alias is moved in one step: a search sees either the old index or the new one, never both or none;
-    6. after a grace period for searches under way, the old index is deleted.
-Whatever fails before step 5 opens the old index for writing again and deletes the new one. A name is created once, so
-two rebuilds cannot work on the same month; what a killed one left is named in the error, and `restart` deletes it.
+    1. a new index, `…-rN`, is created from its template, outside the alias, and compared with this version's layout;
+    2. all documents are copied into it, with ids and versions, while writers keep writing to the old index; documents
+       of an older layout are converted to this version's;
+    3. writes to the old index are blocked: writes in progress finish first, later ones fail and leave their hours
+       dirty;
+    4. the hours that changed since step 2 are copied again, until the sums by hour and run are equal in both indices;
+    5. the alias is moved in one request: a search sees either the old index or the new one, never both or neither;
+    6. after a grace period for searches in progress, the old index is deleted.
+A failure before step 5 unblocks the old index and deletes the new one. An index name can be created only once, so two
+rebuilds cannot work on the same month; the error names what a killed rebuild left behind, and `restart` deletes it.
 """
 
 import time
@@ -36,12 +37,12 @@ GRACE_SECONDS = 10.0
 _EVERYTHING = {"match_all": {}}
 
 Progress = Callable[[str, int, int], None]
-"""Called with the old index's name, documents copied so far, and documents there were at the start."""
+"""Called with the old index's name, the number of documents copied so far, and the number at the start."""
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """One month's index replaced."""
+    """The result for one month: the old index, the new one, and how many documents and hours were copied."""
 
     old: str
     new: str
@@ -58,21 +59,21 @@ def rebuild(
     progress: Progress = lambda *_: None,
     grace_seconds: float = GRACE_SECONDS,
 ) -> Iterator[Rebuilt]:
-    """Replaces the template and the indices behind the alias, one result after another.
+    """Replaces the templates and the indices behind the alias; yields a result for each month.
 
     Args:
         client: The client.
         settings: Alias, shards, replicas.
-        months: `YYYY.MM` to rebuild; none: all.
-        restart: First delete what an interrupted rebuild left; only when none is running.
-        progress: Called as the copying advances.
-        grace_seconds: How long searches under way may go on using an index that was replaced.
+        months: `YYYY.MM` to rebuild; empty: all.
+        restart: Delete what an interrupted rebuild left before starting; only when no rebuild is running.
+        progress: Called as documents are copied.
+        grace_seconds: How long a replaced index stays available to searches in progress.
 
     Raises:
-        IndexMismatch: an earlier rebuild left indices (and not `restart`), a month has no index, or somebody else's
-            template decides what the new indices look like: found before anything is replaced, and named.
-        IndexClosed: an index to be replaced is closed.
-        ElasticsearchError: Elasticsearch does not answer or refuses; what was not yet replaced is as it was.
+        IndexMismatch: an earlier rebuild left indices (without `restart`), a month has no index, or a template that
+            is not the platform's would apply to the new indices. Raised before anything is replaced.
+        IndexClosed: one of the indices is closed.
+        ElasticsearchError: Elasticsearch does not answer or refuses; months not yet replaced are unchanged.
     """
     index = Index(client, settings.index_alias)
     _clear_leftovers(client, index.states(), restart=restart)
@@ -81,14 +82,14 @@ def rebuild(
         raise IndexMismatch(
             f"Alias {index.alias} has no index for {', '.join(unknown)}; it has {', '.join(behind) or 'none'}."
         )
-    chosen = [behind[month] for month in sorted(set(months) or behind)]
-    if closed := [state for state in chosen if state.closed]:
+    to_rebuild = [behind[month] for month in sorted(set(months) or behind)]
+    if closed := [state for state in to_rebuild if state.closed]:
         raise IndexClosed(f"{' '.join(map(closed_text, closed))} Nothing was replaced; --month picks single months.")
     put_templates(client, settings)
-    check_precedence(client, settings, [state.name.successor for state in chosen])
+    check_precedence(client, settings, [state.name.successor for state in to_rebuild])
     replaced: list[str] = []
     try:
-        for state in chosen:
+        for state in to_rebuild:
             result = _Month(index, settings, state, progress).replace()
             replaced.append(result.old)
             yield result
@@ -100,7 +101,7 @@ def rebuild(
 
 
 class _Month:
-    """The rebuilding of one month's index."""
+    """Rebuilds one month's index."""
 
     def __init__(self, index: Index, settings: Settings, state: IndexState, progress: Progress) -> None:
         self._index = index
@@ -118,7 +119,7 @@ class _Month:
         try:
             check_made(self._new_state(), self._settings, aliases=frozenset())
             self._copy(_EVERYTHING, total=count(self._client, [self._old]))
-            self._client.indices.add_block(index=self._old, block="write")  # returns when no write is under way
+            self._client.indices.add_block(index=self._old, block="write")  # returns when no write is in progress
             again = self._copy_changed_hours()
             documents = count(self._client, [self._new])
             self._swap()
@@ -185,14 +186,14 @@ class _Month:
         self._client.indices.update_aliases(actions=actions)
 
     def _undo(self) -> None:
-        """Puts everything back, unless the alias moved after all: then only the reply was lost."""
+        """Restores the state before, unless the alias did move and only the reply was lost."""
         if not self._new_state().has_alias:
             self._client.indices.put_settings(index=self._old, settings={"index.blocks.write": None})
             self._client.indices.delete(index=self._new)
 
 
 def _clear_leftovers(client: SearchClient, present: Sequence[IndexState], *, restart: bool) -> None:
-    """Deletes what an interrupted rebuild left, or refuses to go on."""
+    """Deletes what an interrupted rebuild left if `restart`; raises `IndexMismatch` otherwise."""
     unfinished = [s for s in present if not s.has_alias and (s.name.rebuild > 1 or s.write_blocked)]
     blocked = [s for s in present if s.has_alias and s.write_blocked]
     if not (unfinished or blocked):
@@ -201,7 +202,7 @@ def _clear_leftovers(client: SearchClient, present: Sequence[IndexState], *, res
         what = ", ".join(str(state.name) for state in (*unfinished, *blocked))
         raise IndexMismatch(
             f"Another rebuild is running, or an interrupted one left {what} behind. If none is running, "
-            "`dataco index rebuild --restart` cleans up and begins anew."
+            "`dataco index rebuild --restart` cleans up and starts over."
         )
     for state in blocked:
         client.indices.put_settings(index=str(state.name), settings={"index.blocks.write": None})

@@ -1,6 +1,6 @@
-"""Creating the index: templates, monthly indices, alias; and reporting how what exists differs from what is expected.
+"""Creates the index (templates, monthly indices, alias) and reports how existing parts differ from what is expected.
 
-Belongs here: making the indices that are missing. Does not belong here: changing one that exists (`rebuild.py`), and
+Belongs here: creating missing indices. Does not belong here: changing one that exists (`rebuild.py`), and
 documents.
 """
 
@@ -26,7 +26,7 @@ _LONGEST_MONTH_MS = 31 * 24 * HOUR_MS
 
 
 def ensure_index(client: SearchClient, settings: Settings, *, now_ms: int | None = None) -> list[tuple[str, bool]]:
-    """Creates the templates and the running month's index, with it the alias, where they are missing.
+    """Creates the templates, the current month's index and the alias where they are missing.
 
     Args:
         client: The client.
@@ -34,16 +34,16 @@ def ensure_index(client: SearchClient, settings: Settings, *, now_ms: int | None
         now_ms: Epoch ms; None: now.
 
     Returns:
-        What there is, one line each, and whether it was created just now.
+        What exists, one line each, and whether this call created it.
 
     Raises:
-        IndexMismatch: something exists and differs, or somebody else's template would decide what the indices of this
-            and the next month, or those of a rebuild, look like. No index was changed.
+        IndexMismatch: something exists and differs, or a template that is not the platform's would apply to the indices
+            of this or the next month or of a rebuild. No index was changed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
     now_ms = clock.now_ms() if now_ms is None else now_ms
     index = Index(client, settings.index_alias)
-    present = index.states()  # raises what is in the way, before anything is created
+    present = index.states()  # raises before anything is created
     created = _ensure_templates(client, settings)
     soon = [IndexName(index.alias, month) for month in months_of([now_ms, now_ms + _LONGEST_MONTH_MS])]
     check_precedence(client, settings, [*soon, *(name.successor for name in (*soon, *(s.name for s in present)))])
@@ -58,10 +58,10 @@ def ensure_index(client: SearchClient, settings: Settings, *, now_ms: int | None
 
 
 def ensure_month_indices(index: Index, settings: Settings, hours: Iterable[int]) -> list[str]:
-    """Creates the indices of the months that the hours are in, where they are missing; call it before every write.
+    """Creates missing indices for the months of the hours; call it before every write.
 
     Args:
-        index: The alias; what it remembers is up to date afterwards.
+        index: The alias; its cached state is up to date afterwards.
         settings: Alias, shards, replicas.
         hours: Epoch ms.
 
@@ -69,9 +69,9 @@ def ensure_month_indices(index: Index, settings: Settings, hours: Iterable[int])
         Names of the indices created.
 
     Raises:
-        IndexMismatch: a template, or an index of these months, is not what the code expects. An index that was made
-            just now and is not, is deleted again.
-        IndexBlocked, IndexClosed: an index of these months takes no writes.
+        IndexMismatch: a template, or an index of these months, is not as expected. An index that this call created
+            with an unexpected layout is deleted again.
+        IndexBlocked, IndexClosed: an index of these months does not accept writes.
     """
     months = months_of(hours)
     check_templates(index.client, settings)
@@ -87,15 +87,15 @@ def ensure_month_indices(index: Index, settings: Settings, hours: Iterable[int])
 
 
 def check_made(state: IndexState, settings: Settings, *, aliases: frozenset[str]) -> None:
-    """Makes sure that an index just made is laid out as the code expects, and not as somebody else's template has it.
+    """Checks that a newly created index has the expected layout and not that of another template.
 
     Args:
         state: The index.
         settings: Shards, replicas.
-        aliases: The aliases it should have.
+        aliases: The aliases it must have.
 
     Raises:
-        IndexMismatch: it is not.
+        IndexMismatch: it differs.
     """
     expected = index_settings(settings)
     lines = state.mapping_differences()
@@ -103,8 +103,8 @@ def check_made(state: IndexState, settings: Settings, *, aliases: frozenset[str]
     lines += differences(sorted(aliases), sorted(state.aliases), "aliases")
     if lines:
         raise IndexMismatch(
-            f"Index {state.name} was made by an index template that is not the platform's: {listed(lines)}. It was "
-            "deleted again, nothing was replaced. `dataco setup` names the template."
+            f"Index {state.name} was created from an index template that is not the platform's: {listed(lines)}. It "
+            "was deleted again, and nothing was replaced. `dataco setup` names the template."
         )
 
 
@@ -118,7 +118,7 @@ def _create_months(index: Index, settings: Settings, months: Iterable[str]) -> N
         except IndexMismatch:
             index.client.indices.delete(index=str(state.name))
             index.look_again()
-            check_precedence(index.client, settings, [state.name])  # names the template, if it is still there
+            check_precedence(index.client, settings, [state.name])  # names the template, if it still exists
             raise
 
 
@@ -126,19 +126,19 @@ def _create(index: Index, name: IndexName) -> bool:
     try:
         index.client.indices.create(index=str(name))
     except AlreadyThere:
-        return False  # another run was faster
+        return False  # by another run
     return True
 
 
 def _first(index: Index, month: str) -> IndexState:
     found = [state for state in index.states() if state.name == IndexName(index.alias, month)]
     if not found:
-        raise IndexMissing(f"Index {IndexName(index.alias, month)} was deleted right after it was made.")
+        raise IndexMissing(f"Index {IndexName(index.alias, month)} was deleted right after it was created.")
     return found[0]
 
 
 def _remove_stray(index: Index, month: str) -> None:
-    """Deletes the month's index if it is outside the alias and empty, as a failed attempt to create it leaves it.
+    """Deletes the month's index if it is empty and outside the alias, as a failed creation leaves it.
 
     Raises:
         IndexMismatch: it holds documents.
@@ -152,8 +152,8 @@ def _remove_stray(index: Index, month: str) -> None:
     refresh(index.client, [name])
     if count(index.client, [name]):
         raise IndexMismatch(
-            f"Index {name} exists but is not behind alias {index.alias}, so nobody would see what is written to it. "
-            "Add it to the alias, or delete it."
+            f"Index {name} exists but is not behind alias {index.alias}, so readers would not see what is "
+            "written to it. Add it to the alias, or delete it."
         )
     index.client.indices.delete(index=name)
     index.look_again()
@@ -167,8 +167,8 @@ def _check_writable(index: Index, state: IndexState | None, month: str) -> None:
     _check_mapping(index, state)
     if state.write_blocked:
         raise IndexBlocked(
-            f"Index {state.name} is closed for writing (index.blocks.write), as `dataco index rebuild` does for "
-            "moments. If none is running any more, `dataco index rebuild --restart` cleans up."
+            f"Index {state.name} blocks writes (index.blocks.write), as `dataco index rebuild` does for a "
+            "moment. If no rebuild is running, `dataco index rebuild --restart` cleans up."
         )
 
 

@@ -1,7 +1,7 @@
-"""The index templates on the server: the platform's own, and those of others that would take precedence over them.
+"""Index templates on the server: the platform's own, and others that would take precedence over them.
 
-Of all composable templates whose patterns match a new index, Elasticsearch applies the one with the highest priority
-alone and silently. So one of somebody else's decides what an index looks like without anything failing.
+Of all composable templates whose patterns match a new index, Elasticsearch silently applies only the one with the
+highest priority. A foreign template can therefore determine an index's layout without any error.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from dataco_assets.settings import Settings
 
 
 class ForeignTemplate(IndexMismatch):
-    """Somebody else's index template takes precedence over the platform's."""
+    """An index template that is not the platform's takes precedence over the platform's."""
 
 
 def put_templates(client: SearchClient, settings: Settings) -> None:
@@ -28,13 +28,13 @@ def check_templates(client: SearchClient, settings: Settings) -> None:
     """Compares the platform's templates with what this version and its settings expect.
 
     Raises:
-        IndexMissing: there is none.
+        IndexMissing: one does not exist.
         IndexMismatch: one differs.
     """
     for name, expected in template_bodies(settings).items():
         (found,) = client.indices.get_index_template(name=name)["index_templates"]
         stored = found["index_template"]
-        # What a later Elasticsearch adds of its own does not matter; components do: they change the mapping.
+        # Keys that a later Elasticsearch adds are ignored, but components are compared because they change the mapping.
         lines = differences(
             {**expected, "composed_of": []}, {key: stored.get(key) for key in (*expected, "composed_of")}
         )
@@ -46,15 +46,15 @@ def check_templates(client: SearchClient, settings: Settings) -> None:
 
 
 def check_precedence(client: SearchClient, settings: Settings, names: Iterable[IndexName]) -> None:
-    """Makes sure that no other template would decide what new indices look like.
+    """Checks that no other template would apply to new indices.
 
     Args:
         client: The client.
         settings: Alias, shards, replicas.
-        names: Names of the indices to be made.
+        names: Names of the indices to be created.
 
     Raises:
-        ForeignTemplate: one would; it is named.
+        ForeignTemplate: one would; the message names it.
     """
     present = {each["name"]: each["index_template"] for each in client.indices.get_index_template()["index_templates"]}
     own = template_bodies(settings)
@@ -73,10 +73,10 @@ def check_precedence(client: SearchClient, settings: Settings, names: Iterable[I
 
 
 def winning_template(templates: Mapping[str, Mapping[str, Any]], index: str) -> str | None:
-    """Name of the composable template that Elasticsearch would apply to a new index; None when none matches.
+    """Name of the composable template that Elasticsearch would apply to a new index; None if none matches.
 
     Args:
-        templates: All there are, by name, each with `index_patterns` and, unless it is 0, `priority`.
+        templates: All templates by name, each with `index_patterns` and, unless it is 0, `priority`.
         index: Name of the index.
     """
     matching = [name for name, body in templates.items() if matches(body["index_patterns"], index)]

@@ -366,7 +366,9 @@ def test_a_template_that_appears_while_an_index_is_made_is_found_before_readers_
     monkeypatch.setattr(rebuild_module, "check_precedence", not_yet_there)
     monkeypatch.setattr(setup, "check_precedence", not_yet_there)
     with foreign_template(index, 1000) as name:
-        with pytest.raises(IndexMismatch, match=r"2020\.06-r2 was made by an index template that is not the platform"):
+        with pytest.raises(
+            IndexMismatch, match=r"2020\.06-r2 was created from an index template that is not the platform"
+        ):
             run_rebuild(index)
         looked.clear()
         with pytest.raises(IndexMismatch, match=TAKES_PRECEDENCE.format(name=name)):
@@ -621,7 +623,7 @@ def test_an_index_closed_for_writing_is_an_error_before_writing(index: Index) ->
     index.create()
     name = f"{index.alias}-2020.06"
     index.plain.indices.add_block(index=name, block="write")
-    with pytest.raises(IndexBlocked, match=r"2020\.06 is closed for writing"):
+    with pytest.raises(IndexBlocked, match=r"2020\.06 blocks writes"):
         ensure_month_indices(index.looked_up, index.settings, [NOON])
     good = document(NOON, "https://a.example/", "DE", 1, 1, RUN)
     with pytest.raises(IndexBlocked, match="closed for writing"):
@@ -824,7 +826,7 @@ def test_what_is_published_during_a_rebuild_is_kept(index: Index) -> None:
         if done == 5_000 and not published_at:  # in the middle of the copying
             published_at.append(done)
             index.publish(hours[0], shrunk, generation=2)
-        if done == total == 12_000:  # right before the index is closed for writing
+        if done == total == 12_000:  # right before writes are blocked
             index.publish(hours[1], rows, generation=1, computed_at=RUN + 1)
             index.publish(hours[2] + HOUR_MS, shrunk, generation=1)
 
