@@ -2,7 +2,7 @@
 
     ElasticsearchError
     ├── ElasticsearchUnavailable   passing: no answer, overloaded, or not all shards
-    ├── IndexBlocked               passing: takes no writes (disk full, or a rebuild for moments)
+    ├── IndexBlocked               passing: does not accept writes (disk full, or a rebuild)
     ├── VersionConflict            passing: a document has a newer version than the one to be written
     ├── IndexMissing               permanent: what the request names does not exist
     ├── IndexClosed                permanent: an operator closed the index
@@ -34,7 +34,7 @@ class ElasticsearchUnavailable(ElasticsearchError):
 
 
 class IndexBlocked(ElasticsearchError):
-    """An index takes no writes: its disk is full, or it is closed for writing while it is rebuilt."""
+    """An index does not accept writes: its disk is full, or a rebuild blocks writes."""
 
     kind = ErrorKind.PASSING
 
@@ -121,15 +121,15 @@ _RULES = (
     _Rule(ElasticsearchUnavailable, "is starting: {reported}", _BLOCK, reasons=("SERVICE_UNAVAILABLE",)),
     _Rule(
         IndexBlocked,
-        "takes no writes: its disk is full; free space there (the block then disappears by itself) or add a node. It "
-        "reports: {reported}",
+        "does not accept writes: its disk is full; free space there (the block then disappears by itself) or add a "
+        "node. It reports: {reported}",
         _BLOCK,
         reasons=("disk usage exceeded", "read-only-allow-delete"),
     ),
     _Rule(
         IndexBlocked,
-        "takes no writes: the index is closed for writing, as `dataco index rebuild` does for moments. If none is "
-        "running any more, `dataco index rebuild --restart` cleans up. It reports: {reported}",
+        "does not accept writes: writes are blocked, as `dataco index rebuild` does for a moment. If no rebuild is "
+        "running, `dataco index rebuild --restart` cleans up. It reports: {reported}",
         _BLOCK,
     ),
     _Rule(

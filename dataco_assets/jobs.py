@@ -1,4 +1,4 @@
-"""The two jobs that sensors start and people can start too."""
+"""The two jobs, which sensors start and which can be started by hand."""
 
 import dagster as dg
 
@@ -10,15 +10,15 @@ REFRESH_JOB = "refresh_hours"
 ingest_clicks = dg.define_asset_job(
     INGEST_JOB,
     selection=dg.AssetSelection.assets("raw_clicks"),
-    description="Stores what waits in the clicks topic, then ends. Started by kafka_lag_sensor.",
+    description="Stores the clicks waiting in the topic, then ends. Started by kafka_lag_sensor.",
     executor_def=leased_executor,
     tags={"domain": "clickstream"},
 )
 
 refresh_hours = dg.define_asset_job(
     REFRESH_JOB,
-    # The assets report the checks themselves. Planned as steps, they would be evaluated twice, and a run that fails
-    # before their turn would show them as failed.
+    # The assets report the checks themselves. As planned steps, the checks would be evaluated twice, and a run that
+    # fails earlier would show them as failed.
     selection=dg.AssetSelection.assets("url_country_aggregates", "es_click_index").without_checks(),
     description="Computes hours from HBase and publishes them, in one process with one Spark session. Started by "
     "dirty_hours_sensor; a range of hours is one Spark job.",

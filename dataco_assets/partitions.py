@@ -1,4 +1,4 @@
-"""The hours as Dagster partitions, and the way between a run's tags and its hours.
+"""The hours as Dagster partitions, and the conversion between the tags of a run and its hours.
 
 Belongs here: the one partitions definition of the platform. Does not belong here: which hours need work
 (`ledgers/hours.py`).
@@ -13,13 +13,13 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 
 HOURS = dg.HourlyPartitionsDefinition(start_date=settings().partitions_start, timezone="UTC", end_offset=1)
-"""Hours from the configured start up to the running one, UTC.
+"""Hours from the configured start to the running one, UTC.
 
-`end_offset=1` includes the running hour: its aggregates are live, and final once the hour and 30 minutes are over.
+`end_offset=1` includes the running hour. Its aggregates are provisional until 30 minutes after the hour's end.
 """
 
 MOST_SPANS = 100
-"""Most spans of hours in one run: PostgreSQL's index of run tags takes values of at most 2,700 bytes."""
+"""Maximum number of spans in one run: PostgreSQL's index of run tags limits a value to 2,700 bytes."""
 
 _PARTITION = "dagster/partition"
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -32,7 +32,7 @@ class NoHours(DatacoError):
 
 
 def is_partition(hour: int, *, start_ms: int, now_ms: int) -> bool:
-    """Whether an hour is one of `HOURS`, by arithmetic: Dagster takes 0.3 ms for the answer.
+    """Whether an hour is one of `HOURS`, by arithmetic, because Dagster's own lookup takes 0.3 ms.
 
     Args:
         hour: Start of the hour, epoch ms.
@@ -43,7 +43,7 @@ def is_partition(hour: int, *, start_ms: int, now_ms: int) -> bool:
 
 
 def run_hours(tags: Mapping[str, str]) -> Sequence[int]:
-    """Hours a run is for, as starts in epoch ms, read off its tags; empty for a run without partitions.
+    """Hours a run is for, as starts in epoch ms, read from its tags; empty for a run without partitions.
 
     By arithmetic: a run may be of hours that are no partitions any more, since the first one can be moved.
     """
@@ -57,29 +57,29 @@ def run_hours(tags: Mapping[str, str]) -> Sequence[int]:
 
 
 def hours_to_do(tags: Mapping[str, str]) -> list[int]:
-    """Hours that a run of the hourly assets has to do, as starts in epoch ms.
+    """Hours that a run of the hourly assets must process, as starts in epoch ms.
 
     Raises:
         NoHours: the run has no partitions.
     """
     hours = list(run_hours(tags))
     if not hours:
-        raise NoHours("The run is for no hour. Start it for a partition, or for a range of them.")
+        raise NoHours("The run has no partition. Start it for a partition or a range of partitions.")
     return hours
 
 
 def is_scattered(tags: Mapping[str, str]) -> bool:
-    """Whether a run is for single hours of its partition range, so that it reports by itself which it materialises."""
+    """Whether a run is for some hours of its partition range only, and so reports materialised partitions itself."""
     return _SCATTERED in tags
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
-    """Tags that make one run of all hours from the first to the last partition key."""
+    """Tags of a run for all hours from the first to the last partition key."""
     return {_RANGE_START: first, _RANGE_END: last}
 
 
 def scattered_tags(hours: Sequence[int]) -> dict[str, str]:
-    """Tags that make one run of hours with gaps between them.
+    """Tags of a run for hours with gaps between them.
 
     Dagster knows ranges only. So the run's range spans the gaps, a tag of the platform's own names the hours, and
     another one has Dagster leave it to the run to report what it materialised: Dagster would report the gaps too.

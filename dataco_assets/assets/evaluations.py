@@ -1,10 +1,10 @@
 """The asset checks: their specs, and their results by hour as Dagster stores them.
 
-A result without a partition counts for no partition: Dagster's UI then shows the check as skipped for every hour of a
-run of several hours, whatever the result was. So each hour gets an evaluation of its own.
+Dagster does not assign a result without a partition to any partition: its UI shows the check as skipped for every hour
+of a run of several hours, whatever the result. Each hour therefore gets an evaluation of its own.
 
-The assets report the checks' results themselves, for they know them. `dataco_assets/checks.py` looks again, at what is
-stored, for who wants to.
+The assets report the results of their checks themselves. `dataco_assets/checks.py` evaluates the same checks again on
+the stored data, on request.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,12 +52,12 @@ INDEX_EQUALS_AGGREGATES = dg.AssetCheckSpec(
     "index_equals_aggregates",
     asset=_INDEX,
     partitions_def=HOURS,
-    description="The index holds of each hour exactly what its Parquet says: documents, clicks, users, time spent.",
+    description="The index holds exactly what the Parquet of the hour holds: documents, clicks, users, time spent.",
 )
 
 
 Targets = Mapping[str, AssetCheckEvaluationTargetMaterializationData]
-"""The materialization that a check is about, by partition key."""
+"""The materialization that a check belongs to, by partition key."""
 
 
 def latest_materializations(instance: dg.DagsterInstance, asset: str, hours: Sequence[int]) -> Targets:

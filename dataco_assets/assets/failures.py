@@ -1,4 +1,4 @@
-"""How the platform's errors become failures of Dagster's runs, and how a failed run is read again.
+"""How the platform's errors become failures of Dagster's runs, and how they are read back from a failed run.
 
 A run that fails with a `DatacoError` is tagged with the error and its kind: sensors act on the tags, and people see
 them in the list of runs. Programming errors keep their traceback and leave no tags.
@@ -23,11 +23,11 @@ _SHOWN_MESSAGE = 300
 
 
 class PermanentFailure(dg.Failure):
-    """A run failed for a reason that only a person can end."""
+    """A run failed for a permanent reason, which needs manual intervention."""
 
 
 class PassingFailure(dg.Failure):
-    """A run failed for a reason that may pass."""
+    """A run failed for a passing reason; a retry may succeed."""
 
 
 # Dagster shows a failure as `module.Class: message`. These two are shown by what they say, not by where they live.
@@ -72,9 +72,9 @@ def explained() -> Iterator[None]:
 
 
 def failure_of(run: dg.DagsterRun) -> RunFailure | None:
-    """Why a failed run failed; None when it was no `DatacoError`, or the process died."""
+    """Why a run failed; None if it was not a `DatacoError`, or its process was killed."""
     tags = run.tags
-    # A run started again inherits its tags from the failed one: they speak of that one.
+    # A retry inherits its tags from the failed run; inherited tags describe that run.
     if tags.get(_RUN) != run.run_id:
         return None
     hours = tuple(hours_from_text(tags.get(_HOURS, "")))
@@ -82,11 +82,11 @@ def failure_of(run: dg.DagsterRun) -> RunFailure | None:
 
 
 def failure_tags(run_id: str, error: DatacoError) -> dict[str, str]:
-    """Tags by which `failure_of` reads a failed run."""
+    """Tags from which `failure_of` reads why a run failed."""
     first_line = str(error).split("\n", 1)[0]
     shown = first_line if len(first_line) <= _SHOWN_MESSAGE else first_line[:_SHOWN_MESSAGE] + "…"
     tags = {_KIND: error.kind.value, _ERROR: type(error).__name__, _MESSAGE: shown, _RUN: run_id}
-    # Set also when empty: a run started again inherits the tag.
+    # Set even when empty, because a retry inherits the tag.
     return tags | {_HOURS: hours_to_text(error.hours)}
 
 

@@ -1,4 +1,4 @@
-"""What a run tells people about its hours: numbers Dagster plots over time, and a table of the busiest pages.
+"""Metadata of a run and its hours: numbers that Dagster plots over time, and a table of the busiest pages.
 
 Belongs here: turning results into Dagster metadata. Does not belong here: computing them. Event text is untrusted: it
 goes into Markdown only as escaped code.
@@ -56,7 +56,7 @@ def report_hours(
 
 
 def run_metadata(hours: Mapping[int, "HourTotals"]) -> dict[str, Any]:
-    """The numbers of a whole run."""
+    """The totals of a whole run, as metadata."""
     return {
         "run: hours": len(hours),
         "run: clicks": sum(totals.clicks for totals in hours.values()),
@@ -72,7 +72,7 @@ def pages_markdown(pages: Iterable[tuple[str, str, int]]) -> str:
 
 
 def _text(untrusted: str) -> str:
-    """Text as a code span of a table cell, the one place where Markdown makes neither markup nor links of it."""
+    """Text as a code span of a table cell, which Markdown renders without markup or links."""
     shown = untrusted if len(untrusted) <= _SHOWN_URL else untrusted[:_SHOWN_URL] + "…"
     printable = "".join(c if c.isprintable() else "\ufffd" for c in shown)
     inert = printable.replace("`", "%60").replace("|", r"\|")

@@ -1,4 +1,4 @@
-"""How long each stage of a run takes, for its log and its metadata.
+"""Times the stages of a run for its log and metadata.
 
 Belongs here: timing by name. Does not belong here: what the stages do.
 """
@@ -10,10 +10,10 @@ from logging import Logger
 
 
 class Stages:
-    """Times named stages of a run; a stage entered again adds up.
+    """Times named stages of a run; times of a stage entered again are added.
 
     Args:
-        log: Where the begin and end of each stage are told.
+        log: Receives a line at the start and end of each stage.
     """
 
     def __init__(self, log: Logger) -> None:
@@ -22,7 +22,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times what happens inside."""
+        """Times the body of the `with` statement."""
         self._log.info(f"{name} …")
         started = time.monotonic()
         try:

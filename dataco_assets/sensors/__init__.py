@@ -1,11 +1,11 @@
 """The sensors: they start ingests and refreshes, report parked work, and end dead runs.
 
-`ingest`, `refresh` and `parking` decide, as plain functions over what was measured; `runs` looks at Dagster's runs. The
-other modules are the thin shells that measure and request. A sensor makes metadata calls only, with deadlines far below
-Dagster's own.
+The decisions are plain functions over measured values (`ingest`, `refresh`, `parking`); `runs` reads Dagster's runs.
+The other modules are thin shells that measure and request. A sensor makes only metadata calls, with deadlines far
+shorter than Dagster's own.
 
-None uses run keys: a key is never launched again after its run failed, and what must not happen twice is guarded better
-by looking at the runs themselves, which every evaluation does.
+Sensors use no run keys, because Dagster never launches a key again after its run failed. Every evaluation reads the
+runs themselves to avoid starting work twice.
 """
 
 from dataco_assets.sensors.dead_runs import dead_runs_sensor

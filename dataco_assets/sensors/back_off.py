@@ -1,4 +1,4 @@
-"""How long a sensor waits after failures. Pure."""
+"""Back-off of the sensors after failed runs. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LONGEST_BACK_OFF_SECONDS = 900.0
 
 @dataclass(frozen=True)
 class PastRun:
-    """A finished run, as far as the next one depends on it.
+    """What a sensor needs to know of a finished run.
 
     Attributes:
         failed: Whether it failed.
@@ -36,10 +36,10 @@ class PastRun:
 
 
 def back_off_seconds(failures: int) -> float:
-    """How long to wait after so many failures in a row: 30 s, doubling, at most 15 min."""
+    """Seconds to wait after a number of failures in a row: 30 s, doubled each time, at most 15 min."""
     return min(FIRST_BACK_OFF_SECONDS * 2 ** (failures - 1), LONGEST_BACK_OFF_SECONDS) if failures else 0.0
 
 
 def failures_in_a_row(newest_first: Sequence[PastRun]) -> int:
-    """Failures since the last success."""
+    """Number of failures since the last success."""
     return len(list(takewhile(lambda run: run.failed, newest_first)))

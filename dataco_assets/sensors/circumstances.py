@@ -1,4 +1,4 @@
-"""The circumstances of a run: a fingerprint of what must change before a parked failure is worth another try."""
+"""The circumstances of a run: a fingerprint of settings, code and topic. Parked work is retried when it changes."""
 
 import hashlib
 import importlib
@@ -14,7 +14,7 @@ _DIGITS = 16
 
 
 def circumstances(settings: Settings, topic_id: str = "") -> str:
-    """A fingerprint of settings, code and topic. Secrets do not enter it: it is shown.
+    """A fingerprint of settings, code and topic. Secrets are left out, because it is displayed.
 
     Args:
         settings: The platform's settings.
@@ -27,7 +27,7 @@ def circumstances(settings: Settings, topic_id: str = "") -> str:
 
 @cache
 def code_version() -> str:
-    """A fingerprint of the platform's source, as it is when this process first asks."""
+    """A fingerprint of the platform's source, computed once per process."""
     digest = hashlib.sha256()
     for package in _PACKAGES:
         (root,) = importlib.import_module(package).__path__

@@ -1,4 +1,4 @@
-"""`dead_runs_sensor`: ends runs whose process is gone, so that what they left is taken up again."""
+"""`dead_runs_sensor`: fails runs whose process is gone, so that their work is started again."""
 
 import json
 import time
@@ -11,7 +11,7 @@ import dagster as dg
 from dataco_assets.run_leases import lease_values
 
 SILENT_SECONDS = 25.0
-"""Seconds without a renewal after which a run is dead: five renewals that did not happen."""
+"""Seconds without a renewal after which a run counts as dead: five missed renewals."""
 _INTERVAL_SECONDS = 4  # the daemon looks every 5 s, and with 5 a sensor is often not due by a hair
 _LONGEST_STEP_SECONDS = 15.0
 _LEASED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
@@ -19,7 +19,7 @@ _LEASED = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 @dataclass(frozen=True)
 class LeaseWatch:
-    """What the sensor remembers between two evaluations.
+    """State of the sensor between two evaluations.
 
     Attributes:
         looked_at: When it last looked, epoch seconds; None: never.
@@ -32,7 +32,7 @@ class LeaseWatch:
     silent: Mapping[str, float] = field(default_factory=dict)
 
     def updated(self, leases: Mapping[str, str], now: float) -> Self:
-        """The watch after another look.
+        """Returns the watch after another evaluation.
 
         Only the sensor's own clock counts, never a time that a run wrote. Between two looks at most 15 s count, so that
         a clock that was set, or a machine that slept with all its processes, makes no run look dead.
@@ -49,12 +49,12 @@ class LeaseWatch:
         return type(self)(now, dict(leases), silent)
 
     def dead(self) -> list[str]:
-        """Runs whose lease has not changed for too long."""
+        """Ids of the runs whose lease has not changed for `SILENT_SECONDS`."""
         return [run_id for run_id, seconds in self.silent.items() if seconds >= SILENT_SECONDS]
 
     @classmethod
     def from_json(cls, text: str | None) -> Self:
-        """Reads the sensor's cursor; None: nothing is remembered yet."""
+        """Reads the sensor's cursor; None: first evaluation."""
         return cls(**json.loads(text)) if text else cls()
 
     def to_json(self) -> str:
@@ -69,7 +69,7 @@ class LeaseWatch:
     "killed or its machine lost power. Dagster then starts the run again.",
 )
 def dead_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Ends the runs of dead processes; starts none itself."""
+    """Fails the runs of dead processes; starts none itself."""
     runs = {run.run_id: run for run in _watched(context)}
     leases = dict.fromkeys(runs, "") | lease_values(context.instance, runs)
     watch = LeaseWatch.from_json(context.cursor).updated(leases, time.time())
@@ -78,12 +78,14 @@ def dead_runs_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         _end(context.instance, run)
     context.update_cursor(watch.to_json())
     if dead:
-        return dg.SkipReason(f"Ended because their process is dead: {', '.join(run.run_id for run in dead)}.")
-    return dg.SkipReason(f"{len(runs)} runs are at work, each in a living process." if runs else "No run is at work.")
+        return dg.SkipReason(f"Failed because their process is dead: {', '.join(run.run_id for run in dead)}.")
+    return dg.SkipReason(
+        f"{len(runs)} runs are in progress, each in a live process." if runs else "No run is in progress."
+    )
 
 
 def _watched(context: dg.SensorEvaluationContext) -> Sequence[dg.DagsterRun]:
-    """Runs of this code location, and others that have taken a lease, like those of `dataco backfill`."""
+    """Runs of this code location, and others that hold a lease, such as those of `dataco backfill`."""
     runs = context.instance.get_runs(filters=dg.RunsFilter(statuses=list(_LEASED)))
     leases = lease_values(context.instance, [run.run_id for run in runs])
     return [run for run in runs if leases.get(run.run_id, "").startswith(run.run_id) or _is_ours(context, run)]
@@ -105,7 +107,7 @@ def _end(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
         return
     why = (
         f"The process of this run has not renewed the run's lease for {SILENT_SECONDS:.0f} s: it was killed, or its "
-        "machine failed. What it stored stays; what was left to do is done by the next run."
+        "machine failed. What it stored is kept; the next run does the rest."
     )
     if current.status == dg.DagsterRunStatus.CANCELING:
         instance.report_run_canceled(current, why)

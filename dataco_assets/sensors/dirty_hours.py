@@ -1,4 +1,4 @@
-"""`dirty_hours_sensor`: starts refreshes of the hours whose clicks readers do not all see."""
+"""`dirty_hours_sensor`: starts refreshes of dirty hours, whose clicks are not all in the index yet."""
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -108,8 +108,8 @@ def _left_alone(found: "DirtyHours") -> list[str]:
     reasons: list[str] = []
     if found.expired:
         reasons.append(
-            f"{_named(found.expired)} clicks came in, but HBase may have dropped older ones (DATACO_CLICKS_TTL_DAYS), "
-            "so computing again could only lose clicks."
+            f"{_named(found.expired)} clicks arrived, but HBase may have dropped older ones (DATACO_CLICKS_TTL_DAYS), "
+            "so recomputing could lose clicks."
         )
     if found.outside:
         reasons.append(f"{_named(found.outside)} before the first partition (DATACO_PARTITIONS_START).")
@@ -118,8 +118,8 @@ def _left_alone(found: "DirtyHours") -> list[str]:
 
 def _named(hours: Sequence[int]) -> str:
     if len(hours) == 1:
-        return f"The hour {hour_key(hours[0])} is left alone:"
-    return f"{len(hours):,} hours from {hour_key(hours[0])} to {hour_key(hours[-1])} are left alone:"
+        return f"The hour {hour_key(hours[0])} is not refreshed:"
+    return f"{len(hours):,} hours from {hour_key(hours[0])} to {hour_key(hours[-1])} are not refreshed:"
 
 
 def _reasons(dirty: int, entries: Sequence[Parked], left_alone: Sequence[str]) -> Iterator[str]:
@@ -130,6 +130,4 @@ def _reasons(dirty: int, entries: Sequence[Parked], left_alone: Sequence[str]) -
     if not dirty:
         yield "Every hour is up to date."
     elif not parked and not left_alone:
-        yield (
-            f"{dirty:,} hours are dirty; all are being refreshed, wait for a back-off or their turn, or have not begun."
-        )
+        yield (f"{dirty:,} hours are dirty; all are being refreshed, are in back-off, are queued, or have not started.")

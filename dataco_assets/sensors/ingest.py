@@ -9,11 +9,11 @@ from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_i
 
 @dataclass(frozen=True)
 class IngestView:
-    """What the Kafka lag sensor looked at.
+    """What the Kafka lag sensor measured.
 
     Attributes:
-        waiting: Offsets waiting, up to the last stable one.
-        waited_long: Whether one of them has waited longer than allowed.
+        waiting: Number of offsets to drain, up to the last stable one.
+        waited_long: Whether one has waited longer than `DATACO_LAG_MAX_AGE_SECONDS`.
         past: Finished ingest runs, newest first.
         now: Epoch seconds.
         parked: The ingest's entry among parked work, if it has one.
@@ -27,16 +27,16 @@ class IngestView:
 
 
 def reason_to_wait(view: IngestView, least_waiting: int) -> str | None:
-    """Why no ingest is started now; None when one is.
+    """Returns why no ingest is started now; None to start one.
 
     Args:
         view: What was measured.
-        least_waiting: Waiting clicks from which on a run is worth it whatever their age.
+        least_waiting: Number of waiting clicks that starts a run whatever their age.
     """
     if not view.waiting:
         return "No click is waiting."
     if view.waiting < least_waiting and not view.waited_long:
-        return f"{view.waiting:,} clicks are waiting, fewer than {least_waiting:,}, and none has waited long."
+        return f"{view.waiting:,} clicks are waiting, fewer than {least_waiting:,}, and none has waited too long."
     entry = view.parked
     if entry is not None and entry.is_active:
         return f"{why_parked([entry])} {view.waiting:,} clicks wait."

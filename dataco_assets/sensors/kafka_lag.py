@@ -40,9 +40,9 @@ def kafka_lag_sensor(
     kafka: KafkaResource,
     hbase: HBaseResource,
 ) -> dg.RunRequest | dg.SkipReason:
-    """Requests an ingest when clicks wait; the cursor remembers since when."""
+    """Requests an ingest when clicks wait; the cursor records since when."""
     if drains_in_flight(context.instance):
-        return dg.SkipReason("A run that drains the topic is queued or at work.")
+        return dg.SkipReason("A run that drains the topic is queued or in progress.")
     past = past_runs(context.instance, INGEST_JOB)
     try:
         with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
@@ -50,7 +50,7 @@ def kafka_lag_sensor(
             now_circumstances = circumstances(settings, measured.topic_id)
             entry = _settle(ParkedWork(client, settings.hours_table), past, now_circumstances)
     except DatacoError as error:
-        return dg.SkipReason(f"Cannot tell the lag: {error}")
+        return dg.SkipReason(f"Cannot measure the lag: {error}")
     context.update_cursor(measured.cursor)
     view = IngestView(measured.waiting, measured.waited_long, past, time.time(), entry)
     if (reason := reason_to_wait(view, settings.lag_min_clicks)) is not None:
@@ -69,7 +69,7 @@ def _settle(work: ParkedWork, past: Sequence[PastRun], now_circumstances: str) -
 
 @dataclass(frozen=True)
 class _Measured:
-    """What the lag is.
+    """The measured lag.
 
     Attributes:
         waiting: Clicks that wait.
@@ -92,7 +92,7 @@ def _measure(settings: Settings, kafka: KafkaResource, hbase: "HBase", cursor: s
     admin = KafkaAdmin(kafka.brokers, timeout_seconds=_CALL_SECONDS)
     ledger = OffsetLedger(hbase, settings.offsets_table)
     lag = measure_lag(admin, ledger, settings.clicks_topic, settings.kafka_group)
-    # What is lost is as good as waiting: the run it starts fails and says so.
+    # Lost offsets count as waiting: the run that they start fails and reports the loss.
     waiting = lag.total + len(lag.losses)
     now, longest = time.time(), settings.lag_max_age_seconds
     watch = Watch.from_json(cursor).updated(lag, now)

@@ -1,4 +1,4 @@
-"""`parked_work_sensor`: reports to a webhook what is parked, and what is parked no more."""
+"""`parked_work_sensor`: reports parked and resumed work to a webhook."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from dataco_assets.settings import Settings
 _CALL_SECONDS = 4.0
 _INTERVAL_SECONDS = 15
 _MESSAGES_PER_TICK = 3
-"""With a webhook that stalls, an evaluation takes 30 s: half of the 60 s that Dagster allows."""
+"""Limits an evaluation with a stalled webhook to 30 s, half of the 60 s that Dagster allows."""
 
 
 @dg.sensor(
@@ -44,7 +44,7 @@ def parked_work_sensor(settings: dg.ResourceParam[Settings], hbase: HBaseResourc
 
 
 def unreported(entries: Iterable[Parked]) -> list[list[Parked]]:
-    """Entries whose state was not reported yet, those of one failed run together; oldest first."""
+    """Entries whose state has not been reported yet, grouped by failed run; oldest first."""
     groups: dict[tuple[str, bool, str], list[Parked]] = {}
     for entry in sorted(entries, key=lambda entry: (entry.since, entry.name)):
         if entry.is_active != entry.is_reported:
@@ -53,7 +53,7 @@ def unreported(entries: Iterable[Parked]) -> list[list[Parked]]:
 
 
 def message(entries: Sequence[Parked], topic: str) -> dict[str, Any]:
-    """What is posted about entries of one failed run. `text` is what chats show."""
+    """The message about the entries of one failed run. `text` is the part that chats display."""
     first = entries[0]
     return {
         "event": "parked" if first.is_active else "resumed",

@@ -1,4 +1,4 @@
-"""Which failures park work, and what ends that. Pure."""
+"""Decides which failures park work, and what resumes it. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,14 +12,14 @@ from dataco_assets.sensors.back_off import PastRun
 CHANGED = "the settings, the code or the topic changed"
 SUCCEEDED = "a run succeeded"
 WIDESPREAD = 3
-"""Single hours parked by the same error, from which on it is no matter of single hours."""
+"""Number of hours parked by the same error from which the error is taken to concern all hours."""
 
 
 def settled_ingest(entry: Parked | None, past: Sequence[PastRun], circumstances: str, now: float) -> Parked | None:
-    """The ingest's entry as it should be now.
+    """Returns the ingest's entry in its new state.
 
     Args:
-        entry: As it is.
+        entry: The current entry.
         past: Finished runs, newest first.
         circumstances: Fingerprint of settings, code and topic now.
         now: Epoch seconds.
@@ -37,15 +37,15 @@ def settled_ingest(entry: Parked | None, past: Sequence[PastRun], circumstances:
 def settled_hours(
     entries: Mapping[int, Parked], dirty: Collection[int], past: Sequence[PastRun], circumstances: str, now: float
 ) -> dict[int, Parked]:
-    """Entries of hours that are to be written, by hour: newly parked ones, and ended ones.
+    """Returns the entries to write, by hour: newly parked hours and resumed ones.
 
-    A run of several hours parks those its error names. If it names none, it may be about one of them, so the run is
-    tried again in parts until the bad hour stands alone; unless several hours were already parked by the same error,
-    which is then taken to be about all.
+    A run of several hours parks the hours that its error names. If the error names none, it may concern a single hour,
+    so the run is retried in parts until that hour is alone. If several hours were already parked by the same error, it
+    is taken to concern all of them.
 
     Args:
-        entries: As they are, by hour.
-        dirty: Hours whose clicks readers do not all see.
+        entries: The current entries, by hour.
+        dirty: The dirty hours.
         past: Finished runs, newest first.
         circumstances: Fingerprint of settings and code now.
         now: Epoch seconds.
@@ -81,7 +81,7 @@ def _parking(run: PastRun, failure: RunFailure, errors: Counter[str]) -> Sequenc
 
 
 def _permanent_failure(run: PastRun, circumstances: str) -> RunFailure | None:
-    """Why a run failed for good in the circumstances of now. One that a person started has none and parks nothing."""
+    """The permanent failure of a run in the current circumstances; a run started by hand parks nothing."""
     if run.failure is None or run.failure.kind is ErrorKind.PASSING or run.circumstances != circumstances:
         return None
     return run.failure

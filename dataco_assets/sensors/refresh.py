@@ -1,4 +1,4 @@
-"""Which hours to refresh now, and in which runs. Pure, but for the request it ends in."""
+"""Decides which hours to refresh now, and in which runs. Pure, apart from building the run requests."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,29 +13,29 @@ from dataco_assets.sensors.back_off import PastRun, back_off_seconds
 
 LANE_TAG = "dataco/lane"
 LIVE_BACKLOG_SECONDS = 60.0
-"""How long a run of old hours may take while clicks of this very moment come in: they wait for it."""
+"""Target duration of a backlog run, in seconds, while the current hour receives clicks and waits for it."""
 _FIRST_LIVE_HOURS = 24
-"""Hours of such a run before one has shown how long they take."""
+"""Number of hours in such a run before the speed of an earlier one is known."""
 
 
 class Lane(StrEnum):
-    """The two lanes of refreshes: one run of each is queued or at work at a time."""
+    """The two lanes of refreshes; at most one run of each is queued or in progress."""
 
     RUNNING_HOUR = "running hour"
-    """Hours that clicks of this very moment touch: the running one and, in its first 30 minutes, the one before."""
+    """Hours that a click of now touches: the running one and, in its first 30 minutes, the one before."""
     BACKLOG = "backlog"
     """All others."""
 
 
 @dataclass(frozen=True)
 class HoursView:
-    """What the dirty-hours sensor looked at; hours are starts in epoch ms.
+    """What the dirty-hours sensor measured; hours are starts in epoch ms.
 
     Attributes:
-        dirty: Hours whose clicks readers do not all see.
-        in_flight: Hours of queued or working runs.
-        lanes: Lanes that have a run queued or at work.
-        parked: Hours that wait for a person.
+        dirty: Hours whose clicks are not all in the index.
+        in_flight: Hours of queued or started runs.
+        lanes: Lanes that have a queued or started run.
+        parked: Parked hours.
         failures: Failures in a row of an hour, and when the last one ended (epoch seconds).
         refreshed_at: When the last refresh of an hour was started (epoch seconds).
         backlog_speed: Hours and seconds of the last backlog run that succeeded; None before the first.
@@ -73,20 +73,20 @@ class RefreshRun:
 def hours_to_refresh(
     view: HoursView, *, exists: Callable[[int], bool], hours_per_run: int, running_hour_seconds: float
 ) -> list[RefreshRun]:
-    """The runs to start now, at most one of each lane.
+    """Returns the runs to start now, at most one per lane.
 
-    The running hour has a lane of its own, so that no backlog holds it up; a backlog run is kept short as long as
-    there is a running hour to refresh, since both need the one Spark session at a time.
+    The running hour has a lane of its own, so that a backlog does not delay it. While there is a running hour to
+    refresh, backlog runs are kept short, because both lanes share one Spark session.
 
-    An hour that failed waits for its back-off, shares a run only with hours that failed as often, and its run is
-    cut to an eighth with every failure: one bad hour soon stands alone. Hours that failed less come first, so that bad
-    ones never take all turns.
+    An hour that failed waits for its back-off and shares a run only with hours that failed as often. Each failure cuts
+    the size of its run to an eighth, so a bad hour is soon alone. Hours with fewer failures come first, so that failing
+    hours do not starve the others.
 
     Args:
         view: What was measured.
-        exists: Whether an hour is a partition; one that is not (ahead of the clock) waits without holding up others.
-        hours_per_run: Most hours in a run.
-        running_hour_seconds: Least time between two refreshes of the running hour.
+        exists: Whether an hour is a partition; one that is not (ahead of the clock) waits without delaying others.
+        hours_per_run: Maximum number of hours in a run.
+        running_hour_seconds: Minimum interval between refreshes of the running hour.
     """
     running = set(view.running_hours)
     hours = {Lane.RUNNING_HOUR: _running_hours(view, exists, running_hour_seconds), Lane.BACKLOG: list[int]()}
@@ -95,11 +95,11 @@ def hours_to_refresh(
         most = min(hours_per_run, live_hours(view.backlog_speed)) if is_live else hours_per_run
         ready = (hour for hour in sorted(view.dirty) if hour not in running and _is_ready(view, hour, exists))
         hours[Lane.BACKLOG] = _backlog(view, ready, most)
-    return [RefreshRun(lane, sorted(chosen)) for lane, chosen in hours.items() if chosen]
+    return [RefreshRun(lane, sorted(ready)) for lane, ready in hours.items() if ready]
 
 
 def live_hours(speed: tuple[int, float] | None) -> int:
-    """How many old hours to refresh in one run while the running hour waits for it.
+    """Number of backlog hours in one run while the running hour waits for it.
 
     Args:
         speed: Hours and seconds of the last such run.
@@ -123,20 +123,19 @@ def _running_hours(view: HoursView, exists: Callable[[int], bool], least_seconds
 
 
 def _backlog(view: HoursView, ready: Iterable[int], most: int) -> list[int]:
-    """The oldest hours that never failed; or else those that failed least."""
-    chosen: list[int] = []
+    """The oldest hours that have not failed; if there are none, those with the fewest failures."""
+    fresh: list[int] = []
     failed: list[int] = []
     for hour in ready:
         if view.failures_of(hour):
             failed.append(hour)
         else:
-            chosen.append(hour)
-        if len(chosen) == most:
+            fresh.append(hour)
+        if len(fresh) == most:
             break
-    if not chosen:
-        chosen = _that_failed_least(view, failed)
-    times = view.failures_of(chosen[0]) if chosen else 0
-    return _within(chosen, max(1, most >> 3 * times))
+    hours = fresh or _that_failed_least(view, failed)
+    times = view.failures_of(hours[0]) if hours else 0
+    return _within(hours, max(1, most >> 3 * times))
 
 
 def _that_failed_least(view: HoursView, hours: Sequence[int]) -> list[int]:
@@ -145,7 +144,7 @@ def _that_failed_least(view: HoursView, hours: Sequence[int]) -> list[int]:
 
 
 def _within(hours: Sequence[int], most: int) -> list[int]:
-    """The first hours: at most so many, and in as many spans as a run can name."""
+    """The first `most` hours, in no more spans than the tags of a run can hold."""
     spans = contiguous_runs(hours)[:MOST_SPANS]
     return [hour for span in spans for hour in span][:most]
 
@@ -160,11 +159,11 @@ def _is_ready(view: HoursView, hour: int, exists: Callable[[int], bool]) -> bool
 def failures_by_hour(past: Sequence[PastRun], settled_at: Mapping[int, float]) -> dict[int, tuple[int, float]]:
     """Failures since the last success of each hour, and when the last one ended (epoch seconds).
 
-    A failure that names some hours of its run is a failure of these alone.
+    A failure that names hours counts for these hours only.
 
     Args:
         past: Finished runs, newest first.
-        settled_at: When a parked hour was resumed; what failed before does not count any more.
+        settled_at: When a parked hour was resumed; earlier failures do not count.
     """
     failures: dict[int, tuple[int, float]] = {}
     succeeded: set[int] = set()

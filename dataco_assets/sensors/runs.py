@@ -1,4 +1,4 @@
-"""What Dagster's runs tell the sensors: which are going on, and how the finished ones ended."""
+"""Reads Dagster's runs for the sensors: which are in progress, and how finished ones ended."""
 
 from collections.abc import Sequence
 
@@ -22,14 +22,14 @@ IN_FLIGHT = [
 
 
 def drains_in_flight(instance: dg.DagsterInstance) -> bool:
-    """Whether any run drains the topic, also one that was started by hand."""
+    """Whether any run drains the topic, including one started by hand."""
     topic_drain = dg.AssetKey("raw_clicks")
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=IN_FLIGHT))
     return any(run.job_name == INGEST_JOB or topic_drain in (run.asset_selection or ()) for run in runs)
 
 
 def refreshes_in_flight(instance: dg.DagsterInstance) -> tuple[set[int], set[Lane]]:
-    """Hours that are being refreshed, whoever started it, and the lanes that have a run."""
+    """Hours being refreshed by any run, and the lanes that have a run."""
     index = dg.AssetKey("es_click_index")
     going = [
         run
@@ -41,7 +41,7 @@ def refreshes_in_flight(instance: dg.DagsterInstance) -> tuple[set[int], set[Lan
 
 
 def past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
-    """The job's finished runs, newest first, as far as the sensors look back."""
+    """The job's finished runs, newest first, within the sensors' look-back."""
     finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=finished), limit=_RUNS_LOOKED_AT)
     return [_past_run(record) for record in records]

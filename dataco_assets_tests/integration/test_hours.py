@@ -225,7 +225,7 @@ def test_a_full_disk_of_elasticsearch_leaves_the_hours_dirty(
 
         platform.hbase.delete_rows(platform.settings.clicks_table, list(platform.rows()))
         message = failure_of(lambda: refreshes.refresh(HOURS))
-        assert "takes no writes" in message, "nothing is to be written, but documents are to be deleted"
+        assert "does not accept writes" in message, "nothing is to be written, but documents are to be deleted"
         assert NOON in refreshes.dirty()
 
     refreshes.settle()

@@ -208,7 +208,7 @@ BLOCKED += "read-only-allow-delete block];"
             403,
             {"type": "cluster_block_exception", "reason": "index [x] blocked by: [FORBIDDEN/8/index write (api)];"},
             IndexBlocked,
-            "closed for writing",
+            "writes are blocked",
         ),
         (
             503,

@@ -205,7 +205,7 @@ def test_the_run_of_a_killed_process_is_failed(
     assert _status(instance, worker.run_id) == STARTED
     assert worker.run_id in observer.look()
     assert _status(instance, worker.run_id) == dg.DagsterRunStatus.FAILURE
-    assert observer.look() == "No run is at work."
+    assert observer.look() == "No run is in progress."
     (event,) = instance.all_logs(worker.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     assert f"has not renewed the run's lease for {SILENT_SECONDS:.0f} s" in (event.message or event.user_message)
 

@@ -607,7 +607,7 @@ def test_a_drain_in_flight_is_not_doubled_whoever_started_it(
     else:
         create_run_for_test(instance, job_name=INGEST_JOB, status=status)
     started = time.monotonic()
-    assert "queued or at work" in skip_reason(tick(kafka_lag_sensor, instance, kafka=1, hbase=1))
+    assert "queued or in progress" in skip_reason(tick(kafka_lag_sensor, instance, kafka=1, hbase=1))
     assert time.monotonic() - started < 1, "no server need be asked"
 
 
