@@ -375,7 +375,7 @@ def test_a_template_that_appears_while_an_index_is_made_is_found_before_readers_
             ensure_month_indices(index.looked_up, index.settings, [JULY])
         assert set(index.everything(f"{index.alias}-*")) == everything
         assert index.rows() == before
-    assert index.write(NOON, {("https://a.example/", "DE"): 1}, 1) == []  # nothing stayed closed for writing
+    assert index.write(NOON, {("https://a.example/", "DE"): 1}, 1) == []  # writes are not blocked any more
 
 
 def test_templates_that_do_not_take_precedence_do_not_matter(index: Index) -> None:
@@ -626,7 +626,7 @@ def test_an_index_closed_for_writing_is_an_error_before_writing(index: Index) ->
     with pytest.raises(IndexBlocked, match=r"2020\.06 blocks writes"):
         ensure_month_indices(index.looked_up, index.settings, [NOON])
     good = document(NOON, "https://a.example/", "DE", 1, 1, RUN)
-    with pytest.raises(IndexBlocked, match="closed for writing"):
+    with pytest.raises(IndexBlocked, match="writes are blocked"):
         bulk(index.client, [{"_op_type": "index", "_index": name, "_id": "x", "_source": good}])
     index.plain.indices.put_settings(index=name, settings={"index.blocks.write": None})
 

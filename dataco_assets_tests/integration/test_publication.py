@@ -187,7 +187,7 @@ def test_a_blocked_index_is_full_or_closed_for_writing(
         publish(aggregates(spark, 1), HOURS, indices, url=url)
     client.indices.put_settings(index=indices["2026.01"], settings={"index.blocks.read_only_allow_delete": None})
     client.indices.put_settings(index=indices["2026.01"], settings={"index.blocks.write": True})
-    with pytest.raises(IndexBlocked, match=r"closed for writing"):
+    with pytest.raises(IndexBlocked, match=r"writes are blocked"):
         publish(aggregates(spark, 1), HOURS, indices, url=url)
 
 

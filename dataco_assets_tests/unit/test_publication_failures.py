@@ -44,7 +44,7 @@ _BUSY = "es_rejected_execution_exception: rejected execution (403 queued tasks)"
     [
         (_bulk(_CONFLICT, _CONFLICT), VersionConflict, "newer version"),
         (_bulk(_CONFLICT, _FULL), IndexBlocked, "disk is full"),
-        (_bulk(_WRITE_BLOCK), IndexBlocked, "closed for writing"),
+        (_bulk(_WRITE_BLOCK), IndexBlocked, "writes are blocked"),
         (_bulk(_STRICT), ElasticsearchRefused, "refuses a document"),
         (_bulk(_BUSY), ElasticsearchUnavailable, "overloaded"),
         (
