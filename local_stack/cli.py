@@ -1,8 +1,9 @@
 """`dataco stack …`: the local servers on the command line.
 
-Does not belong here: anything but asking `local_stack.stack` and showing the answer.
+Belongs here: options, and what is printed. Does not belong here: the servers themselves (`local_stack.stack`).
 """
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -13,27 +14,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from local_stack.dagster_ui import DEFAULT_PORT, DagsterUI, Interrupted, interruptible
 from local_stack.errors import StackError
 from local_stack.servers import ALL
 from local_stack.stack import Phase, Report, Stack, Status
 
-NOT_ALL_READY = 3  # exit code of `status`
+FAILED = 1  # exit code, also of `status` when a server does not answer
 
-app = typer.Typer(no_args_is_help=True, help="Real servers on this machine: Kafka, HDFS, HBase, Thrift, Elasticsearch.")
+app = typer.Typer(no_args_is_help=True, help="Run Kafka, HDFS, HBase and Elasticsearch on this machine.")
 _out = Console()
-_err = Console(stderr=True, soft_wrap=True)
 
 Folder = Annotated[
     Path, typer.Option("--dir", envvar="DATACO_STACK_DIR", help="Folder of the stack: data, logs, conf, state.")
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document; docs/cli.md describes it.")]
 DEFAULT_FOLDER = Path(".stack")
 
 
@@ -68,7 +71,7 @@ def up(
     began = time.monotonic()
     with _errors_reported(), _progress() as report:
         stack.up(only=[name.value for name in only] if only else None, report=report)
-    _out.print(f"Up after {time.monotonic() - began:.0f} s. Endpoints: [bold]dataco stack env[/]", highlight=False)
+    typer.echo(f"Up after {time.monotonic() - began:.0f} s. Endpoints: dataco stack env")
 
 
 @app.command()
@@ -79,20 +82,20 @@ def down(
     """Stop what `up` started, and nothing else; data is kept."""
     with _errors_reported():
         Stack(folder).down(wipe=wipe)
-    _out.print("Down, data removed." if wipe else "Down; its data is kept.")
+    typer.echo("Down, data removed." if wipe else "Down; its data is kept.")
 
 
 @app.command()
-def status(folder: Folder = DEFAULT_FOLDER) -> None:
-    """Show every server; exit code 3 unless all answer real requests."""
+def status(*, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
+    """Show every server; exit code 1 unless all answer requests."""
     with _errors_reported():
         servers = Stack(folder).status()
-    _out.print(_status_table(servers, folder))
-    for server in servers:
-        if server.problem:
-            _out.print(f"{server.name} runs but does not answer: {server.problem}", markup=False, highlight=False)
+    if as_json:
+        typer.echo(json.dumps(_document(servers, folder.resolve()), indent=2))
+    else:
+        _print_servers(servers, folder.resolve())
     if not all(server.ready for server in servers):
-        raise typer.Exit(NOT_ALL_READY)
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -100,10 +103,13 @@ def stop(
     name: Annotated[Name, typer.Argument(help="The server.")],
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
-    """Stop one server, to try an outage; `up` starts it again with its data."""
+    """Stop one server, to try an outage.
+
+    `dataco stack up` starts it again with its data.
+    """
     with _errors_reported():
         Stack(folder).stop(name.value)
-    _out.print(f"{name.value} is stopped. Start it again with: dataco stack up --only {name.value}", highlight=False)
+    typer.echo(f"{name.value} is stopped. Start it again with: dataco stack up --only {name.value}")
 
 
 @app.command()
@@ -115,9 +121,10 @@ def ui(
     ] = "dataco_assets.definitions",
     location: Annotated[str, typer.Option(help="Name of the code location.")] = "dataco",
 ) -> None:
-    """Run Dagster on the stack until Ctrl-C: code location, daemon, web server; each is restarted when it dies.
+    """Run Dagster on the stack until Ctrl-C.
 
-    Brings up the servers first, where they do not run.
+    Runs code location, daemon and web server, and starts each again when it ends. Brings up the servers first, where
+    they do not run.
     """
     stack = Stack(folder)
     with _errors_reported(), suppress(Interrupted), interruptible():
@@ -125,10 +132,10 @@ def ui(
             with _progress() as report:
                 stack.up(report=report)
         dagster = DagsterUI(stack.folder, stack.env(), port, module, location)
-        _out.print("Starting Dagster.")
+        typer.echo("Starting Dagster.")
         with dagster.running() as supervisor:
-            _out.print(f"Dagster's log files: {stack.folder}/logs/dagster-*.log", soft_wrap=True, highlight=False)
-            _out.print(f"Open {dagster.url} (Ctrl-C ends Dagster; the servers go on).", highlight=False)
+            typer.echo(f"Dagster's log files: {stack.folder}/logs/dagster-*.log")
+            typer.echo(f"Open {dagster.url} (Ctrl-C ends Dagster; the servers keep running).")
             supervisor.wait()
 
 
@@ -155,10 +162,13 @@ def logs(
 
 
 @app.command()
-def env(folder: Folder = DEFAULT_FOLDER) -> None:
+def env(*, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """Print the endpoints as shell exports: eval "$(dataco stack env)"."""
     with _errors_reported():
         endpoints = Stack(folder).env()
+    if as_json:
+        typer.echo(json.dumps(endpoints, indent=2))
+        return
     for name, value in endpoints.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
@@ -168,8 +178,8 @@ def _errors_reported() -> Iterator[None]:
     try:
         yield
     except StackError as error:
-        _err.print(str(error), markup=False, highlight=False)
-        raise typer.Exit(1) from None
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(FAILED) from None
 
 
 @contextmanager
@@ -224,33 +234,67 @@ class _Board:
             if server.name in rows:
                 phase, detail, began = rows[server.name]
                 spent = f"{time.monotonic() - began:.0f} s" if phase is Phase.STARTING else ""
-                table.add_row(server.name, f"[{self._STYLES.get(phase, 'dim')}]{phase.value}[/]", spent, _plain(detail))
+                table.add_row(server.name, f"[{self._STYLES.get(phase, 'dim')}]{phase.value}[/]", spent, Text(detail))
         return table
 
 
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+_COLUMNS = ("server", "state", "pid", "port", "memory", "uptime")
 
 
-def _status_table(servers: list[Status], folder: Path) -> Table:
-    total = sum(server.memory_bytes for server in servers)
-    table = Table(caption=f"{total / 2**20:,.0f} MB in all, in {_plain(str(folder))}")
-    for title in ("server", "state", "pid", "port", "memory", "uptime", "log"):
-        table.add_column(title, justify="right" if title in ("pid", "port", "memory", "uptime") else "left")
+def _print_servers(servers: list[Status], folder: Path) -> None:
+    """Prints a table on a terminal, tab-separated lines elsewhere, and what is missing to standard error."""
+    rows = [_row(server) for server in servers]
+    if _out.is_terminal:
+        total = sum(server.memory_bytes for server in servers)
+        table = Table(box=box.SIMPLE_HEAD, caption=Text(f"{_megabytes(total)} in all, in {folder}"))
+        for title in _COLUMNS:
+            right = title in ("pid", "port", "memory", "uptime")
+            table.add_column(title, justify="right" if right else "left")
+        for server, (name, state, *cells) in zip(servers, rows, strict=True):
+            table.add_row(name, Text(state, "green" if server.ready else "red"), *cells)
+        _out.print(table, highlight=False)
+    else:
+        for row in (_COLUMNS, *rows):
+            typer.echo("\t".join(row))
     for server in servers:
-        colour = "green" if server.ready else "red"
-        table.add_row(
-            server.name,
-            f"[{colour}]{_plain(server.state)}[/]",
-            str(server.pid or ""),
-            str(server.ports[0]) if server.ports else "",
-            f"{server.memory_bytes / 2**20:,.0f} MB" if server.running else "",
-            _duration(server.uptime_seconds) if server.running else "",
-            _plain(str(server.log.relative_to(folder.resolve()))),
-        )
-    return table
+        if server.problem:
+            typer.echo(f"{server.name} runs but does not answer: {server.problem}", err=True)
+
+
+def _row(server: Status) -> tuple[str, ...]:
+    return (
+        server.name,
+        server.state,
+        str(server.pid or ""),
+        str(server.ports[0]) if server.ports else "",
+        _megabytes(server.memory_bytes) if server.running else "",
+        _duration(server.uptime_seconds) if server.running else "",
+    )
+
+
+def _document(servers: list[Status], folder: Path) -> dict[str, Any]:
+    return {
+        "ok": all(server.ready for server in servers),
+        "folder": str(folder),
+        "servers": [
+            {
+                "name": server.name,
+                "ok": server.ready,
+                "state": server.state,
+                "error": server.problem or None,
+                "pid": server.pid or None,
+                "ports": list(server.ports),
+                "memory_bytes": server.memory_bytes,
+                "uptime_seconds": round(server.uptime_seconds, 1),
+                "log": str(server.log),
+            }
+            for server in servers
+        ],
+    }
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MB"
 
 
 def _duration(seconds: float) -> str:

@@ -60,7 +60,9 @@ def backfill(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Compute and publish hours anew, all as one run: one scan, one Spark job.
+    """Compute and publish hours again, all in one run.
+
+    One scan and one Spark job, whatever the number of hours.
 
     Late clicks need no backfill: the sensor sees to them. This is for hours without news, for instance when the
     aggregation has changed or `dataco verify` found a difference, also when documents were changed or deleted by hand.

@@ -8,19 +8,22 @@ import itertools
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from types import MappingProxyType
+from typing import Annotated, Any, BinaryIO, NamedTuple
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dataco_assets.cli.output import Json, print_json
 from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import TimeUnclear, typed
+from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings, variable
@@ -31,12 +34,11 @@ from dataco_assets.sources.access_logs.compression import decompressed, undamage
 from dataco_assets.sources.access_logs.formats import LINES_LOOKED_AT, Format
 from dataco_assets.sources.enrichment import Enrichment
 
-app = typer.Typer(
-    help="Send clicks to the platform: from a file, made up, or from an access log.", no_args_is_help=True
-)
+app = typer.Typer(help="Send clicks: from a file, made up, or from an access log.", no_args_is_help=True)
 
 Sink = Callable[[bytes | None, bytes | None], None]
 Advance = Callable[[int], None]
+Out = Annotated[str, typer.Option(metavar="FILE", help="Write JSON lines there instead of sending.")]
 
 STANDARD_STREAM = "-"
 LONGEST_LINE_BYTES = 16 * 1024 * 1024
@@ -49,6 +51,28 @@ class ClickFileError(DatacoError):
     """A file cannot be read or written, or is not what it should be; the message names it."""
 
 
+class OptionsContradict(WrongUsage):
+    """Two options cannot be given together."""
+
+
+class _Summary(NamedTuple):
+    """What a command sent or wrote.
+
+    Attributes:
+        clicks: Number of messages.
+        out: File they were written to, `-` for standard output; empty: the clicks topic.
+        started: When the command began, by the monotonic clock in seconds.
+        details: Further facts as text; empty ones are left out.
+        facts: The same as keys of the JSON document.
+    """
+
+    clicks: int
+    out: str
+    started: float
+    details: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = MappingProxyType({})
+
+
 class _Keyed(msgspec.Struct):
     user_id: str
 
@@ -56,6 +80,8 @@ class _Keyed(msgspec.Struct):
 @app.command()
 def send(
     file: Annotated[str, typer.Argument(metavar="FILE", help="File of JSON lines; `-` reads standard input.")],
+    *,
+    as_json: Json = False,
 ) -> None:
     """Send JSON lines as they are, one click a line.
 
@@ -71,7 +97,7 @@ def send(
                 continue
             sink(_key(key_of, payload), payload)
             sent += 1
-    _close(f"{plural(sent, 'click')} sent to topic {settings().clicks_topic}", (), started)
+    _close(_Summary(sent, "", started), as_json=as_json)
 
 
 @app.command()
@@ -95,13 +121,16 @@ def generate(  # noqa: PLR0913  # the options of the command
         float, typer.Option(min=0, max=1, help="Share of visits whose clicks carry an event_id.")
     ] = 1.0,
     users: Annotated[int, typer.Option(min=0, help="Returning visitors; 0: one for every 20 messages.")] = 0,
-    out: Annotated[str, typer.Option(metavar="FILE", help="Write JSON lines there instead of sending.")] = "",
+    out: Out = "",
+    as_json: Json = False,
 ) -> None:
-    """Send made-up visits: Zipf-distributed pages, countries, browsers, documentation addresses.
+    """Send made-up visits, reproducible by a seed.
 
-    With --out, messages without content (tombstones) are left out: a line cannot show them.
+    Pages follow a Zipf distribution; addresses are those reserved for documentation. With --out, messages without
+    content (tombstones) are left out: a line cannot show them.
     """
     started = time.monotonic()
+    _refuse_two_documents(out, as_json=as_json)
     spec = generator.GeneratorSpec(
         count=count,
         hours=hours,
@@ -133,7 +162,12 @@ def generate(  # noqa: PLR0913  # the options of the command
         f"{kinds['malformed']:,} malformed on purpose",
         f"{without_content:,} without content left out" if without_content else "",
     )
-    _close(f"{plural(kinds.total(), 'click')} {_destination(out)}", details, started, err=out == STANDARD_STREAM)
+    counts = {
+        "duplicates": kinds[generator.DUPLICATE],
+        "malformed": kinds["malformed"],
+        "without_content": without_content,
+    }
+    _close(_Summary(kinds.total(), out, started, details, counts), as_json=as_json)
 
 
 @app.command()
@@ -160,7 +194,8 @@ def from_access_log(  # the options of the command
     shift_to_now: Annotated[
         bool, typer.Option("--shift-to-now", help="Move all times by whole hours, the last one into the past hour.")
     ] = False,
-    out: Annotated[str, typer.Option(metavar="FILE", help="Write JSON lines there instead of sending.")] = "",
+    out: Out = "",
+    as_json: Json = False,
 ) -> None:
     """Send the requests of a web server's access log as clicks.
 
@@ -172,6 +207,7 @@ def from_access_log(  # the options of the command
     started = time.monotonic()
     lookups, report, encode = Enrichment(), LogReport(), msgspec.json.Encoder().encode
     site = Site(base_url, scheme)
+    _refuse_two_documents(out, as_json=as_json)
     _refuse_overwriting(file, out)
     shift_ms = _shift_ms(file, log_format) if shift_to_now else 0
     earliest_ms = None
@@ -188,10 +224,16 @@ def from_access_log(  # the options of the command
         _warn_too_old(earliest_ms)
     if report.skipped:
         typer.echo(_skipped_lines(report), err=True)
-    what = f"{plural(report.clicks, 'click')} {_destination(out)}"
     shifted = f"times shifted by {shift_ms // HOUR_MS:,} h" if shift_ms else ""
     skipped = f"{plural(report.skipped.total(), 'line')} skipped" if report.skipped else ""
-    _close(what, (f"read as {found_format}", shifted, skipped), started, err=out == STANDARD_STREAM)
+    details = (f"read as {found_format}", shifted, skipped)
+    facts = {"format": found_format, "shifted_hours": shift_ms // HOUR_MS, "skipped": dict(report.skipped)}
+    _close(_Summary(report.clicks, out, started, details, facts), as_json=as_json)
+
+
+def _refuse_two_documents(out: str, *, as_json: bool) -> None:
+    if as_json and out == STANDARD_STREAM:
+        raise OptionsContradict("--json and `--out -` would both write to standard output: write the clicks to a file.")
 
 
 def _refuse_overwriting(file: str, out: str) -> None:
@@ -367,7 +409,13 @@ def _bar(what: str, total: int | None, amount: DownloadColumn | MofNCompleteColu
         yield lambda done: progress.update(task, completed=done)
 
 
-def _close(what: str, details: tuple[str, ...], started: float, *, err: bool = False) -> None:
-    given = ", ".join(detail for detail in details if detail)
-    seconds = time.monotonic() - started
-    typer.echo(f"{what}{f' ({given})' if given else ''} in {seconds:.1f} s", err=err)
+def _close(summary: _Summary, *, as_json: bool) -> None:
+    seconds = time.monotonic() - summary.started
+    if as_json:
+        topic = None if summary.out else settings().clicks_topic
+        document = {"clicks": summary.clicks, "topic": topic, "file": summary.out or None, **summary.facts}
+        print_json({**document, "seconds": round(seconds, 1)})
+        return
+    given = ", ".join(detail for detail in summary.details if detail)
+    what = f"{plural(summary.clicks, 'click')} {_destination(summary.out)}"
+    typer.echo(f"{what}{f' ({given})' if given else ''} in {seconds:.1f} s", err=summary.out == STANDARD_STREAM)

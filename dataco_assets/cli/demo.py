@@ -63,7 +63,11 @@ def demo(
     ),
     clicks: Annotated[int, typer.Option(help="How many made-up clicks to send.", min=1)] = 20_000,
 ) -> None:
-    """Run real and made-up clicks through Kafka, HBase, Spark and Elasticsearch, and show the busiest pages."""
+    """Run real and made-up clicks through the whole platform.
+
+    Starts Kafka, HDFS, HBase and Elasticsearch on this machine, sends clicks, stores, aggregates and publishes them,
+    and shows the busiest pages.
+    """
     from dataco_assets.jobs import INGEST_JOB
 
     console = Console(highlight=False)

@@ -7,12 +7,14 @@ Belongs here: options, the confirmation, the report. Does not belong here: erasi
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from dataco_assets.cli.output import Json, iso_time, print_json
 from dataco_assets.cli.text import plural
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.event import MAX_USER_ID
@@ -50,12 +52,14 @@ def erase_user(
         bool,
         typer.Option("--compact", help="Also start a major compaction, which takes deleted clicks off the disks."),
     ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Erase users: their clicks in HBase, and their rejected clicks from what can be listed and sent back.
+    """Erase users' clicks from HBase and the rejected clicks.
 
-    The hours they were in become dirty; the sensors, or `dataco backfill`, compute aggregates and index anew. The users
-    go onto a suppression list (as hashes): clicks that happened or came to Kafka before now are not stored again,
-    however they come. What the users do from now on is stored.
+    Their rejected clicks can no longer be listed, shown or sent back. The hours they were in become dirty; the sensors,
+    or `dataco backfill`, compute aggregates and index again. The users go onto a suppression list (as hashes): clicks
+    that happened or came to Kafka before now are not stored again, however they come. What the users do from now on is
+    stored.
 
     Many users share one pass over the table. Safe to run again, also after it broke off.
     """
@@ -64,25 +68,30 @@ def erase_user(
     from dataco_assets.privacy.erasure import erase, preview
 
     user_ids, chosen = _user_ids(users or [], from_file), settings()
+    say = partial(_say, err=as_json)
     with connect_at_once(chosen) as hbase:
         hbase.require_table(chosen.suppressed_table)
         hbase.require_table(chosen.clicks_table)
         if dry_run or not yes:
-            _say(_found(preview(chosen, hbase, user_ids), "would be deleted", len(user_ids)))
-        if dry_run:
-            _say(["Nothing was changed. Rejected clicks are looked for only when it is."])
-            return
-        if not yes:
+            found = preview(chosen, hbase, user_ids)
+            say(_found(found, "would be deleted", len(user_ids)))
+            if dry_run:
+                say(["Nothing was changed. Rejected clicks are searched for only by the erasure itself."])
+                if as_json:
+                    print_json(_document(found, dry_run=True, compaction_requested=False))
+                return
             who = "this user" if len(user_ids) == 1 else f"these {len(user_ids):,} users"
-            typer.confirm(f"Erase {who} for good?", abort=True)
+            typer.confirm(f"Erase {who} for good?", abort=True, err=as_json)
         erasure = erase(chosen, hbase, user_ids)
         undo = f"deleteall '{chosen.suppressed_table}', '{user_hash(user_ids[0]).decode()}'"
-        _say([*_found(erasure, "deleted", len(user_ids)), *_next(erasure, undo, len(user_ids))])
+        say([*_found(erasure, "deleted", len(user_ids)), *_next(erasure, undo, len(user_ids))])
         if compact:
             hbase.compact(chosen.clicks_table)
-            _say([f"Major compaction of table {chosen.clicks_table} requested; HBase does it in the background."])
+            say([f"Major compaction of table {chosen.clicks_table} requested; HBase does it in the background."])
         else:
-            _say([_KEPT_ON_DISK.format(table=chosen.clicks_table)])
+            say([_KEPT_ON_DISK.format(table=chosen.clicks_table)])
+    if as_json:
+        print_json(_document(erasure, dry_run=False, compaction_requested=compact))
 
 
 def _user_ids(given: Sequence[str], file: Path | None) -> list[str]:
@@ -166,8 +175,22 @@ def _commands(ranges: list[list[int]]) -> str:
     return "\n".join(f"  dataco backfill {hour_key(hours[0])} {hour_key(hours[-1])}" for hours in ranges)
 
 
-def _say(lines: "Iterator[str] | list[str]") -> None:
-    console = Console(highlight=False)
+def _document(erasure: "Erasure", *, dry_run: bool, compaction_requested: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "clicks": erasure.clicks,
+        "first_click": iso_time(erasure.first_ms),
+        "last_click": iso_time(erasure.last_ms),
+        "hours": [iso_time(hour) for hour in sorted(erasure.hours)],
+        "resumed_hours": [iso_time(hour) for hour in sorted(erasure.resumed)],
+        "expired_hours": [iso_time(hour) for hour in sorted(erasure.expired)],
+        "rejected": None if dry_run else erasure.rejected,
+        "compaction_requested": compaction_requested,
+    }
+
+
+def _say(lines: "Iterator[str] | list[str]", *, err: bool) -> None:
+    console = Console(highlight=False, stderr=err)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 

@@ -41,10 +41,10 @@ def rebuild(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Replace the indices by new ones with this version's template and settings; readers see no gap.
+    """Rebuild the indices with the current template and settings.
 
-    Documents are copied with their versions. Hours published meanwhile are copied again; for moments the index takes no
-    writes, and a publication then fails and is asked for again.
+    Readers see no gap. Documents are copied with their versions. Hours published meanwhile are copied again; for
+    moments the index accepts no writes, and a publication at such a moment fails and is retried.
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
     from dataco_assets.index.rebuild import GRACE_SECONDS

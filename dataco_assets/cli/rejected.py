@@ -101,7 +101,7 @@ def show(
     raw: Annotated[bool, typer.Option("--raw", help="Write the exact bytes of the value, and nothing else.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show everything about a rejected click: reason, headers, value, and how often it was sent back.
+    """Show one rejected click: reason, headers, value, replays.
 
     To repair one: `dataco rejected show ID --raw > click.json`, edit it, `dataco rejected replay ID --with click.json`.
     """
@@ -144,11 +144,12 @@ def replay(  # noqa: PLR0913  # the options of the command
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Send rejected clicks back to the clicks topic, as they are or repaired.
+    """Send rejected clicks back to the clicks topic.
 
-    They keep their key and headers, and get headers that mark the replay. Kafka takes them as of now. The next ingest
-    run stores what passes, and the hours are computed again; what is rejected again becomes a new rejected click.
-    Sending a click twice stores it once, unless its bytes were repaired differently and have no event_id.
+    They are sent as they are or repaired, keep their key and headers, and get headers that mark the replay. Kafka takes
+    them as of now. The next ingest run stores what passes, and the hours are computed again; what is rejected again
+    becomes a new rejected click. Sending a click twice stores it once, unless its bytes were repaired differently and
+    have no event_id.
     """
     from dataco_assets.rejected.replay import plan_replay
     from dataco_assets.rejected.replay import replay as send_back

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dataco_assets.cli.output import Json, print_json
 from dataco_assets.clients.hbase import connect
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.parked import Parked, ParkedWork, active, names
@@ -27,7 +28,7 @@ class NotParked(DatacoError):
     """Nothing of that name is parked."""
 
 
-def resume(what: What) -> None:
+def resume(what: What, *, as_json: Json = False) -> None:
     """Try parked work again: the cause of its failure is gone.
 
     Work is parked when a run failed for a reason that only a person can end; `dataco status` shows it. The sensors
@@ -38,6 +39,9 @@ def resume(what: What) -> None:
         work = ParkedWork(hbase, chosen.hours_table)
         resumed = list(_named(what, active(work.all().values())))
         work.write(entry.ended("a person, with `dataco resume`", time.time()) for entry in resumed)
+    if as_json:
+        print_json({"resumed": [{"name": entry.name, "error": entry.error} for entry in resumed]})
+        return
     for entry in resumed:
         typer.echo(f"{entry.name} is resumed; it was parked by {entry.error}.")
 

@@ -29,10 +29,10 @@ def setup(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Create topics, tables, index template and alias where they are missing, and make Spark start fast here.
+    """Create missing topics, tables, index template and alias.
 
-    Safe to run again at any time: nothing that exists is changed, and what differs from the code is an error that says
-    how.
+    Also stores an archive of Java classes with which Spark starts faster on this machine. Safe to run again at any
+    time: nothing that exists is changed, and what differs from the code is an error that says how.
     """
     from spark_resources.class_archive import ClassArchiveFailed
 

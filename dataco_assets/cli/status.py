@@ -133,7 +133,7 @@ def status(
     ] = 15.0,
     as_json: Json = False,
 ) -> None:
-    """Show servers, lag, dirty hours, parked work and the newest hour.
+    """Show servers, lag, dirty hours, parked work, newest hour.
 
     Each server is queried directly; the newest hour is the one that readers find in the index.
 

@@ -59,9 +59,10 @@ def verify(
     ] = MARKED_WITHIN_SECONDS,
     as_json: Json = False,
 ) -> None:
-    """Recompute hours from the clicks in HBase, in plain Python, and compare every field with Parquet and index.
+    """Recompute hours from HBase and compare every field.
 
-    Only hours of which readers should see everything are judged. An hour that is dirty (waits for its refresh), changes
+    The recomputation is plain Python and shares no code with Spark; it is compared with Parquet file and index. Only
+    hours of which readers should see everything are judged. An hour that is dirty (waits for its refresh), changes
     while it is compared, or is so old that HBase may have dropped clicks, is reported but not judged. Sensors and runs
     can keep running.
 

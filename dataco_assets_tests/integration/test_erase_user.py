@@ -1,12 +1,13 @@
 """Erasing a user, end to end: rows, aggregates, index, rejected clicks; broken off anywhere and begun again."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from dataco_assets.cli import erase_user as command
 from dataco_assets.clicks.event import Click, parse
@@ -331,10 +332,14 @@ def test_hours_that_cannot_be_computed_again_are_left_alone_and_named(platform: 
     assert users(platform) == {NEIGHBOUR}
 
 
-def run(*arguments: str, text: str | None = None) -> tuple[int, str]:
+def invoke(*arguments: str, text: str | None = None) -> Result:
     app = typer.Typer()
     app.command()(command.erase_user)
-    result = CliRunner().invoke(app, list(arguments), input=text, catch_exceptions=False)
+    return CliRunner().invoke(app, list(arguments), input=text, catch_exceptions=False)
+
+
+def run(*arguments: str, text: str | None = None) -> tuple[int, str]:
+    result = invoke(*arguments, text=text)
     return result.exit_code, result.output
 
 
@@ -344,6 +349,10 @@ def test_the_command_asks_reports_and_compacts(platform: Platform) -> None:
     code, output = run("ann", "--dry-run")
     assert code == 0
     assert "3 clicks would be deleted, from 2020-06-01 11:59:00 to 2020-06-02 12:30:00 UTC; 3 hours" in output
+    document = json.loads(invoke("ann", "--dry-run", "--json").stdout)
+    assert (document["dry_run"], document["clicks"], document["rejected"]) == (True, 3, None)
+    assert (document["first_click"], document["last_click"]) == ("2020-06-01T11:59:00Z", "2020-06-02T12:30:00Z")
+    assert len(document["hours"]) == 3
     assert len(platform.rows()) == 4
     assert platform.suppression.read() == {}
 
@@ -358,10 +367,12 @@ def test_the_command_asks_reports_and_compacts(platform: Platform) -> None:
     assert "dataco backfill 2020-06-01-11:00 2020-06-01-12:00" in output
     assert set(platform.suppression.read()) == {user_hash("ann")}
 
-    code, output = run("ann", "--yes", "--compact")
-    assert code == 0
-    assert "0 clicks deleted" in output
-    assert "compaction" in output
+    result = invoke("ann", "--yes", "--compact", "--json")
+    assert result.exit_code == 0
+    assert "0 clicks deleted" in result.stderr
+    document = json.loads(result.stdout)
+    assert (document["dry_run"], document["clicks"], document["rejected"]) == (False, 0, 0)
+    assert document["compaction_requested"]
     assert preview(platform.settings, platform.hbase, ["ann"]).clicks == 0
 
     code, output = run("nobody", "--yes")

@@ -1,5 +1,6 @@
 """Dagster's own daemon and a permanent failure: it is started once, and again only when something changed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -56,7 +57,8 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
             status = _dataco(environment, "status")
             assert status.returncode == 1, status.stdout + status.stderr
             assert "TooManyRejected" in status.stdout
-            assert _dataco(environment, "resume", "ingest").returncode == 0
+            resumed = json.loads(_dataco(environment, "resume", "ingest", "--json").stdout)
+            assert resumed == {"resumed": [{"name": "ingest", "error": "TooManyRejected"}]}
             parked_after(2)
 
         environment["DATACO_INGEST_MAX_REJECTED_SHARE"] = "1.0"

@@ -132,6 +132,16 @@ def test_generate_sends_the_generators_stream(producer: RememberingProducer) -> 
     assert producer.messages == [(sent.key, sent.value) for sent in generate(spec)]
     told = "2,000 clicks sent to topic clicks-of-a-test (200 duplicates, 40 malformed on purpose) in "
     assert result.stdout.startswith(told)
+    document = json.loads(run_well("generate", *options, *UNTIL, "--json").stdout)
+    assert document.pop("seconds") >= 0
+    assert document == {
+        "clicks": 2_000,
+        "topic": "clicks-of-a-test",
+        "file": None,
+        "duplicates": 200,
+        "malformed": 40,
+        "without_content": 0,
+    }
 
 
 def test_generate_ends_now_unless_told_otherwise(producer: RememberingProducer) -> None:
@@ -212,8 +222,11 @@ def test_from_access_log(producer: RememberingProducer, log: Path) -> None:
         '192.0.2.1 - - [17/May/2015:10:06:03 +0000] "-" 408 0 "-" "-"\n'
     )
     first = list(producer.messages)
-    run_well("from-access-log", str(log), "--base-url", "https://www.example.com")
+    again = run_well("from-access-log", str(log), "--base-url", "https://www.example.com", "--json")
     assert producer.messages == first * 2
+    document = json.loads(again.stdout)
+    assert (document["clicks"], document["format"], document["shifted_hours"]) == (2, "combined", 0)
+    assert document["skipped"] == {"without a request line": 1}
 
 
 def test_from_access_log_shifted(producer: RememberingProducer, log: Path) -> None:

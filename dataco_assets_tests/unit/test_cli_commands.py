@@ -31,6 +31,15 @@ SHOWING = [
     ["rejected", "show", "clicks/0/1"],
     ["index", "rebuild"],
 ]
+REPORTING = [
+    ["resume", "all"],
+    ["erase-user", "ann"],
+    ["clicks", "send", "-"],
+    ["clicks", "generate"],
+    ["clicks", "from-access-log", "-"],
+    ["stack", "status"],
+    ["stack", "env"],
+]
 ON_SERVERS = [
     *(command for command in SHOWING if command[0] != "backfill"),
     ["resume", "all"],
@@ -54,6 +63,7 @@ WRONG = [
     ["rejected", "show", "clicks/0/1", "--raw", "--json"],
     ["clicks", "generate", "--until", "yesterday"],
     ["clicks", "send"],
+    ["clicks", "generate", "--json", "--out", "-"],
     ["index", "rebuild", "--month", "june"],
     ["erase-user", ""],
     ["status", "--max-wait", "-1"],
@@ -106,12 +116,13 @@ def test_help_is_wrapped_once(command: list[str], width: int) -> None:
         lines = result.output.splitlines()
         assert not NOT_PLAIN.search(result.output)
         assert max(map(len, lines)) <= width
+        assert not any(line.endswith("...") for line in lines[1:]), "a command's first line is cut"
         described = lines[2 : lines.index("", 2)]
         for line, following in itertools.pairwise(described):
             assert len(line) + len(following.split()[0]) + 1 > width, f"broken too early: {line!r}"
 
 
-@pytest.mark.parametrize("command", SHOWING, ids=" ".join)
+@pytest.mark.parametrize("command", SHOWING + REPORTING, ids=" ".join)
 def test_commands_that_show_something_have_json(command: list[str]) -> None:
     assert "--json" in CliRunner().invoke(app, [command[0], *command[1:2], "--help"]).output
 

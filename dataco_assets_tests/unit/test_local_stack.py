@@ -202,8 +202,17 @@ def test_a_process_that_outlived_its_use_is_reported_and_restarted(toys: Toys, m
     assert (broken.state, broken.problem, broken.running, broken.ready) == ("not answering", "it is a toy", True, False)
     assert (fine.state, fine.ready) == ("running", True)
     seen = CliRunner().invoke(app, ["status", "--dir", str(toys.folder)])
-    assert seen.exit_code == 3
-    assert "hollow runs but does not answer: it is a toy" in seen.stdout
+    assert seen.exit_code == 1
+    assert "hollow runs but does not answer: it is a toy" in seen.stderr
+    header, *lines = (line.split("\t") for line in seen.stdout.splitlines())
+    assert header[:2] == ["server", "state"]
+    assert [line[:2] for line in lines] == [["hollow", "not answering"], ["sound", "running"]]
+    document = json.loads(CliRunner().invoke(app, ["status", "--json", "--dir", str(toys.folder)]).stdout)
+    assert not document["ok"]
+    assert [(server["name"], server["error"]) for server in document["servers"]] == [
+        ("hollow", "it is a toy"),
+        ("sound", None),
+    ]
     restarted: list[int] = []
 
     def when_restarted(name: str, phase: Phase, _detail: str) -> None:
@@ -322,16 +331,19 @@ def test_a_damaged_state_is_said(tmp_path: Path, text: str) -> None:
         State.load(tmp_path)
 
 
-def test_command_line_env_is_shell_safe_and_status_tells_by_its_code(tmp_path: Path) -> None:
+def test_command_line_env_is_shell_safe_and_exit_codes_report_failures(tmp_path: Path) -> None:
     folder = tmp_path / "it's here"
     runner = CliRunner()
     before = runner.invoke(app, ["env", "--dir", str(folder)])
     assert before.exit_code == 1
+    assert before.stderr.startswith("Error: There is no stack in ")
     folder.mkdir()
     State(ports=ports.choose([name for server in stack_module.ALL for name in server.ports])).save(folder)
     told = runner.invoke(app, ["env", "--dir", str(folder)])
     assert told.exit_code == 0
     quoted = "'\"'\"'"
     assert f"export DAGSTER_HOME='{tmp_path}/it{quoted}s here/dagster'" in told.stdout
-    assert runner.invoke(app, ["status", "--dir", str(folder)]).exit_code == 3
+    as_json = json.loads(runner.invoke(app, ["env", "--json", "--dir", str(folder)]).stdout)
+    assert as_json["DAGSTER_HOME"] == f"{folder}/dagster"
+    assert runner.invoke(app, ["status", "--dir", str(folder)]).exit_code == 1
     assert runner.invoke(app, ["logs", "kafka", "--dir", str(folder)]).exit_code == 1
