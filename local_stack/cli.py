@@ -131,7 +131,7 @@ def ui(
         if not all(server.ready for server in stack.status()):
             with _progress() as report:
                 stack.up(report=report)
-        dagster = DagsterUI(stack.folder, stack.env(), port, module, location)
+        dagster = DagsterUI(stack.folder, stack.settings(), port, module, location)
         typer.echo("Starting Dagster.")
         with dagster.running() as supervisor:
             typer.echo(f"Dagster's log files: {stack.folder}/logs/dagster-*.log")
@@ -165,11 +165,11 @@ def logs(
 def env(*, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
     """Print the endpoints as shell exports: eval "$(dataco stack env)"."""
     with _errors_reported():
-        endpoints = Stack(folder).env()
+        variables = Stack(folder).settings()
     if as_json:
-        typer.echo(json.dumps(endpoints, indent=2))
+        typer.echo(json.dumps(variables, indent=2))
         return
-    for name, value in endpoints.items():
+    for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

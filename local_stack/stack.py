@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,8 @@ _LOCK = "lock"
 _PROBE_PAUSE_SECONDS = 0.25
 _RECOVERY_SECONDS = 60.0
 """How long `up` waits for a server that answered before and does not now; then it restarts the server."""
+_BEFORE_FIRST_UP = timedelta(days=4)
+"""How far the first hour lies before a stack is first up: covers the 84 hours of the demo's real log."""
 _SERVERS = {server.name: server for server in ALL}
 
 
@@ -168,6 +171,18 @@ class Stack:
             "DAGSTER_HOME": str(self.folder / "dagster"),
             "STACK_HDFS_URI": f"hdfs://{host}:{ports_of['namenode.rpc']}",
         }
+
+    def settings(self) -> dict[str, str]:
+        """What `dataco stack env` prints: the endpoints, and the first hour that the platform shows.
+
+        Dagster counts every hour since the first one as a partition. On a stack made today, nearly all of those since
+        the platform's default would be empty.
+
+        Raises:
+            StackError: the stack was never up, so it has no endpoints yet.
+        """
+        first_hour = self._state.first_hour
+        return self.env() | ({"DATACO_PARTITIONS_START": first_hour} if first_hour else {})
 
     # Up and down
 
@@ -466,6 +481,8 @@ class Stack:
 
     def _settle_ports(self, chosen: list[Server]) -> None:
         known = self._state.ports
+        if not known:
+            self._state.first_hour = f"{datetime.now(UTC) - _BEFORE_FIRST_UP:%Y-%m-%d}-00:00"
         standard = {name: port for server in ALL for name, port in server.ports.items()}
         running = [server for server in ALL if self._supervisor.process(server.name).running]
         if self._choice == "default" and not running:

@@ -50,6 +50,7 @@ class State:
     supervisor: Started | None = None
     socket: str = ""  # the supervisor's unix socket
     servers: dict[str, Started] = field(default_factory=dict)
+    first_hour: str = ""  # "2026-01-31-00:00", UTC; empty in stacks that were made before it was recorded
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -80,6 +81,7 @@ class State:
             supervisor=Started(**supervisor) if supervisor else None,
             socket=str(content["socket"]),
             servers={str(name): Started(**process) for name, process in content["servers"].items()},
+            first_hour=str(content.get("first_hour", "")),
         )
 
     def save(self, folder: Path) -> None:

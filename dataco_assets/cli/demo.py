@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from dataco_assets.errors import DatacoError
-from dataco_assets.settings import PARTITION_FORMAT
+from dataco_assets.settings import PARTITION_FORMAT, variable
 
 
 class RealLog(NamedTuple):
@@ -50,6 +51,8 @@ SMALL_LOG = RealLog(
     8,
 )
 MADE_UP_HOURS = 3
+_YOUNG = timedelta(days=7)
+"""Age up to which the demo fills all partitions."""
 _SHOWN_LINES_OF_FAILURE = 25
 
 
@@ -77,7 +80,7 @@ def demo(
         "Starting Kafka, HDFS, HBase, its Thrift gateway and Elasticsearch",
         *("stack", "up", "--dir", str(folder), "--ports", "auto"),
     )
-    steps.env |= _endpoints(folder)
+    steps.env |= _stack_variables(folder)
     steps.show("Creating topics, tables and the index template", "setup")
     steps.show(
         f"Sending {clicks:,} made-up clicks: duplicates, late and malformed ones among them",
@@ -89,7 +92,7 @@ def demo(
         *("clicks", "from-access-log", str(log.file), "--shift-to-now", "--base-url", log.base_url),
     )
     steps.execute("Storing them in HBase (job ingest_clicks)", INGEST_JOB)
-    first, last = _hours(max(log.hours, MADE_UP_HOURS) + 1)
+    first, last = hours_to_fill(steps.env, max(log.hours, MADE_UP_HOURS) + 1, datetime.now(UTC))
     steps.show("Aggregating the hours on Spark and publishing them (job refresh_hours)", "backfill", first, last)
     steps.show("Where the platform stands", "status")
     steps.show("The busiest pages per country", "top", "--limit", "15", "--since", first)
@@ -97,18 +100,32 @@ def demo(
     console.print("Open the Dagster UI on this with [bold]make ui[/]; stop all servers with [bold]make down[/].")
 
 
-def _endpoints(folder: Path) -> dict[str, str]:
-    """The endpoints of the local stack as the variables that `dataco stack env` prints."""
+def _stack_variables(folder: Path) -> dict[str, str]:
+    """The variables that `dataco stack env` prints."""
     command = [_program("dataco"), "stack", "env", "--dir", str(folder)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     words = shlex.split(printed, comments=True)
     return dict(word.split("=", 1) for word in words if "=" in word)
 
 
-def _hours(back: int) -> tuple[str, str]:
-    """The hour so many hours ago and the present one, as partition keys."""
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    return (now - timedelta(hours=back)).strftime(PARTITION_FORMAT), now.strftime(PARTITION_FORMAT)
+def hours_to_fill(environment: Mapping[str, str], hours_of_clicks: int, now: datetime) -> tuple[str, str]:
+    """The first and the last hour to compute, as partition keys.
+
+    On a stack that was made lately these are all partitions, hours without clicks included: Dagster's UI then shows
+    none of them as missing.
+
+    Args:
+        environment: May hold `DATACO_PARTITIONS_START`.
+        hours_of_clicks: How many hours before this one the demo's clicks lie in at most.
+        now: The present time, UTC.
+    """
+    last = now.replace(minute=0, second=0, microsecond=0)
+    first = last - timedelta(hours=hours_of_clicks)
+    if start := environment.get(variable("partitions_start")):
+        start_of_partitions = datetime.strptime(start, PARTITION_FORMAT).replace(tzinfo=UTC)
+        if last - start_of_partitions <= _YOUNG:
+            first = min(first, start_of_partitions)
+    return first.strftime(PARTITION_FORMAT), last.strftime(PARTITION_FORMAT)
 
 
 class _Steps:

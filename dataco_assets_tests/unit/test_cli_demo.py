@@ -1,8 +1,10 @@
 """The real logs that `dataco demo` sends are what its text says."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from dataco_assets.cli.demo import LARGE_LOG, SMALL_LOG, RealLog
+from dataco_assets.cli.demo import LARGE_LOG, SMALL_LOG, RealLog, hours_to_fill
 from dataco_assets.sources.access_logs.clicks import requests
 from dataco_assets.sources.access_logs.formats import Format
 from dataco_assets.sources.access_logs.request import Request
@@ -20,3 +22,16 @@ def test_a_real_log_is_as_described(log: RealLog) -> None:
     assert f"{len(times):,} requests" in log.what
     assert len(times) == len(found)
     assert log.hours - 1 < (max(times) - min(times)) / HOUR_MS <= log.hours
+
+
+@pytest.mark.parametrize(
+    ("partitions_start", "first"),
+    [
+        ("2026-01-27-00:00", "2026-01-27-00:00"),  # a stack made today: all partitions
+        ("2026-01-01-00:00", "2026-01-31-03:00"),  # an old one: the hours of the demo's clicks
+        ("", "2026-01-31-03:00"),
+    ],
+)
+def test_the_demo_fills_all_partitions_of_a_young_stack(partitions_start: str, first: str) -> None:
+    now = datetime(2026, 1, 31, 12, 34, 56, tzinfo=UTC)
+    assert hours_to_fill({"DATACO_PARTITIONS_START": partitions_start}, 9, now) == (first, "2026-01-31-12:00")

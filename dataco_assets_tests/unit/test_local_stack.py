@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -232,12 +233,16 @@ def test_one_server_can_be_stopped_and_is_up_again_by_the_command_that_the_outpu
     toys.ready = {"kafka", "thrift"}
     own = Stack(toys.folder, "auto")
     own.up()
+    first_hour = State.load(toys.folder).first_hour
+    age = datetime.now(UTC) - datetime.strptime(first_hour, "%Y-%m-%d-%H:%M").replace(tzinfo=UTC)
+    assert timedelta(days=4) <= age < timedelta(days=5, minutes=1)
     seen = CliRunner().invoke(app, ["stop", "kafka", "--dir", str(toys.folder)])
     assert seen.exit_code == 0
     assert "dataco stack up --only kafka" in seen.stdout
     assert [status.running for status in own.status()] == [False, True]
     assert CliRunner().invoke(app, ["up", "--only", "kafka", "--dir", str(toys.folder)]).exit_code == 0
     assert all(status.ready for status in own.status())
+    assert State.load(toys.folder).first_hour == first_hour, "it is that of the first time, not of the last"
 
 
 def test_a_server_that_does_not_survive_a_restart_of_another_is_restarted_after_it(
@@ -339,10 +344,14 @@ def test_command_line_env_is_shell_safe_and_exit_codes_report_failures(tmp_path:
     assert before.stderr.startswith("Error: There is no stack in ")
     folder.mkdir()
     State(ports=ports.choose([name for server in stack_module.ALL for name in server.ports])).save(folder)
-    told = runner.invoke(app, ["env", "--dir", str(folder)])
-    assert told.exit_code == 0
+    exports = runner.invoke(app, ["env", "--dir", str(folder)])
+    assert exports.exit_code == 0
     quoted = "'\"'\"'"
-    assert f"export DAGSTER_HOME='{tmp_path}/it{quoted}s here/dagster'" in told.stdout
+    assert f"export DAGSTER_HOME='{tmp_path}/it{quoted}s here/dagster'" in exports.stdout
+    assert "DATACO_PARTITIONS_START" not in exports.stdout, "it was made before its first hour was recorded"
+    State(ports=State.load(folder).ports, first_hour="2026-01-27-00:00").save(folder)
+    exports = runner.invoke(app, ["env", "--dir", str(folder)])
+    assert "export DATACO_PARTITIONS_START=2026-01-27-00:00\n" in exports.stdout
     as_json = json.loads(runner.invoke(app, ["env", "--json", "--dir", str(folder)]).stdout)
     assert as_json["DAGSTER_HOME"] == f"{folder}/dagster"
     assert runner.invoke(app, ["status", "--dir", str(folder)]).exit_code == 1
