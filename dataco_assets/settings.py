@@ -125,21 +125,23 @@ class Settings(BaseSettings):
     hbase_thrift_host: str = Field("127.0.0.1", min_length=1, description="Host of the HBase Thrift 1 gateway.")
     hbase_thrift_port: int = Field(9090, ge=1, le=65_535, description="Port of the HBase Thrift 1 gateway.")
     hbase_thrift_timeout_seconds: float = Field(
-        30.0, gt=0, description="Seconds one Thrift call may take before its connection is given up."
+        30.0, gt=0, description="Timeout of one Thrift call, in seconds; its connection is then closed."
     )
     hbase_retry_seconds: float = Field(
-        120.0, ge=0, description="Seconds a failing HBase call is tried again before the run fails."
+        120.0, ge=0, description="How long a failing HBase call is retried before the run fails, in seconds."
     )
     hbase_zookeeper_quorum: str = Field(
         "127.0.0.1:2181",
         min_length=1,
-        description="ZooKeeper `host:port`, comma-separated, by which Spark finds HBase.",
+        description="ZooKeeper servers through which Spark finds HBase, `host:port`, comma-separated.",
     )
     hbase_table_prefix: TablePrefix = Field(
         "",
-        description="Put before every HBase table name: several platforms, one cluster.",
+        description="Prefix of every HBase table name, so that several platforms can share a cluster.",
     )
-    clicks_ttl_days: int = Field(90, ge=1, le=24_855, description="Days a click is kept in HBase, from its arrival.")
+    clicks_ttl_days: int = Field(
+        90, ge=1, le=24_855, description="Days a click is kept in HBase, counted from its arrival."
+    )
 
     # Elasticsearch
     elasticsearch_url: ServerUrl = Field(
@@ -150,7 +152,7 @@ class Settings(BaseSettings):
     elasticsearch_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     index_alias: IndexAlias = Field(
         "dataco-url-country",
-        description="Alias readers search; its indices are named alias-YYYY.MM.",
+        description="Alias that readers search; its indices are named alias-YYYY.MM.",
     )
     index_shards: int = Field(1, ge=1, le=1024, description="Primary shards of each monthly index.")
     index_replicas: int = Field(1, ge=0, le=16, description="Replicas of each monthly index.")
@@ -166,7 +168,7 @@ class Settings(BaseSettings):
     )
     spark_driver_memory: Memory = Field("2g", description="Driver heap, e.g. `2g`.")
     spark_shuffle_partitions: int = Field(
-        8, ge=1, le=10_000, description="Tasks of a shuffle; small on purpose, an hour is a small table."
+        8, ge=1, le=10_000, description="Tasks of a shuffle; few on purpose, because an hour is a small table."
     )
     spark_conf: SecretStr = Field(
         SecretStr(""),
@@ -179,16 +181,19 @@ class Settings(BaseSettings):
     )
 
     # Ingest
-    ingest_max_clicks: int = Field(2_000_000, ge=1, description="Most clicks one run drains before it ends.")
+    ingest_max_clicks: int = Field(2_000_000, ge=1, description="Maximum number of clicks that one run drains.")
     ingest_checkpoint_clicks: int = Field(
         200_000, ge=1_000, le=1_000_000, description="Clicks between two checkpoints."
     )
-    ingest_connections: int = Field(2, ge=1, le=64, description="Thrift connections one run writes over.")
+    ingest_connections: int = Field(
+        2, ge=1, le=64, description="Number of Thrift connections over which one run writes."
+    )
     ingest_max_rejected_share: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="A checkpoint with a larger share of rejected clicks fails the run (of at least 1,000).",
+        description="Maximum share of rejected clicks among at least 1,000 messages of a checkpoint or run; a larger "
+        "one fails the run.",
     )
 
     # Partitions and sensors
@@ -196,32 +201,34 @@ class Settings(BaseSettings):
         "2026-01-01-00:00",
         description="First hour, UTC, as `YYYY-MM-DD` or `YYYY-MM-DD-HH:00`. Older clicks are rejected.",
     )
-    lag_min_clicks: int = Field(1_000, ge=1, description="Waiting clicks at which the Kafka lag sensor asks for a run.")
+    lag_min_clicks: int = Field(1_000, ge=1, description="Lag, in clicks, at which the Kafka lag sensor starts a run.")
     lag_max_age_seconds: float = Field(
         30.0,
         ge=0,
-        description="Age in seconds of the oldest waiting click at which it asks for a run whatever the lag.",
+        description="Start a run once the oldest pending click is this old, in seconds, regardless of lag.",
     )
     sensor_interval_seconds: int = Field(
         4,
         ge=1,
-        description="Seconds between two evaluations of each sensor, at least. Dagster's daemon looks every 5 s: with "
-        "5, a sensor is often not due by a hair, and is evaluated after 10.",
+        description="Minimum interval between evaluations of each sensor, in seconds. Dagster's daemon evaluates every "
+        "5 s: at 5, a sensor often just misses a tick and so runs every 10 s.",
     )
-    hours_per_run: int = Field(168, ge=1, le=8_760, description="Most hours `dirty_hours_sensor` puts into one run.")
+    hours_per_run: int = Field(
+        168, ge=1, le=8_760, description="Maximum number of hours that `dirty_hours_sensor` puts into one run."
+    )
     running_hour_refresh_seconds: int = Field(
-        60, ge=0, description="The running hour is refreshed at most once in so many seconds."
+        60, ge=0, description="Minimum interval between refreshes of the running hour, in seconds."
     )
     run_retention_days: int = Field(
         30,
         ge=1,
-        description="Days that Dagster keeps finished runs of ingest and refresh. The last materialisation of each "
-        "partition stays.",
+        description="Days for which Dagster keeps finished runs of ingest and refresh. The last materialisation of "
+        "each partition stays.",
     )
 
     webhook_url: SecretStr = Field(
         SecretStr(""),
-        description="Webhook that is sent a JSON message when work is parked and when it is resumed; empty: none.",
+        description="Webhook that receives a JSON message when work is parked and when it is resumed; empty: none.",
     )
 
     @field_validator("webhook_url")
