@@ -16,7 +16,7 @@ from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.errors import DatacoError
 
 FAILED, WRONG_USAGE = 1, 2
-"""Exit codes: something failed, or was found that needs a hand; the command was called in a wrong way."""
+"""Exit codes: something failed or needs manual intervention; wrong usage."""
 
 app = typer.Typer(
     name="dataco",

@@ -1,6 +1,6 @@
 """`dataco backfill`: computes and publishes a range of hours anew, as one run of the job `refresh_hours`.
 
-Belongs here: which hours may be asked for, and how the run is started and told of. Does not belong here: the refresh
+Belongs here: which hours may be requested, and how the run is started and reported. Does not belong here: the refresh
 (`dataco_assets.assets`, loaded when the command runs so that `--help` stays quick).
 """
 
@@ -34,7 +34,7 @@ _FAILURES_SHOWN = 5
 
 
 class NoSuchHours(WrongUsage):
-    """The hours asked for are no partitions."""
+    """The requested hours are not partitions."""
 
 
 class NoWebServer(WrongUsage):
@@ -64,13 +64,13 @@ def backfill(
 
     One scan and one Spark job, whatever the number of hours.
 
-    Late clicks need no backfill: the sensor sees to them. This is for hours without news, for instance when the
-    aggregation has changed or `dataco verify` found a difference, also when documents were changed or deleted by hand.
-    Interrupted, it can simply be started again.
+    Late clicks need no backfill: the sensor starts a run for them. This is for hours without new clicks, for instance
+    when the aggregation has changed or `dataco verify` found a difference, also when documents were changed or deleted
+    by hand. Interrupted, it can simply be started again.
 
     Without --submit the run executes in this process and its log goes to the terminal. It is recorded in the instance
     of DAGSTER_HOME, so the UI shows it while it is going on, and the sensors leave its hours alone. It is not queued:
-    it can go on beside another run, which is safe. In Kubernetes use --submit: a run without a pod is taken for dead.
+    it can go on beside another run, which is safe. In Kubernetes use --submit: a run without a pod is treated as dead.
     """
     server = _web_server(submit) if submit else None
     start, end = _existing(*hour_range(first, last))
@@ -107,7 +107,7 @@ def _existing(start: int, end: int) -> tuple[int, int]:
             "(DATACO_PARTITIONS_START)."
         )
     if start > running:
-        raise NoSuchHours(f"FROM ({hour_key(start)}) lies in the future; the running hour is {hour_key(running)}.")
+        raise NoSuchHours(f"FROM ({hour_key(start)}) is in the future; the running hour is {hour_key(running)}.")
     if end > running:
         typer.echo(f"TO is cut to the running hour, {hour_key(running)}.", err=True)
     return start, min(end, running)
@@ -170,13 +170,13 @@ def _hours_to_replace(instance: "dg.DagsterInstance", result: "dg.ExecuteInProce
 
 
 def _why(result: "dg.ExecuteInProcessResult") -> str:
-    told: list[str] = []
+    messages: list[str] = []
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
             said = failure.user_failure_data.description if failure.user_failure_data else None
-            told.append(said or (failure.error.message.strip() if failure.error else str(event.message)))
-    return "\n".join(told[:_FAILURES_SHOWN])
+            messages.append(said or (failure.error.message.strip() if failure.error else str(event.message)))
+    return "\n".join(messages[:_FAILURES_SHOWN])
 
 
 def _web_server(url: str) -> SplitResult:

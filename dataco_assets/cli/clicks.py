@@ -270,7 +270,7 @@ def _log(file: str, log_format: Format | None) -> Iterator[tuple[Iterator[bytes]
 
 
 def _position(stream: BinaryIO) -> int:
-    """Bytes read of a file so far; 0 for a stream that cannot tell."""
+    """Bytes read of a file so far; 0 for a stream that cannot seek."""
     return stream.tell() if stream.seekable() else 0
 
 
@@ -291,7 +291,7 @@ def _until_ms(until: str) -> int:
     start_ms, end_ms = typed("--until", until)
     until_ms = end_ms if end_ms - start_ms > HOUR_MS else start_ms
     if until_ms > now:
-        raise TimeUnclear(f"--until {until[:60]!r} lies in the future: the platform rejects such clicks.")
+        raise TimeUnclear(f"--until {until[:60]!r} is in the future: the platform rejects such clicks.")
     return until_ms
 
 

@@ -26,10 +26,10 @@ class RealLog(NamedTuple):
     """A real web server's log that the demo can send.
 
     Attributes:
-        file: where it lies.
-        what: its description in the demo's text.
-        base_url: the site that wrote it, as far as its publishers say.
-        hours: from its first to its last request, rounded up.
+        file: Its path.
+        what: Its description in the demo's text.
+        base_url: The site that wrote it, as far as its publishers say.
+        hours: Hours from its first to its last request, rounded up.
     """
 
     file: Path
@@ -116,7 +116,7 @@ def hours_to_fill(environment: Mapping[str, str], hours_of_clicks: int, now: dat
 
     Args:
         environment: May hold `DATACO_PARTITIONS_START`.
-        hours_of_clicks: How many hours before this one the demo's clicks lie in at most.
+        hours_of_clicks: Over how many hours before this one the demo's clicks are spread.
         now: The present time, UTC.
     """
     last = now.replace(minute=0, second=0, microsecond=0)
@@ -168,5 +168,5 @@ class _Steps:
 
 
 def _program(name: str) -> str:
-    """A command of this very environment, whatever PATH says."""
+    """A command of this virtual environment, regardless of PATH."""
     return str(Path(sys.executable).with_name(name))

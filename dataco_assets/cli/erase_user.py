@@ -67,13 +67,13 @@ def erase_user(
     from dataco_assets.ledgers.suppression import user_hash
     from dataco_assets.privacy.erasure import erase, preview
 
-    user_ids, chosen = _user_ids(users or [], from_file), settings()
+    user_ids, config = _user_ids(users or [], from_file), settings()
     say = partial(_say, err=as_json)
-    with connect_at_once(chosen) as hbase:
-        hbase.require_table(chosen.suppressed_table)
-        hbase.require_table(chosen.clicks_table)
+    with connect_at_once(config) as hbase:
+        hbase.require_table(config.suppressed_table)
+        hbase.require_table(config.clicks_table)
         if dry_run or not yes:
-            found = preview(chosen, hbase, user_ids)
+            found = preview(config, hbase, user_ids)
             say(_found(found, "would be deleted", len(user_ids)))
             if dry_run:
                 say(["Nothing was changed. Rejected clicks are searched for only by the erasure itself."])
@@ -82,14 +82,14 @@ def erase_user(
                 return
             who = "this user" if len(user_ids) == 1 else f"these {len(user_ids):,} users"
             typer.confirm(f"Erase {who} for good?", abort=True, err=as_json)
-        erasure = erase(chosen, hbase, user_ids)
-        undo = f"deleteall '{chosen.suppressed_table}', '{user_hash(user_ids[0]).decode()}'"
+        erasure = erase(config, hbase, user_ids)
+        undo = f"deleteall '{config.suppressed_table}', '{user_hash(user_ids[0]).decode()}'"
         say([*_found(erasure, "deleted", len(user_ids)), *_next(erasure, undo, len(user_ids))])
         if compact:
-            hbase.compact(chosen.clicks_table)
-            say([f"Major compaction of table {chosen.clicks_table} requested; HBase does it in the background."])
+            hbase.compact(config.clicks_table)
+            say([f"Major compaction of table {config.clicks_table} requested; HBase does it in the background."])
         else:
-            say([_KEPT_ON_DISK.format(table=chosen.clicks_table)])
+            say([_KEPT_ON_DISK.format(table=config.clicks_table)])
     if as_json:
         print_json(_document(erasure, dry_run=False, compaction_requested=compact))
 

@@ -6,16 +6,16 @@ from dataco_assets.settings import Settings
 _FIRST_SECONDS = 10.0
 
 
-def connect_at_once(chosen: Settings, *, retry_seconds: float | None = None) -> HBase:
+def connect_at_once(config: Settings, *, retry_seconds: float | None = None) -> HBase:
     """A client of a gateway that answers now.
 
     Args:
-        chosen: Its address.
+        config: Its address.
         retry_seconds: For how long later requests are retried at most; None: as the settings have it.
 
     Raises:
         HBaseUnavailable: It does not answer.
     """
-    with connect(chosen, timeout_seconds=_FIRST_SECONDS, retry_seconds=0) as first:
+    with connect(config, timeout_seconds=_FIRST_SECONDS, retry_seconds=0) as first:
         first.tables()
-    return connect(chosen, retry_seconds=retry_seconds)
+    return connect(config, retry_seconds=retry_seconds)

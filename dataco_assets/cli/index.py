@@ -50,13 +50,13 @@ def rebuild(
     from dataco_assets.index.rebuild import GRACE_SECONDS
     from dataco_assets.index.rebuild import rebuild as replaced
 
-    console, chosen = Console(highlight=False), settings()
+    console, config = Console(highlight=False), settings()
     months = [_month(text) for text in month or ()]
     results: list[Rebuilt] = []
     tasks: dict[str, TaskID] = {}
     options = {"months": months, "restart": restart, "grace_seconds": GRACE_SECONDS}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    client = connect_at_once(chosen)
+    client = connect_at_once(config)
     with Progress(*columns, console=Console(stderr=True)) as bars:
 
         def show(old: str, done: int, total: int) -> None:
@@ -65,16 +65,16 @@ def rebuild(
             if done % _STEP == 0 or done == total:
                 bars.update(tasks[old], completed=done, total=total)
 
-        for result in replaced(client, chosen, progress=show, **options):
+        for result in replaced(client, config, progress=show, **options):
             results.append(result)
             again = f", {result.hours_copied_again:,} hours copied again" if result.hours_copied_again else ""
             bars.console.print(f"  {result.old} → {result.new}: {result.documents:,} documents{again}", highlight=False)
     if as_json:
-        print_json({"alias": chosen.index_alias, "replaced": [_document(result) for result in results]})
+        print_json({"alias": config.index_alias, "replaced": [_document(result) for result in results]})
     elif results:
-        console.print(f"Indices of alias {chosen.index_alias} replaced: {len(results)}; the old ones are deleted.")
+        console.print(f"Indices of alias {config.index_alias} replaced: {len(results)}; the old ones are deleted.")
     else:
-        console.print(f"Alias {chosen.index_alias} has no index yet; the templates are up to date.")
+        console.print(f"Alias {config.index_alias} has no index yet; the templates are up to date.")
 
 
 def _document(result: "Rebuilt") -> dict[str, Any]:

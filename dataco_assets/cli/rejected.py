@@ -1,9 +1,9 @@
-"""`dataco rejected …`: looks at rejected clicks and sends them back.
+"""`dataco rejected …`: shows rejected clicks and sends them back.
 
 Belongs here: options, and how records are shown. Does not belong here: reading the rejected topic and deciding what
 goes back (`dataco_assets.rejected.replay`, imported when a command runs so that `--help` stays quick).
 
-Everything in a record was written by somebody else: it is shown without markup, and what a terminal would obey is
+Everything in a record is untrusted: it is shown without markup, and what a terminal would interpret is
 escaped.
 """
 
@@ -53,7 +53,7 @@ Until = Annotated[str, typer.Option(help="Rejected until then, included: a day w
 
 
 class ChoiceUnclear(WrongUsage):
-    """What was asked for contradicts itself, or is no id of a rejected click."""
+    """The selection contradicts itself, or an argument is not the id of a rejected click."""
 
 
 class RepairUnusable(DatacoError):
@@ -61,7 +61,7 @@ class RepairUnusable(DatacoError):
 
 
 class NothingFits(DatacoError):
-    """All that was asked for would be rejected again, so nothing was sent."""
+    """All selected clicks would be rejected again, so nothing was sent."""
 
 
 class NoValue(DatacoError):
@@ -84,13 +84,13 @@ def list_rejected(
     """
     selection = _filter(reason, since, until)
     contents = _contents(since_ms=selection.since_ms)
-    chosen = selection.apply(contents.entries)
+    selected = selection.apply(contents.entries)
     if as_json:
-        print_json(_list_document(contents, chosen, limit))
+        print_json(_list_document(contents, selected, limit))
         return
-    if chosen:
-        print_table(_COLUMNS, [_row(entry) for entry in chosen[-limit:]])
-    for line in _summary(contents, chosen, limit):
+    if selected:
+        print_table(_COLUMNS, [_row(entry) for entry in selected[-limit:]])
+    for line in _summary(contents, selected, limit):
         typer.echo(line)
 
 
@@ -247,14 +247,14 @@ def _row(entry: "Entry") -> tuple[str, ...]:
     return record.record_id, _time(record.rejected_at_ms), record.reason, record.detail, _state(entry)
 
 
-def _list_document(contents: "Contents", chosen: Sequence["Entry"], limit: int) -> dict[str, Any]:
+def _list_document(contents: "Contents", selected: Sequence["Entry"], limit: int) -> dict[str, Any]:
     return {
         "topic": settings().rejected_topic,
-        "total": len(chosen),
-        "by_reason": Counter(entry.record.reason for entry in chosen),
+        "total": len(selected),
+        "by_reason": Counter(entry.record.reason for entry in selected),
         "erased": len(contents.erased),
         "foreign": contents.foreign,
-        "clicks": [_document(entry) for entry in chosen[-limit:]],
+        "clicks": [_document(entry) for entry in selected[-limit:]],
     }
 
 
@@ -295,19 +295,21 @@ def _state(entry: "Entry") -> str:
     return "may pass" if entry.record.reason == Reason.REFUSED_BY_STORE else "would pass"
 
 
-def _summary(contents: "Contents", chosen: Sequence["Entry"], limit: int) -> Iterator[str]:
+def _summary(contents: "Contents", selected: Sequence["Entry"], limit: int) -> Iterator[str]:
     topic = settings().rejected_topic
     if not contents.entries:
         yield f"Topic {topic} holds no rejected clicks. {_KEEPING}"
-    elif not chosen:
+    elif not selected:
         held = plural(len(contents.entries), "rejected click")
         yield f"Topic {topic} holds {held}, none of them meant by these options."
     else:
-        counts = Counter(printable(entry.record.reason) for entry in chosen)
-        told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
-        yield f"{plural(len(chosen), 'rejected click')}: {told}"
-        if len(chosen) > limit:
-            yield f"Older ones not shown: {len(chosen) - limit:,}; --limit shows more."
+        counts = Counter(printable(entry.record.reason) for entry in selected)
+        shares = ", ".join(
+            f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
+        )
+        yield f"{plural(len(selected), 'rejected click')}: {shares}"
+        if len(selected) > limit:
+            yield f"Older ones not shown: {len(selected) - limit:,}; --limit shows more."
     if contents.erased:
         yield f"Not shown, because their users were erased: {len(contents.erased):,}"
     if contents.foreign:

@@ -34,9 +34,9 @@ def resume(what: What, *, as_json: Json = False) -> None:
     Work is parked when a run failed for a reason that only a person can end; `dataco status` shows it. The sensors
     start a run for it at their next evaluation, without back-off. If the cause is still there, it is parked again.
     """
-    chosen = settings()
-    with connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase:
-        work = ParkedWork(hbase, chosen.hours_table)
+    config = settings()
+    with connect(config, timeout_seconds=_SECONDS, retry_seconds=0) as hbase:
+        work = ParkedWork(hbase, config.hours_table)
         resumed = list(_named(what, active(work.all().values())))
         work.write(entry.ended("a person, with `dataco resume`", time.time()) for entry in resumed)
     if as_json:

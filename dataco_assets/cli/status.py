@@ -1,6 +1,6 @@
-"""`dataco status`: shows lag, hours and parked work, whether the servers answer, and whether something needs a hand.
+"""`dataco status`: shows servers, lag, dirty hours and parked work; exits with 1 when manual intervention is needed.
 
-Belongs here: querying the servers, and how the results are shown. Does not belong here: parking and resuming
+Belongs here: requests to the servers, and how the results are shown. Does not belong here: parking and resuming
 (`dataco_assets.ledgers.parked`), measuring lag (`dataco_assets.ingest.log`).
 """
 
@@ -109,7 +109,7 @@ class State:
     max_wait_minutes: float
 
     def problems(self) -> Iterator[str]:
-        """What needs a hand, one sentence each."""
+        """What needs manual intervention, one sentence each."""
         yield from (error for error in self.servers.values() if error is not None)
         if self.ingest:
             for loss in self.ingest.lag.losses:
@@ -137,8 +137,8 @@ def status(
 
     Each server is queried directly; the newest hour is the one that readers find in the index.
 
-    Exit code: 0 all is well, 1 something needs a hand. That is a server that does not answer, parked work, clicks lost
-    before they were stored, or clicks or dirty hours that have waited for longer than --max-wait.
+    Exit code: 0 all is well, 1 something needs manual intervention. That is a server that does not answer, parked work,
+    clicks lost before they were stored, or clicks or dirty hours that have waited for longer than --max-wait.
     """
     state = _ask(settings(), max_wait, asked_at_ms=now_ms())
     problems = list(state.problems())
@@ -152,20 +152,20 @@ def status(
         raise typer.Exit(NEEDS_A_HAND)
 
 
-def _ask(chosen: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> State:
+def _ask(config: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> State:
     """Queries all servers concurrently, so that one that is down delays the result by its own timeout only."""
     cutoff_ms = asked_at_ms - int(max_wait_minutes * 60_000)
     with (
-        connect(chosen, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,
+        connect(config, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,
         ThreadPoolExecutor(max_workers=3) as threads,
     ):
-        admin = KafkaAdmin(Brokers.of(chosen), timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
-        kafka = threads.submit(_answer, lambda: admin.topic(chosen.clicks_topic))
-        hours = threads.submit(_answer, lambda: _hours(chosen, hbase, cutoff_ms))
-        index = threads.submit(_answer, lambda: _readable(chosen))
+        admin = KafkaAdmin(Brokers.of(config), timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
+        kafka = threads.submit(_answer, lambda: admin.topic(config.clicks_topic))
+        hours = threads.submit(_answer, lambda: _hours(config, hbase, cutoff_ms))
+        index = threads.submit(_answer, lambda: _readable(config))
         answers = {"Kafka": kafka.result(), "HBase": hours.result(), "Elasticsearch": index.result()}
         if answers["Kafka"].error is None and answers["HBase"].error is None:
-            ingest = _answer(lambda: _ingest(chosen, admin, hbase, cutoff_ms))
+            ingest = _answer(lambda: _ingest(config, admin, hbase, cutoff_ms))
         else:
             ingest = Answer(None, None)
     errors = {name: answer.error for name, answer in answers.items()}
@@ -180,31 +180,31 @@ def _answer(question: Callable[[], object]) -> Answer:
         return Answer(None, str(error))
 
 
-def _ingest(chosen: Settings, admin: KafkaAdmin, hbase: HBase, cutoff_ms: int) -> Ingest:
-    lag = measure_lag(admin, OffsetLedger(hbase, chosen.offsets_table), chosen.clicks_topic, chosen.kafka_group)
+def _ingest(config: Settings, admin: KafkaAdmin, hbase: HBase, cutoff_ms: int) -> Ingest:
+    lag = measure_lag(admin, OffsetLedger(hbase, config.offsets_table), config.clicks_topic, config.kafka_group)
     return Ingest(lag, has_waited_since(admin, lag, cutoff_ms))
 
 
-def _hours(chosen: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
-    ledger = HourLedger(hbase, chosen.hours_table)
+def _hours(config: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
+    ledger = HourLedger(hbase, config.hours_table)
     states, at_ms = ledger.all(), ledger.server_time_ms()
-    dirty = dirty_hours(states, earliest_ms=chosen.partitions_start_ms, ttl_days=chosen.clicks_ttl_days, now_ms=at_ms)
-    parked = active(ParkedWork(hbase, chosen.hours_table).all().values())
-    return Hours(len(states), dirty, _unchanged_since(chosen, hbase, dirty.waiting, cutoff_ms), parked)
+    dirty = dirty_hours(states, earliest_ms=config.partitions_start_ms, ttl_days=config.clicks_ttl_days, now_ms=at_ms)
+    parked = active(ParkedWork(hbase, config.hours_table).all().values())
+    return Hours(len(states), dirty, _unchanged_since(config, hbase, dirty.waiting, cutoff_ms), parked)
 
 
-def _unchanged_since(chosen: Settings, hbase: HBase, dirty: Sequence[int], cutoff_ms: int) -> list[int]:
+def _unchanged_since(config: Settings, hbase: HBase, dirty: Sequence[int], cutoff_ms: int) -> list[int]:
     """The dirty hours whose last mark HBase stored before a time."""
     if not dirty:
         return []
     first, last = (hour_key(hour).encode() for hour in (dirty[0], dirty[-1]))
-    rows = hbase.scan_with_times(chosen.hours_table, first, last + b"\0")
+    rows = hbase.scan_with_times(config.hours_table, first, last + b"\0")
     marked = {hour_from_key(key.decode()): cells[_DIRTY][1] for key, cells in rows if _DIRTY in cells}
     return [hour for hour in dirty if marked.get(hour, cutoff_ms) < cutoff_ms]
 
 
-def _readable(chosen: Settings) -> Readable:
-    index = Index(connect_at_once(chosen), chosen.index_alias)
+def _readable(config: Settings) -> Readable:
+    index = Index(connect_at_once(config), config.index_alias)
     try:
         held = span(index)
         return Readable(held.last_hour, incomplete_hours(index)) if held else Readable()
@@ -219,22 +219,22 @@ def _by_run(parked: Sequence[Parked]) -> Iterator[list[Parked]]:
     yield from runs.values()
 
 
-def _addresses(chosen: Settings) -> dict[str, str]:
+def _addresses(config: Settings) -> dict[str, str]:
     return {
-        "Kafka": chosen.kafka_bootstrap_servers,
-        "HBase": f"{chosen.hbase_thrift_host}:{chosen.hbase_thrift_port}",
-        "Elasticsearch": chosen.elasticsearch_url,
+        "Kafka": config.kafka_bootstrap_servers,
+        "HBase": f"{config.hbase_thrift_host}:{config.hbase_thrift_port}",
+        "Elasticsearch": config.elasticsearch_url,
     }
 
 
-def _rows(chosen: Settings, state: State) -> Iterator[tuple[str, str]]:
+def _rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
     yield "time", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    for name, address in _addresses(chosen).items():
-        yield name, f"{address} {'answers' if state.servers[name] is None else 'needs a hand'}"
+    for name, address in _addresses(config).items():
+        yield name, f"{address} {'answers' if state.servers[name] is None else 'needs manual intervention'}"
     if state.ingest:
         lag = state.ingest.lag
         yield (
-            f"topic {chosen.clicks_topic}",
+            f"topic {config.clicks_topic}",
             f"{plural(len(lag.topic.partitions), 'partition')}, id {lag.topic.topic_id}",
         )
         yield "waiting in Kafka", plural(lag.total, "click")
@@ -256,7 +256,7 @@ def _rows(chosen: Settings, state: State) -> Iterator[tuple[str, str]]:
             yield "  lacking measures", str(state.index.incomplete)
 
 
-def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[str, Any]:
+def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[str, Any]:
     lag, hours = state.ingest and state.ingest.lag, state.hours
     return {
         "time": iso_time(now_ms()),
@@ -264,11 +264,11 @@ def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[s
         "problems": list(problems),
         "servers": [
             {"name": name, "address": address, "ok": state.servers[name] is None, "error": state.servers[name]}
-            for name, address in _addresses(chosen).items()
+            for name, address in _addresses(config).items()
         ],
         "ingest": lag
         and {
-            "topic": chosen.clicks_topic,
+            "topic": config.clicks_topic,
             "topic_id": lag.topic.topic_id,
             "waiting": lag.total,
             "partitions": [
@@ -288,7 +288,7 @@ def _document(chosen: Settings, state: State, problems: Sequence[str]) -> dict[s
         },
         "parked": hours and [_parked(entry) for entry in hours.parked],
         "index": {
-            "alias": chosen.index_alias,
+            "alias": config.index_alias,
             "newest_hour": iso_time(state.index and state.index.newest_hour),
             "lacking_measures": _incomplete(state.index and state.index.incomplete),
         },

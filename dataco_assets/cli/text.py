@@ -1,4 +1,4 @@
-"""Counted things, for people."""
+"""Counts with their nouns."""
 
 
 def plural(count: int, thing: str) -> str:

@@ -88,7 +88,7 @@ def end_of(option: str, text: str) -> int:
 
 
 def last_hour(option: str, text: str) -> int:
-    """The last hour of a typed time, epoch ms: 23:00 of a day, else the hour in which the time lies.
+    """The last hour of a typed time, epoch ms: 23:00 of a day, otherwise the hour that contains the time.
 
     Raises:
         TimeUnclear: It is no time.

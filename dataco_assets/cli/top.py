@@ -61,18 +61,18 @@ def top(
 
     code = _country(country)
     _refuse_unclear_times(hour, since, until)
-    chosen = settings()
-    client = connect_at_once(chosen)
-    index = Index(client, chosen.index_alias)
+    config = settings()
+    client = connect_at_once(config)
+    index = Index(client, config.index_alias)
     try:
         held = span(index, code)
         if held is None:
-            raise NothingToShow(_nothing(chosen.index_alias, code))
+            raise NothingToShow(_nothing(config.index_alias, code))
         start, end = time_range(hour, since, until, held)
         pages = busiest_pages(index, start, end, code, limit)
     except IndexMissing as error:
         raise NothingToShow(
-            f"There is no index behind alias {chosen.index_alias} at {client.address} yet. {_HOW_TO_FILL}"
+            f"There is no index behind alias {config.index_alias} at {client.address} yet. {_HOW_TO_FILL}"
         ) from error
     for state in index.closed():
         typer.echo(closed_text(state), err=True)
@@ -89,7 +89,7 @@ def top(
 
 
 def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, int]:
-    """The hours asked for, [start, end) in epoch ms.
+    """The requested hours, [start, end) in epoch ms.
 
     Args:
         hour: One hour, or empty.
@@ -112,7 +112,7 @@ def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, in
 
 
 def _refuse_unclear_times(hour: str, since: str, until: str) -> None:
-    """Refuses what can be refused before Elasticsearch is asked."""
+    """Raises for wrong usage before any request to Elasticsearch."""
     if hour and (since or until):
         raise TimeUnclear("Give either --hour, or --since and --until.")
     for option, text in (("--hour", hour), ("--since", since), ("--until", until)):

@@ -1,4 +1,4 @@
-"""The error of a command that was called in a way it cannot be: exit code 2, as for an unknown option."""
+"""The error of wrong usage: exit code 2, as for an unknown option."""
 
 from dataco_assets.errors import DatacoError
 

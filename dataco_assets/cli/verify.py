@@ -74,12 +74,12 @@ def verify(
 
     try:
         start, end = hour_range(first, last or first) if first else (None, None)
-        chosen = settings()
+        config = settings()
         with (
-            closing(elasticsearch.connect_at_once(chosen)) as search,
-            connect_at_once(chosen, retry_seconds=30.0) as clicks,
+            closing(elasticsearch.connect_at_once(config)) as search,
+            connect_at_once(config, retry_seconds=30.0) as clicks,
         ):
-            verifier = Verifier(chosen, clicks, search, settle_seconds=settle, sleep=_wait)
+            verifier = Verifier(config, clicks, search, settle_seconds=settle, sleep=_wait)
             hours = verifier.hours(start, end)
             if not hours:
                 raise NothingToVerify(_nothing(start, end))
