@@ -133,15 +133,15 @@ class Bench:
     def drop(self, *platforms: Platform) -> None:
         """Removes all that is theirs from the servers."""
         for platform in platforms:
-            chosen = platform.settings
+            config = platform.settings
             self.drop_tables(platform)
-            admin = KafkaAdmin(Brokers.of(chosen))
-            for topic in {chosen.clicks_topic, chosen.rejected_topic} & admin.topics():
+            admin = KafkaAdmin(Brokers.of(config))
+            for topic in {config.clicks_topic, config.rejected_topic} & admin.topics():
                 admin.delete_topic(topic)
-            with closing(connect(chosen)) as client:
-                for index in client.indices.get(index=f"{chosen.index_alias}-*").body:
+            with closing(connect(config)) as client:
+                for index in client.indices.get(index=f"{config.index_alias}-*").body:
                     client.indices.delete(index=index)
-                client.indices.delete_index_template(name=f"{chosen.index_alias}*")
+                client.indices.delete_index_template(name=f"{config.index_alias}*")
 
     def worker(self, platform: Platform, name: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Runs one of `benchmarks.workers` in a process of its own and returns what it found.

@@ -28,8 +28,8 @@ def facts() -> dict[str, str]:
 
 
 def _java() -> str:
-    told = subprocess.run([java.tool("java"), "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'(\w+) version "([^"]+)"', told)
+    output = subprocess.run([java.tool("java"), "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'(\w+) version "([^"]+)"', output)
     return f"{found[1]} {found[2]}" if found else "unknown"
 
 

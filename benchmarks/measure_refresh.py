@@ -27,7 +27,7 @@ from local_stack.stack import DAGSTER_CONFIG
 
 _DEV_SECONDS = 120
 _POLL_SECONDS = 0.1
-_LOOK_SECONDS = 5.0  # Dagster's daemon looks after its sensors so often
+_LOOK_SECONDS = 5.0  # interval at which Dagster's daemon evaluates its sensors
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def rows_per_second(stack: Stack, rows: int, table: str, *, batch_rows: int = 2_
         *(f"--multiPut={batch_rows}", "--autoFlush=true", "sequentialWrite", "1"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    told = _TIMING.search(done.stdout + done.stderr)
-    if done.returncode or told is None:
+    timing = _TIMING.search(done.stdout + done.stderr)
+    if done.returncode or timing is None:
         raise PerformanceEvaluationFailed(f"PerformanceEvaluation failed:\n{(done.stdout + done.stderr)[-2_000:]}")
-    return rows / int(told[1]) * 1000
+    return rows / int(timing[1]) * 1000

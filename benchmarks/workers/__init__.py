@@ -1,6 +1,6 @@
 """The measurements that need a process of their own: `python -m benchmarks.workers NAME ARGUMENTS ANSWER_FILE`.
 
-Belongs here: workers by name. A worker is told its platform by the environment, as every process of the platform is.
+Belongs here: workers by name. The environment configures a worker, as it does every process of the platform.
 """
 
 from collections.abc import Callable

@@ -20,18 +20,18 @@ _BATCH = 2_000
 
 def client_cpu() -> dict[str, Any]:
     """CPU microseconds per click by stage: the best of several rounds, since only disturbance can add to it."""
-    chosen = settings()
-    admin = KafkaAdmin(Brokers.of(chosen))
-    topic = admin.topic(chosen.clicks_topic)
+    config = settings()
+    admin = KafkaAdmin(Brokers.of(config))
+    topic = admin.topic(config.clicks_topic)
     ends = admin.stable_end(topic)
     ranges = [OffsetRange(p, 0, min(ends[p], _SAMPLE // len(topic.partitions))) for p in topic.partitions]
-    brokers, group = Brokers.of(chosen), chosen.kafka_group
+    brokers, group = Brokers.of(config), config.kafka_group
     began = time.process_time()
-    with RangeConsumer(brokers, group, chosen.clicks_topic, ranges, stall_seconds=30) as consumer:
+    with RangeConsumer(brokers, group, config.clicks_topic, ranges, stall_seconds=30) as consumer:
         messages = [message for batch in consumer.batches() for message in batch]
     consume = (time.process_time() - began) / len(messages) * 1e6
     records = [(m.value(), m.timestamp()[1]) for m in messages]
-    earliest = chosen.partitions_start_ms
+    earliest = config.partitions_start_ms
 
     def all_of_it() -> None:
         for value, at in records:

@@ -20,13 +20,13 @@ _LOOP_BATCH_ROWS = 1_000
 
 def drain(connections: int | None = None) -> dict[str, Any]:
     """One drain of the topic: validation, rejects, ledgers and checkpoints as in every run."""
-    chosen = settings()
-    policy = policy_from(chosen)
+    config = settings()
+    policy = policy_from(config)
     if connections is not None:
         policy = replace(policy, connections=connections)
-    with connect(chosen) as hbase:
+    with connect(config) as hbase:
         began = time.process_time()
-        with Drain(chosen, hbase, policy, brokers=Brokers.of(chosen)) as drained:
+        with Drain(config, hbase, policy, brokers=Brokers.of(config)) as drained:
             result = drained.run()
         cpu = time.process_time() - began
     return {
@@ -46,19 +46,19 @@ def _peak_rss_bytes() -> int:
 
 def happybase_loop(count: int) -> dict[str, Any]:
     """What one would write first: poll, `json.loads`, a happybase batch of 1,000 rows. No validation, no ledger."""
-    chosen = settings()
+    config = settings()
     consumer = Consumer(
         {
-            "bootstrap.servers": chosen.kafka_bootstrap_servers,
-            "group.id": f"{chosen.kafka_group}-loop",
+            "bootstrap.servers": config.kafka_bootstrap_servers,
+            "group.id": f"{config.kafka_group}-loop",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
         }
     )
-    topic = consumer.list_topics(chosen.clicks_topic, timeout=10).topics[chosen.clicks_topic]
-    consumer.assign([TopicPartition(chosen.clicks_topic, partition, 0) for partition in topic.partitions])
-    connection = happybase.Connection(chosen.hbase_thrift_host, chosen.hbase_thrift_port, timeout=60_000)
-    table = connection.table(chosen.clicks_table)
+    topic = consumer.list_topics(config.clicks_topic, timeout=10).topics[config.clicks_topic]
+    consumer.assign([TopicPartition(config.clicks_topic, partition, 0) for partition in topic.partitions])
+    connection = happybase.Connection(config.hbase_thrift_host, config.hbase_thrift_port, timeout=60_000)
+    table = connection.table(config.clicks_table)
     started, began, seen = time.monotonic(), time.process_time(), 0
     while seen < count:
         messages = consumer.consume(_LOOP_BATCH_ROWS, timeout=5.0)

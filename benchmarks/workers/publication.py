@@ -1,4 +1,4 @@
-"""Publishing aggregates by the platform's way, and by `elasticsearch.helpers.parallel_bulk`."""
+"""Publishes aggregates with the platform's code, and with `elasticsearch.helpers.parallel_bulk`."""
 
 import time
 from collections import deque
@@ -30,19 +30,19 @@ def publish(documents_wanted: int, repetitions: int) -> dict[str, Any]:
 
     The peer is handed its documents ready-made in memory; the platform reads Parquet and makes them.
     """
-    chosen = settings()
-    client, uri = connect(chosen), chosen.aggregates_uri
+    config = settings()
+    client, uri = connect(config), config.aggregates_uri
     hours, groups = _hours_with(uri, documents_wanted)
     spark = session()
     ready = [row.asDict() for row in documents(stored_aggregates(spark, uri, hours)).collect()]
     indices_of = {}
     for way in ("platform", "peer"):
-        own = chosen.model_copy(update={"index_alias": f"{chosen.index_alias}-{way}"})
+        own = config.model_copy(update={"index_alias": f"{config.index_alias}-{way}"})
         deque(ensure_index(client, own), maxlen=0)
         index = Index(client, own.index_alias)
         ensure_month_indices(index, own, hours)
         indices_of[way] = index.by_month(hours)
-    url = chosen.elasticsearch_url
+    url = config.elasticsearch_url
     publish_hours(
         stored_aggregates(spark, uri, hours[:_FEW_HOURS]), hours[:_FEW_HOURS], indices_of["platform"], url=url
     )

@@ -78,7 +78,7 @@ def refresh(warm_up: str, warm_ups: int, spans: Sequence[tuple[str, str]], repet
 
 
 def first_refresh(first: str, last: str) -> dict[str, float]:
-    """Refreshes a span of hours as a run that Dagster launches: nothing is warm, and Spark starts on the way.
+    """Refreshes a span of hours as a run that Dagster launches: nothing is warm, and the run starts Spark.
 
     Args:
         first: First hour, as a partition key.
@@ -178,7 +178,7 @@ def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def dev_runs(since: float, hours: Sequence[int]) -> dict[str, Any]:
-    """What a running `dagster dev` did for some hours: when each run was asked for, begun and done, and its stages."""
+    """When `dagster dev` requested, started and finished each run of some hours, and the stages of each."""
     wanted = {hour_key(hour) for hour in hours}
     runs: list[dict[str, Any]] = []
     with dg.DagsterInstance.get() as instance:

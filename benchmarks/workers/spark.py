@@ -23,15 +23,15 @@ _FIELDS = (
 
 def session(master: str = "local[*]", *, plain: bool = False) -> SparkSession:
     """A session as the platform makes it; or plain: its JVM as it comes, for a peer that knows nothing of ours."""
-    chosen = settings()
-    jars = connector_jars(chosen.connector_jars or None)
+    config = settings()
+    jars = connector_jars(config.connector_jars or None)
     conf = spark_conf(
         master=master,
         jars=jars,
         class_archive=class_archive(jars),
-        hbase_zookeeper_quorum=chosen.hbase_zookeeper_quorum,
-        driver_memory=chosen.spark_driver_memory,
-        shuffle_partitions=chosen.spark_shuffle_partitions,
+        hbase_zookeeper_quorum=config.hbase_zookeeper_quorum,
+        driver_memory=config.spark_driver_memory,
+        shuffle_partitions=config.spark_shuffle_partitions,
     )
     if plain:
         del conf["spark.driver.extraJavaOptions"]
@@ -50,11 +50,11 @@ def provision_all(named: Sequence[Mapping[str, str]]) -> dict[str, Any]:
 
 def spark_write() -> dict[str, Any]:
     """The same clicks from Kafka to HBase by hbase-spark; the session's start is not counted. No validation."""
-    chosen = settings()
+    config = settings()
     spark = session(plain=True)
     spark.range(1_000).selectExpr("sum(id)").collect()  # the first job starts up more than itself
     started = time.monotonic()
-    _write(spark, _clicks_of_topic(spark), chosen.clicks_table)
+    _write(spark, _clicks_of_topic(spark), config.clicks_table)
     seconds = time.monotonic() - started
     spark.stop()
     return {"seconds": seconds}
