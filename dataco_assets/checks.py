@@ -1,4 +1,4 @@
-"""The asset checks as steps of their own, for who wants to look again at what is stored.
+"""The asset checks as steps of their own, to check stored results again on demand.
 
 The assets report these checks in every run that computes and publishes hours (`assets/evaluations.py`); the platform's
 jobs do not run these steps. People do: *Execute* beside a check in Dagster's UI.

@@ -36,7 +36,7 @@ class ClassArchiveFailed(DatacoError):
 
 
 def class_archive(jars: Sequence[Path]) -> Path | None:
-    """The archive for this Java, this Spark and these jars; None when there is none that this user may read.
+    """The archive for this Java, this Spark and these jars; None if this user can read none.
 
     Args:
         jars: The connector jars, as the session gets them.
@@ -48,7 +48,7 @@ def class_archive(jars: Sequence[Path]) -> Path | None:
 def make_class_archive(jars: Sequence[Path]) -> bool:
     """Makes the archive unless it is there, in a process of its own: some 15 s of CPU, and 150 MB of disk.
 
-    Those made for what is no longer so are removed.
+    Those made for other versions are removed.
 
     Args:
         jars: The connector jars, as the session gets them.

@@ -15,7 +15,7 @@ from spark_resources.session import HBASE_SETTINGS
 
 
 class ClicksTableError(DatacoError):
-    """HBase's Java client could not do what was asked of the clicks table."""
+    """HBase's Java client could not perform an operation on the clicks table."""
 
 
 class ClicksTableUnavailable(ClicksTableError):

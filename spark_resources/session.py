@@ -95,7 +95,7 @@ def spark_conf(
         # Nothing outside this machine has business with a local driver, and a host name may not resolve.
         conf |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
         # The driver is the only executor: on its class path the jars need not be copied first, which takes seconds.
-        # Spark's own are named too: Spark adds them as a folder, in whatever order the file system lists it, and an
+        # Spark's own are named too: Spark adds them as a folder, in the order in which the file system lists it, and an
         # archive of classes is good for one order only.
         conf["spark.driver.extraClassPath"] = os.pathsep.join(map(str, [*jars, *spark_jars()]))
         if class_archive:

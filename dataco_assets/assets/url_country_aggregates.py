@@ -57,7 +57,7 @@ _SHOWN = 10
 
 
 class UnsoundAggregates(DatacoError):
-    """Aggregates break their own rules, or do not hold the clicks that HBase has, so nobody may see them."""
+    """Aggregates break their own rules, or do not hold the clicks that HBase has, so they are not published."""
 
     @classmethod
     def of(cls, problems: Mapping[int, Sequence[object]]) -> Self:
@@ -158,7 +158,7 @@ def compute_hours(
     spark: SparkResource,
     hbase: HBaseResource,
 ) -> ComputedHours:
-    """Computes hours from HBase's clicks, replaces their Parquet files, and looks at each once.
+    """Computes hours from HBase's clicks, replaces their Parquet files, and checks each once.
 
     Args:
         hours: Starts of the hours, epoch ms.

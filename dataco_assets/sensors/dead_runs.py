@@ -34,8 +34,8 @@ class LeaseWatch:
     def updated(self, leases: Mapping[str, str], now: float) -> Self:
         """Returns the watch after another evaluation.
 
-        Only the sensor's own clock counts, never a time that a run wrote. Between two looks at most 15 s count, so that
-        a clock that was set, or a machine that slept with all its processes, makes no run look dead.
+        Only the sensor's own clock counts, never a time that a run wrote. At most 15 s count between two evaluations,
+        so that a clock that was set, or a machine that slept with all its processes, makes no run look dead.
 
         Args:
             leases: The lease of each run in progress; an empty text for a run that has none.
