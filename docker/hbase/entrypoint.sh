@@ -8,7 +8,7 @@ jars=$(cat "${HBASE_CLASSPATH:-/opt/hbase/classpath}")
 conf=${HBASE_CONF:-/etc/hbase}
 
 java_on_hbase() {
-    # Hadoop and HBase reach into the JDK; Java 17 has to be told to let them.
+    # Hadoop and HBase access internals of the JDK, which Java 17 allows only with these options.
     for package in java.lang java.nio sun.nio.ch java.lang.reflect java.util java.util.concurrent java.net jdk.internal.misc; do
         set -- "--add-opens=java.base/$package=ALL-UNNAMED" "$@"
     done
