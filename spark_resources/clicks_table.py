@@ -4,7 +4,8 @@ A scan reads the key ranges of the requested times and no other rows, and of eac
 regions is a Spark task that streams its rows, so memory does not grow with the hour.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,10 +15,13 @@ from pyspark.sql import functions as F  # noqa: N812  # the name every Spark rea
 from dataco_assets.clicks.row import TIMESTAMP_DIGITS, key_ranges
 from spark_resources.hbase_client import configuration, explained, jvm
 
-_ROW_KEY = "row_key STRING :key"
-_COLUMNS = (
-    f"{_ROW_KEY}, user_id STRING click_data:user_id, page STRING click_data:page, country STRING geo_data:country"
-)
+_ROW_KEY: Final = {"row_key": ("rowkey", "key")}
+_COLUMNS: Final = _ROW_KEY | {
+    "user_id": ("click_data", "user_id"),
+    "page": ("click_data", "page"),
+    "country": ("geo_data", "country"),
+}
+"""Family and qualifier of each column; for the row key, what the connector takes in their place."""
 _ROWS_PER_FETCH: Final = 5_000
 _MOST_SPANS: Final = 16
 _TIMESTAMP_AT = 4  # in the row key, counted from 1
@@ -58,7 +62,9 @@ def read_row_keys(spark: SparkSession, table: str, ranges: Sequence[tuple[int, i
     return _read(spark, table, _ROW_KEY, ranges)
 
 
-def _read(spark: SparkSession, table: str, columns: str, ranges: Sequence[tuple[int, int]]) -> DataFrame:
+def _read(
+    spark: SparkSession, table: str, columns: Mapping[str, tuple[str, str]], ranges: Sequence[tuple[int, int]]
+) -> DataFrame:
     if not ranges or any(start >= end for start, end in ranges):
         raise ValueError(f"no time to read clicks of in {list(ranges)[:5]}")
     keys = sorted(key_range for span in _joined(ranges) for key_range in key_ranges(*span))
@@ -68,8 +74,7 @@ def _read(spark: SparkSession, table: str, columns: str, ranges: Sequence[tuple[
         jvm(spark).org.apache.hadoop.hbase.spark.HBaseContext(context._jsc.sc(), configuration(spark), None)
         frame = (
             spark.read.format("org.apache.hadoop.hbase.spark")
-            .option("hbase.table", table)
-            .option("hbase.columns.mapping", columns)
+            .option("catalog", _catalog(table, columns))
             .option("hbase.spark.use.hbasecontext", True)
             # Filtering by column would need the connector's jar on every region server.
             .option("hbase.spark.pushdown.columnfilter", False)
@@ -86,6 +91,25 @@ def counted(clicks: DataFrame) -> tuple[DataFrame, Callable[[], int]]:
     seen = Observation()
     # Of a scan that finds nothing, Spark may drop the whole plan, and the observation with it.
     return clicks.observe(seen, F.count(F.lit(1)).alias("rows")), lambda: int(seen.get.get("rows", 0))
+
+
+def _catalog(table: str, columns: Mapping[str, tuple[str, str]]) -> str:
+    """The table and some of its columns as the connector's JSON.
+
+    Its other form, `hbase.columns.mapping`, is translated to this one by the connector, which prints it to standard
+    output each time.
+    """
+    namespace, _, name = table.rpartition(":")
+    return json.dumps(
+        {
+            "table": {"namespace": namespace or "default", "name": name},
+            "rowkey": "key",
+            "columns": {
+                column: {"cf": family, "col": qualifier, "type": "string"}
+                for column, (family, qualifier) in columns.items()
+            },
+        }
+    )
 
 
 def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -49,6 +49,7 @@ def test_a_range_is_one_recorded_run_and_heals_what_was_changed_by_hand(platform
     assert backfilled.returncode == 0, backfilled.stderr[-3000:]
     assert "40 hours: 2026-02-09-08:00 to 2026-02-10-23:00, both included." in backfilled.stdout
     assert "40 hours published in" in backfilled.stdout
+    assert "row_key" not in backfilled.stdout, "the connector printed its columns"
     assert "scan and aggregate" in backfilled.stderr, "its progress is on the terminal"
 
     with dg.DagsterInstance.from_config(str(home)) as instance:
