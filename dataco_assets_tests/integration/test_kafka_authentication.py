@@ -1,26 +1,30 @@
 """A broker that wants a user and a password: every kind of client has them, and a wrong one is reported as such.
 
-A broker of its own, because that of the shared stack asks nobody.
+A broker of its own, because those of the shared stack ask nobody; HBase is the shared one.
 """
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from dataco_assets.clients.kafka.brokers import Brokers
-from dataco_assets.clients.kafka.consumer import RangeConsumer
+from dataco_assets.clients.kafka.consumer import RangeConsumer, read_all
 from dataco_assets.clients.kafka.failures import AuthenticationFailed
-from dataco_assets.clients.kafka.producer import AckedProducer
+from dataco_assets.clients.kafka.producer import AckedProducer, click_producer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.errors import ErrorKind
+from dataco_assets_tests.platforms import Platform, click, make_platform
 from dataco_assets_tests.waiting import wait_until
 from local_stack import jars, ports
 from local_stack.ports import LOOPBACK
 from local_stack.servers.base import properties
 from local_stack.servers.kafka import POM
+from local_stack.stack import Stack
 
 pytestmark = pytest.mark.stack
 
@@ -90,6 +94,31 @@ def test_every_kind_of_client_uses_the_password(servers: str) -> None:
         consumer.commit(consumer.positions)
     assert admin.committed("group", state) == {0: 1}
     assert admin.topics() >= {"kept"}
+
+
+@pytest.fixture
+def platform(stack: Stack, servers: str) -> Iterator[Platform]:
+    given = SecretStr(json.dumps(options(PASSWORD)))
+    made = make_platform(stack.env(), kafka_bootstrap_servers=servers, kafka_options=given).create(partitions=1)
+    yield made
+    made.drop()
+
+
+def test_a_drain_uses_the_password_of_the_settings(platform: Platform) -> None:
+    with click_producer(platform.settings) as clicks:
+        clicks.send(None, click("e1"))
+        clicks.send(None, b"no click")
+
+    result = platform.drain()
+
+    assert (result.stored, result.rejected.total(), result.lag_left) == (1, 1, 0)
+    assert platform.event_ids() == ["e1"]
+    topic = platform.admin.topic(platform.settings.clicks_topic)
+    assert platform.admin.committed(platform.settings.kafka_group, topic) == {0: 2}
+    rejected: list[bytes | str | None] = []
+    brokers = Brokers.of(platform.settings)
+    read_all(brokers, platform.admin, platform.settings.rejected_topic, lambda m: rejected.append(m.value()))
+    assert rejected == [b"no click"]
 
 
 def produce(brokers: Brokers) -> None:
