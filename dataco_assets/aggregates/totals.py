@@ -39,31 +39,6 @@ class HourTotals:
         """The hour's unique users, exact: every user enters it once."""
         return int(self.sums["entering_users"])
 
-    @property
-    def samples(self) -> int:
-        """Clicks of known duration."""
-        return int(self.sums["time_spent_samples"])
-
-    @property
-    def time_spent_seconds(self) -> float:
-        """Their seconds."""
-        return float(self.sums["time_spent_seconds_sum"])
-
-    @property
-    def entries(self) -> int:
-        """Visits that began in the hour."""
-        return int(self.sums["entries"])
-
-    @property
-    def exits(self) -> int:
-        """Visits that ended in the hour."""
-        return int(self.sums["exits"])
-
-    @property
-    def bounces(self) -> int:
-        """Visits of one click."""
-        return int(self.sums["bounces"])
-
 
 def totals(hour: HourAggregates) -> HourTotals:
     """What one hour adds up to; zeros for an empty hour, and for a column that it was computed without."""

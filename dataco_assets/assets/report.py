@@ -20,14 +20,16 @@ _SHOWN_URL = 100
 
 def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
     """An hour's numbers, as metadata of its partition; no average or rate without anything to divide by."""
-    average = {"average seconds": totals.time_spent_seconds / totals.samples} if totals.samples else {}
-    visits = {"visits": totals.exits, "clicks per visit": totals.clicks / totals.exits} if totals.exits else {}
-    bounces = {"bounce rate": totals.bounces / totals.entries} if totals.entries else {}
+    sums = totals.sums
+    samples, entries, exits = sums["time_spent_samples"], sums["entries"], sums["exits"]
+    average = {"average seconds": sums["time_spent_seconds_sum"] / samples} if samples else {}
+    visits = {"visits": exits, "clicks per visit": totals.clicks / exits} if exits else {}
+    bounces = {"bounce rate": sums["bounces"] / entries} if entries else {}
     return {
         "clicks": totals.clicks,
         "groups": totals.groups,
         "unique users": totals.unique_users,
-        "clicks of known duration": totals.samples,
+        "clicks of known duration": samples,
         **average,
         **visits,
         **bounces,
