@@ -42,13 +42,12 @@ def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int
         ClicksTableError: HBase cannot be reached or has no such table. Rows are read later, when Spark runs: within
             `scanning`.
     """
-    timestamp = F.substring("row_key", _TIMESTAMP_AT, TIMESTAMP_DIGITS).cast("long")
     rows = _read(spark, table, _COLUMNS, ranges)
-    return rows.select("row_key", "user_id", timestamp.alias("timestamp"), "page", "country")
+    return rows.select("row_key", "user_id", _timestamp(), "page", "country")
 
 
-def read_row_keys(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int]]) -> DataFrame:
-    """Reads the row keys of the clicks of the given times, as `read_clicks` does: row_key (string).
+def read_timestamps(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int]]) -> DataFrame:
+    """Reads the clicks of the given times by their row keys alone: timestamp (long, epoch ms), one row per click.
 
     Args:
         spark: A session made with `spark_resources.session.spark_conf`.
@@ -59,7 +58,12 @@ def read_row_keys(spark: SparkSession, table: str, ranges: Sequence[tuple[int, i
         ValueError: there is no range, or an empty one.
         ClicksTableError: HBase cannot be reached or has no such table.
     """
-    return _read(spark, table, _ROW_KEY, ranges)
+    return _read(spark, table, _ROW_KEY, ranges).select(_timestamp())
+
+
+def _timestamp() -> Column:
+    """The click's time, which is part of its row key."""
+    return F.substring("row_key", _TIMESTAMP_AT, TIMESTAMP_DIGITS).cast("long").alias("timestamp")
 
 
 def _read(

@@ -12,10 +12,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
 from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs
-from spark_resources.clicks_table import read_row_keys
+from spark_resources.clicks_table import read_timestamps
 from spark_resources.hbase_client import scanning
-
-_TIME_BEGINS_AT, _TIME_DIGITS = 4, 13  # `SS-TTTTTTTTTTTTT-…`, counted from 1
 
 
 def count_rows(spark: SparkSession, table: str, hours: Sequence[int]) -> dict[int, int]:
@@ -30,9 +28,9 @@ def count_rows(spark: SparkSession, table: str, hours: Sequence[int]) -> dict[in
         ClicksTableUnavailable: HBase does not answer, or does not serve the table just now.
         ClicksTableError: HBase refuses; the table may be gone.
     """
-    keys = read_row_keys(spark, table, [(run[0], run[-1] + HOUR_MS) for run in contiguous_runs(hours)])
-    time_ms = F.substring("row_key", _TIME_BEGINS_AT, _TIME_DIGITS).cast("long")
-    by_hour = keys.groupBy((time_ms - time_ms % HOUR_MS).alias("hour")).count()
+    clicks = read_timestamps(spark, table, [(run[0], run[-1] + HOUR_MS) for run in contiguous_runs(hours)])
+    time_ms = F.col("timestamp")
+    by_hour = clicks.groupBy((time_ms - time_ms % HOUR_MS).alias("hour")).count()
     with scanning(table):
         found = {int(row["hour"]): int(row["count"]) for row in by_hour.collect()}
     return {hour: found.get(hour, 0) for hour in hours}
