@@ -16,6 +16,7 @@ from dataco_assets.index.indices import Index
 _GROUPS_PER_REQUEST = 10_000
 _EXACT_HOURS = 40_000  # the most that Elasticsearch counts exactly: four years
 _LATER = sorted(LATER_COLUMNS)
+_ENDS: dict[str, Any] = {name: {name: {"field": "hour"}} for name in ("min", "max")}
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,7 @@ def span(index: Index, country: str | None = None) -> Span | None:
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
     query = {"term": {"country": country}} if country else {"match_all": {}}
-    ends = {name: {name: {"field": "hour"}} for name in ("min", "max")}
-    found = search(index.client, index.searchable(), size=0, query=query, aggregations=ends)["aggregations"]
+    found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS)["aggregations"]
     if found["min"]["value"] is None:
         return None
     return Span(int(found["min"]["value"]), int(found["max"]["value"]))
@@ -118,9 +118,8 @@ def incomplete_hours(index: Index) -> IncompleteHours | None:
         IndexMissing, IndexClosed, ElasticsearchError: as `span`.
     """
     query = {"bool": {"should": [{"bool": {"must_not": {"exists": {"field": name}}}} for name in _LATER]}}
-    ends: dict[str, Any] = {name: {name: {"field": "hour"}} for name in ("min", "max")}
-    ends["count"] = {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}
-    found = search(index.client, index.searchable(), size=0, query=query, aggregations=ends)["aggregations"]
+    count = {"count": {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}}
+    found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS | count)["aggregations"]
     if found["min"]["value"] is None:
         return None
     return IncompleteHours(int(found["min"]["value"]), int(found["max"]["value"]), found["count"]["value"])
