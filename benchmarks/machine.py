@@ -1,10 +1,11 @@
-"""What the figures were measured on: facts about machine and versions, nothing that names it."""
+"""The machine that a benchmark runs on: its hardware and versions, without its name, and the memory of a process."""
 
 import os
 import platform
 import re
 import subprocess
 from importlib.metadata import version
+from pathlib import Path
 
 import psutil
 
@@ -25,6 +26,12 @@ def facts() -> dict[str, str]:
         "HBase": _hbase(),
         **{name: version(name) for name in _PACKAGES},
     }
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has held; unlike `ru_maxrss`, without that of the process which started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def _java() -> str:

@@ -3,12 +3,12 @@
 import json
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import happybase
 from confluent_kafka import Consumer, TopicPartition
 
+from benchmarks.machine import peak_rss_bytes
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clients.hbase import connect
 from dataco_assets.clients.kafka.brokers import Brokers
@@ -34,14 +34,8 @@ def drain(connections: int | None = None) -> dict[str, Any]:
         "stored": result.stored,
         "seconds": result.seconds,
         "cpu_seconds": cpu,
-        "rss_bytes": _peak_rss_bytes(),
+        "rss_bytes": peak_rss_bytes(),
     }
-
-
-def _peak_rss_bytes() -> int:
-    """The most memory this process held; `ru_maxrss` would begin with that of the process which started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 def happybase_loop(count: int) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from benchmarks.machine import peak_rss_bytes
 from dataco_assets.clients.hbase import connect
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.errors import DatacoError, ErrorKind
@@ -100,14 +100,8 @@ def _told(result: DrainResult) -> dict[str, object]:
         "lag_left": result.lag_left,
         "retries": result.hbase_retries,
         "seconds": result.seconds,
-        "peak_rss_bytes": _peak_rss_bytes(),
+        "peak_rss_bytes": peak_rss_bytes(),
     }
-
-
-def _peak_rss_bytes() -> int:
-    """The most memory this process held; `ru_maxrss` would begin with that of the process which started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 if __name__ == "__main__":
