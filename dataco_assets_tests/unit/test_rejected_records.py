@@ -1,13 +1,11 @@
 """The rejected record: original bytes as they came, and headers that say why and from where."""
 
 import hashlib
-from collections.abc import Sequence
 
 import pytest
 from confluent_kafka import Message
 
 from dataco_assets.clicks.event import Reason, Rejection
-from dataco_assets.clients.kafka.producer import AckedProducer, Header
 from dataco_assets.rejected.records import (
     HEADERS,
     ROOM_BYTES,
@@ -16,26 +14,12 @@ from dataco_assets.rejected.records import (
     record_key,
     send_rejected,
 )
+from dataco_assets_tests.platforms import headers_of
+from dataco_assets_tests.unit.recording_producer import RecordingProducer
 
 Headers = list[tuple[str, str | bytes | None]]
 LIMIT = 1_048_588
 """Kafka's default limit of a message, bytes."""
-
-
-class Recorder(AckedProducer):
-    """Keeps what is sent instead of sending it."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[bytes | None, bytes | None, int | None, list[Header]]] = []
-
-    def send(
-        self,
-        key: bytes | None,
-        value: bytes | None,
-        timestamp_ms: int | None = None,
-        headers: Sequence[Header] | None = None,
-    ) -> None:
-        self.sent.append((key, value, timestamp_ms, list(headers or [])))
 
 
 def rejected(value: bytes | None = b"{", *, key: bytes | None = None, headers: Headers | None = None) -> RejectedClick:
@@ -87,25 +71,26 @@ def test_an_original_header_cannot_pass_for_one_of_ours() -> None:
     "value", [None, b"", b"\x00\xff\xfe", "{\ud83d".encode("utf-8", "surrogatepass"), b"x" * 70_000]
 )
 def test_the_value_is_the_originals_bytes(value: bytes | None) -> None:
-    producer = Recorder()
+    producer = RecordingProducer()
     send_rejected(producer, rejected(value), limit_bytes=LIMIT)
-    assert producer.sent[0][1] == value
+    assert producer.messages[0].value() == value
 
 
 def test_a_retried_run_writes_the_same_record_again() -> None:
-    producer = Recorder()
+    producer = RecordingProducer()
     send_rejected(producer, rejected(), limit_bytes=LIMIT)
     send_rejected(producer, rejected(), limit_bytes=LIMIT)
-    assert producer.sent[0] == producer.sent[1]
-    assert producer.sent[0][0] == record_key("clicks", 3, 4711) == b"clicks/3/4711"
+    first, second = producer.messages
+    assert (first.key(), first.value(), first.headers()) == (second.key(), second.value(), second.headers())
+    assert first.key() == record_key("clicks", 3, 4711) == b"clicks/3/4711"
 
 
 def test_the_first_message_of_a_topic_has_a_whole_key() -> None:
     # Partition 0 and offset 0 are values, not absences.
-    producer = Recorder()
+    producer = RecordingProducer()
     message = Message(topic="clicks", partition=0, offset=0, value=b"")
     send_rejected(producer, RejectedClick(message, Rejection(Reason.MALFORMED_JSON, "")), limit_bytes=LIMIT)
-    assert producer.sent[0][0] == b"clicks/0/0"
+    assert producer.messages[0].key() == b"clicks/0/0"
 
 
 def test_reason_and_detail_are_safe_in_a_header_whatever_the_click_held() -> None:
@@ -127,22 +112,22 @@ def test_what_the_topic_cannot_hold_is_kept_by_reference(large: str) -> None:
     value = b"v" * (LIMIT if large == "value" else 1)
     key = b"k" * (LIMIT if large == "key" else 1)
     header = b"h" * (LIMIT if large == "header" else 1)
-    producer = Recorder()
+    producer = RecordingProducer()
     send_rejected(producer, rejected(value, key=key, headers=[("own", header)]), limit_bytes=LIMIT)
-    record_id, sent, _, headers = producer.sent[0]
-    found = dict(headers)
-    assert record_id == b"clicks/3/4711"
-    assert sent is None
+    (record,) = producer.messages
+    found = headers_of(record)
+    assert record.key() == b"clicks/3/4711"
+    assert record.value() is None
     assert (found["dataco.reason"], found["dataco.offset"]) == (b"malformed_json", b"4711")
     assert found["dataco.value_bytes"] == str(len(value)).encode()
     assert found["dataco.value_hash"] == hashlib.blake2b(value, digest_size=16).hexdigest().encode()
-    assert sum(len(name) + len(text or b"") for name, text in headers) < 1_000
+    assert sum(len(name) + len(text) for name, text in found.items()) < 1_000
 
 
 def test_a_message_that_just_fits_is_kept_whole() -> None:
-    producer = Recorder()
+    producer = RecordingProducer()
     send_rejected(producer, rejected(b"v" * (LIMIT - ROOM_BYTES)), limit_bytes=LIMIT)
-    assert len(producer.sent[0][1] or b"") == LIMIT - ROOM_BYTES
+    assert len(producer.messages[0].value() or b"") == LIMIT - ROOM_BYTES
 
 
 def test_no_click_can_pass_for_a_reference() -> None:

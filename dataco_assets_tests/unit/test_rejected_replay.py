@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataco_assets.clicks.event import Reason, Rejection
-from dataco_assets.clients.kafka.producer import AckedProducer, Header
+from dataco_assets.clients.kafka.producer import Header
 from dataco_assets.rejected.contents import Contents, ContentsBuilder, Entry, Filter, RecordGone
 from dataco_assets.rejected.records import (
     HEADERS,
@@ -26,37 +26,17 @@ from dataco_assets.rejected.records import (
     send_rejected,
 )
 from dataco_assets.rejected.replay import concerns_users, plan_replay, replay_headers
+from dataco_assets_tests.unit.recording_producer import RecordingProducer
 
 TIME = 1_767_225_600_123
 Headers = list[Header]
 
 
-class Topic(AckedProducer):
-    """The rejected topic: what is sent there can be read back as Kafka would hand it over."""
+class Topic(RecordingProducer):
+    """The rejected topic."""
 
     def __init__(self) -> None:
-        self.messages: list[Message] = []
-
-    def send(
-        self,
-        key: bytes | None,
-        value: bytes | None,
-        timestamp_ms: int | None = None,
-        headers: Sequence[Header] | None = None,
-    ) -> None:
-        assert timestamp_ms is None
-        offset = len(self.messages)
-        self.messages.append(
-            Message(
-                topic="clicks.rejected",
-                partition=0,
-                offset=offset,
-                key=key,
-                value=value,
-                headers=list(headers or []),
-                timestamp=(1, TIME + 1_000 + offset),
-            )
-        )
+        super().__init__(first_record_time_ms=TIME + 1_000)
 
     def reject(
         self,
