@@ -16,12 +16,12 @@ from urllib.parse import SplitResult, urlsplit
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json
-from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import From, To, hour_range
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
+from dataco_assets.quantities import quantity
 from dataco_assets.settings import settings
 from dataco_assets.untrusted import on_one_line, printable
 
@@ -76,7 +76,7 @@ def backfill(
     start, end = _existing(*hour_range(first, last))
     hours = (end - start) // HOUR_MS + 1
     say = functools.partial(typer.echo, err=as_json)
-    say(f"{plural(hours, 'hour')}: {hour_key(start)} to {hour_key(end)}, both included.")
+    say(f"{quantity(hours, 'hour')}: {hour_key(start)} to {hour_key(end)}, both included.")
     from dataco_assets.partitions import range_tags
 
     tags = {**range_tags(hour_key(start), hour_key(end)), **_TAGS}
@@ -86,7 +86,7 @@ def backfill(
     else:
         started = time.monotonic()
         run_id = _execute(tags)
-        say(f"{plural(hours, 'hour')} published in {time.monotonic() - started:.0f} s (run {run_id}).")
+        say(f"{quantity(hours, 'hour')} published in {time.monotonic() - started:.0f} s (run {run_id}).")
     if as_json:
         print_json(
             {

@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dataco_assets.cli.output import Json, print_json
-from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import TimeUnclear, typed
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
+from dataco_assets.quantities import quantity
 from dataco_assets.settings import settings, variable
 from dataco_assets.sources import generator
 from dataco_assets.sources.access_logs import formats
@@ -158,7 +158,7 @@ def generate(  # noqa: PLR0913  # the options of the command
     if not out:
         _warn_too_old(spec.since_ms)
     details = (
-        plural(kinds[generator.DUPLICATE], "duplicate"),
+        quantity(kinds[generator.DUPLICATE], "duplicate"),
         f"{kinds['malformed']:,} malformed on purpose",
         f"{without_content:,} without content left out" if without_content else "",
     )
@@ -225,7 +225,7 @@ def from_access_log(  # the options of the command
     if report.skipped:
         typer.echo(_skipped_lines(report), err=True)
     shifted = f"times shifted by {shift_ms // HOUR_MS:,} h" if shift_ms else ""
-    skipped = f"{plural(report.skipped.total(), 'line')} skipped" if report.skipped else ""
+    skipped = f"{quantity(report.skipped.total(), 'line')} skipped" if report.skipped else ""
     details = (f"read as {found_format}", shifted, skipped)
     facts = {"format": found_format, "shifted_hours": shift_ms // HOUR_MS, "skipped": dict(report.skipped)}
     _close(_Summary(report.clicks, out, started, details, facts), as_json=as_json)
@@ -248,7 +248,7 @@ def _destination(out: str) -> str:
 def _skipped_lines(report: LogReport) -> str:
     """The skipped lines by reason, most frequent first, each with its first example."""
     return "\n".join(
-        f"Skipped {plural(count, 'line')} {reason}; the first is line {example.number:,}: {example.line}"
+        f"Skipped {quantity(count, 'line')} {reason}; the first is line {example.number:,}: {example.line}"
         for reason, count in report.skipped.most_common()
         for example in [report.examples[reason]]
     )
@@ -417,5 +417,5 @@ def _close(summary: _Summary, *, as_json: bool) -> None:
         print_json({**document, "seconds": round(seconds, 1)})
         return
     given = ", ".join(detail for detail in summary.details if detail)
-    what = f"{plural(summary.clicks, 'click')} {_destination(summary.out)}"
+    what = f"{quantity(summary.clicks, 'click')} {_destination(summary.out)}"
     typer.echo(f"{what}{f' ({given})' if given else ''} in {seconds:.1f} s", err=summary.out == STANDARD_STREAM)

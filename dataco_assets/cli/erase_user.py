@@ -15,10 +15,10 @@ import typer
 from rich.console import Console
 
 from dataco_assets.cli.output import Json, iso_time, print_json
-from dataco_assets.cli.text import plural
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.event import MAX_USER_ID
 from dataco_assets.clicks.hour import contiguous_runs, hour_key
+from dataco_assets.quantities import quantity
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
@@ -128,14 +128,14 @@ def _found(erasure: "Erasure", verb: str, users: int) -> Iterator[str]:
         yield f"0 clicks {verb}: HBase holds none of {'this user' if users == 1 else 'these users'}."
     else:
         yield (
-            f"{plural(erasure.clicks, 'click')} {verb}, from {_time(erasure.first_ms)} to {_time(erasure.last_ms)} "
-            f"UTC; {plural(len(erasure.hours), 'hour')} to compute anew."
+            f"{quantity(erasure.clicks, 'click')} {verb}, from {_time(erasure.first_ms)} to {_time(erasure.last_ms)} "
+            f"UTC; {quantity(len(erasure.hours), 'hour')} to compute anew."
         )
     if erasure.resumed:
-        yield f"An earlier erasure was broken off; it had begun {plural(len(erasure.resumed), 'hour')}."
+        yield f"An earlier erasure was broken off; it had begun {quantity(len(erasure.resumed), 'hour')}."
     if erasure.expired:
         yield (
-            f"{plural(len(erasure.expired), 'hour')} of these cannot be computed anew, since HBase may have dropped "
+            f"{quantity(len(erasure.expired), 'hour')} of these cannot be computed anew, since HBase may have dropped "
             "clicks of others (DATACO_CLICKS_TTL_DAYS): their counts stay as published. They hold no user id."
         )
 
@@ -150,7 +150,7 @@ def _next(erasure: "Erasure", undo: str, users: int) -> Iterator[str]:
     """
     if erasure.rejected:
         yield (
-            f"{plural(erasure.rejected, 'rejected click')} can no longer be listed, shown or sent back. Their bytes "
+            f"{quantity(erasure.rejected, 'rejected click')} can no longer be listed, shown or sent back. Their bytes "
             "leave Kafka when the topic's retention ends: single records cannot be deleted there."
         )
     hours = (erasure.hours | erasure.resumed) - erasure.expired

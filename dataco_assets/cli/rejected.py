@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import TimeUnclear, end_of, moment
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.event import Reason
 from dataco_assets.errors import DatacoError
+from dataco_assets.quantities import quantity
 from dataco_assets.settings import settings
 from dataco_assets.untrusted import printable
 
@@ -177,9 +177,11 @@ def replay(  # noqa: PLR0913  # the options of the command
     if not plan.sent:
         return
     if not yes:
-        typer.confirm(f"Send {plural(len(plan.sent), 'click')} to topic {settings().clicks_topic}?", abort=True)
+        typer.confirm(f"Send {quantity(len(plan.sent), 'click')} to topic {settings().clicks_topic}?", abort=True)
     sent = send_back(settings(), plan.sent, repaired=payload)
-    typer.echo(f"{plural(sent, 'click')} sent back to topic {settings().clicks_topic}; the next ingest run takes them.")
+    typer.echo(
+        f"{quantity(sent, 'click')} sent back to topic {settings().clicks_topic}; the next ingest run takes them."
+    )
 
 
 def _contents(*, record_ids: Sequence[str] = (), since_ms: int | None = None) -> "Contents":
@@ -300,14 +302,14 @@ def _summary(contents: "Contents", selected: Sequence["Entry"], limit: int) -> I
     if not contents.entries:
         yield f"Topic {topic} holds no rejected clicks. {_KEEPING}"
     elif not selected:
-        held = plural(len(contents.entries), "rejected click")
+        held = quantity(len(contents.entries), "rejected click")
         yield f"Topic {topic} holds {held}, none of them meant by these options."
     else:
         counts = Counter(printable(entry.record.reason) for entry in selected)
         shares = ", ".join(
             f"{count:,} {reason}" for reason, count in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
         )
-        yield f"{plural(len(selected), 'rejected click')}: {shares}"
+        yield f"{quantity(len(selected), 'rejected click')}: {shares}"
         if len(selected) > limit:
             yield f"Older ones not shown: {len(selected) - limit:,}; --limit shows more."
     if contents.erased:
@@ -364,10 +366,10 @@ def _value(value: bytes | None) -> str:
 def _intent(plan: "ReplayPlan", contents: "Contents") -> Iterator[str]:
     total = len(plan.sent) + len(plan.replayed) + len(plan.unfit)
     if not total:
-        held = plural(len(contents.entries), "rejected click")
+        held = quantity(len(contents.entries), "rejected click")
         yield f"Nothing to send: topic {settings().rejected_topic} holds {held}, none of them meant."
         return
-    yield f"{plural(total, 'rejected click')} meant: {len(plan.sent):,} to be sent back"
+    yield f"{quantity(total, 'rejected click')} meant: {len(plan.sent):,} to be sent back"
     if plan.replayed:
         yield f"  {len(plan.replayed):,} left out, sent back before (--again sends them again)"
     if plan.unfit:

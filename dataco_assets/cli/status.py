@@ -13,7 +13,6 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.cli.text import plural
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
@@ -29,6 +28,7 @@ from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag
 from dataco_assets.ledgers.hours import DirtyHours, HourLedger, dirty_hours
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
+from dataco_assets.quantities import quantity
 from dataco_assets.settings import Settings, settings
 from dataco_assets.untrusted import printable
 
@@ -121,8 +121,8 @@ class State:
                 yield why_parked(entries)
             if waiting := self.hours.waiting:
                 yield (
-                    f"{plural(len(waiting), 'hour')} got no click for more than {self.max_wait_minutes:g} minutes and "
-                    f"still wait for a refresh, the oldest is {hour_key(waiting[0])}: does dirty_hours_sensor run?"
+                    f"{quantity(len(waiting), 'hour')} got no click for more than {self.max_wait_minutes:g} minutes "
+                    f"and still wait for a refresh, the oldest is {hour_key(waiting[0])}: does dirty_hours_sensor run?"
                 )
 
 
@@ -235,9 +235,9 @@ def _rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
         lag = state.ingest.lag
         yield (
             f"topic {config.clicks_topic}",
-            f"{plural(len(lag.topic.partitions), 'partition')}, id {lag.topic.topic_id}",
+            f"{quantity(len(lag.topic.partitions), 'partition')}, id {lag.topic.topic_id}",
         )
-        yield "waiting in Kafka", plural(lag.total, "click")
+        yield "waiting in Kafka", quantity(lag.total, "click")
         for partition, start in sorted(lag.start.items()):
             yield f"partition {partition}", f"next offset {start:,}, {lag.waiting[partition]:,} waiting"
     if state.hours:

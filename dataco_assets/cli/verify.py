@@ -17,11 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dataco_assets.cli.hints import local_stack_hint
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.cli.text import plural
 from dataco_assets.cli.times import FORMS, hour_range
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.hours import MARKED_WITHIN_SECONDS
+from dataco_assets.quantities import quantity
 from dataco_assets.settings import settings
 from dataco_assets.untrusted import printable
 
@@ -173,15 +173,16 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The lines below the table."""
-        verdict = f"{plural(self.differing_hours, 'hour')} differ" if self.differing_hours else "no difference"
-        what = f"{plural(self.clicks, 'click')} in {plural(self.groups, 'group')}"
-        yield f"{plural(self.judged, 'hour')} judged ({what}): {verdict}."
+        verdict = f"{quantity(self.differing_hours, 'hour')} differ" if self.differing_hours else "no difference"
+        what = f"{quantity(self.clicks, 'click')} in {quantity(self.groups, 'group')}"
+        yield f"{quantity(self.judged, 'hour')} judged ({what}): {verdict}."
         for outcome, why in _NOT_JUDGED.items():
             if count := self.outcomes[outcome]:
-                yield f"{plural(count, 'hour')} {outcome}: not judged; {why}. Oldest: {hour_key(self.oldest[outcome])}."
+                oldest = hour_key(self.oldest[outcome])
+                yield f"{quantity(count, 'hour')} {outcome}: not judged; {why}. Oldest: {oldest}."
         if self.lacking_hours:
             yield (
-                f"{plural(self.lacking_hours, 'hour')} computed by an earlier version without "
+                f"{quantity(self.lacking_hours, 'hour')} computed by an earlier version without "
                 f"{', '.join(sorted(self.lacking))}: `dataco backfill FROM TO` fills them."
             )
         for name in self.closed_indices:
@@ -205,7 +206,7 @@ _NOT_JUDGED = {
 
 def _show(report: Report) -> None:
     if report.shown:
-        typer.echo(f"{plural(report.differing, 'difference')}:")
+        typer.echo(f"{quantity(report.differing, 'difference')}:")
         print_table(_COLUMNS, [_row(difference) for difference in report.shown])
         if report.differing > len(report.shown):
             typer.echo(f"{report.differing - len(report.shown):,} more are not shown (--limit).")

@@ -12,6 +12,7 @@ from dataco_assets.aggregates.columns import LATER_COLUMNS
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import search
 from dataco_assets.index.indices import Index
+from dataco_assets.quantities import quantity
 
 _GROUPS_PER_REQUEST = 10_000
 _EXACT_HOURS = 40_000  # the most that Elasticsearch counts exactly: four years
@@ -65,10 +66,10 @@ class IncompleteHours(Span):
     count: int
 
     def __str__(self) -> str:
-        hours = "1 hour" if self.count == 1 else f"{self.count:,} hours"
         span = f"{hour_key(self.first_hour)} {hour_key(self.last_hour)}"
         return (
-            f"{hours} computed by an earlier version without {', '.join(_LATER)}: `dataco backfill {span}` fills them"
+            f"{quantity(self.count, 'hour')} computed by an earlier version without {', '.join(_LATER)}: "
+            f"`dataco backfill {span}` fills them"
         )
 
 

@@ -20,6 +20,7 @@ from dataco_assets.index.layout import (
     template_bodies,
 )
 from dataco_assets.index.templates import check_precedence, check_templates, put_templates
+from dataco_assets.quantities import quantity
 from dataco_assets.settings import Settings
 
 _LONGEST_MONTH_MS = 31 * 24 * HOUR_MS
@@ -52,7 +53,9 @@ def ensure_index(client: SearchClient, settings: Settings, *, now_ms: int | None
     behind = index.behind_alias()
     for state in behind:
         _check_mapping(index, state)
-    found.append((f"alias {index.alias}, {_counted(len(behind))} behind it", len(new) == len(behind)))
+    found.append(
+        (f"alias {index.alias}, {quantity(len(behind), 'index', 'indices')} behind it", len(new) == len(behind))
+    )
     found += [(closed_text(state), False) for state in index.closed()]
     return [*found, *((f"index {name}", True) for name in new)]
 
@@ -189,7 +192,3 @@ def _ensure_templates(client: SearchClient, settings: Settings) -> bool:
         check_templates(client, settings)
         return True
     return False
-
-
-def _counted(indices: int) -> str:
-    return "1 index" if indices == 1 else f"{indices} indices"
