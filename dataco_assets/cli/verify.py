@@ -62,9 +62,9 @@ def verify(
     """Recompute hours from HBase and compare every field.
 
     The recomputation is plain Python and shares no code with Spark; it is compared with Parquet file and index. Only
-    hours of which readers should see everything are judged. An hour that is dirty (waits for its refresh), changes
-    while it is compared, or is so old that HBase may have dropped clicks, is reported but not judged. Sensors and runs
-    can keep running.
+    hours of which readers should see everything are compared. An hour that is dirty (waits for its refresh), changes
+    during the comparison, or is so old that HBase may have dropped clicks, is reported but not compared. Sensors and
+    runs can keep running.
 
     Exit code: 0 all equal, 1 differences, 2 wrong usage, a server that does not answer, or no hour to verify.
     """
@@ -124,13 +124,13 @@ class Report:
         limit: Differences to keep.
         outcomes: Hours by outcome.
         oldest: The oldest hour by outcome.
-        clicks: Clicks of the judged hours.
-        groups: Groups of the judged hours.
+        clicks: Clicks of the compared hours.
+        groups: Groups of the compared hours.
         differing: Differences in all.
         differing_hours: Hours that differ.
         shown: The differences kept.
         closed_indices: Indices that an operator closed.
-        lacking: Measures that judged hours were computed without.
+        lacking: Measures that compared hours were computed without.
         lacking_hours: How many hours lack any.
     """
 
@@ -162,8 +162,8 @@ class Report:
             self.shown += verdict.differences[: self.limit - len(self.shown)]
 
     @property
-    def judged(self) -> int:
-        """Hours that were judged."""
+    def compared(self) -> int:
+        """Hours that were compared."""
         return self.outcomes["equal"] + self.outcomes["different"]
 
     @property
@@ -175,11 +175,11 @@ class Report:
         """The lines below the table."""
         verdict = f"{quantity(self.differing_hours, 'hour')} differ" if self.differing_hours else "no difference"
         what = f"{quantity(self.clicks, 'click')} in {quantity(self.groups, 'group')}"
-        yield f"{quantity(self.judged, 'hour')} judged ({what}): {verdict}."
-        for outcome, why in _NOT_JUDGED.items():
+        yield f"{quantity(self.compared, 'hour')} compared ({what}): {verdict}."
+        for outcome, why in _NOT_COMPARED.items():
             if count := self.outcomes[outcome]:
                 oldest = hour_key(self.oldest[outcome])
-                yield f"{quantity(count, 'hour')} {outcome}: not judged; {why}. Oldest: {oldest}."
+                yield f"{quantity(count, 'hour')} {outcome}: not compared; {why}. Oldest: {oldest}."
         if self.lacking_hours:
             yield (
                 f"{quantity(self.lacking_hours, 'hour')} computed by an earlier version without "
@@ -195,9 +195,9 @@ class Report:
             )
 
 
-_NOT_JUDGED = {
+_NOT_COMPARED = {
     "dirty": "clicks came that readers do not see yet",
-    "changing": "they were refreshed while they were compared",
+    "changing": "they were refreshed during the comparison",
     "expired": "HBase may have dropped some of their clicks (DATACO_CLICKS_TTL_DAYS)",
     "outside": "they lie before the first partition (DATACO_PARTITIONS_START), so no run computes them",
     "closed": "the index of their month is closed",
@@ -229,9 +229,10 @@ def _row(difference: "Difference") -> tuple[str, ...]:
 def _document(report: Report) -> dict[str, Any]:
     return {
         "ok": not report.differing_hours,
-        "hours": {"judged": report.judged, **{name: report.outcomes[name] for name in ("equal", "different")}},
-        "not_judged": {
-            name: {"hours": report.outcomes[name], "oldest": iso_time(report.oldest.get(name))} for name in _NOT_JUDGED
+        "hours": {"compared": report.compared, **{name: report.outcomes[name] for name in ("equal", "different")}},
+        "not_compared": {
+            name: {"hours": report.outcomes[name], "oldest": iso_time(report.oldest.get(name))}
+            for name in _NOT_COMPARED
         },
         "clicks": report.clicks,
         "groups": report.groups,

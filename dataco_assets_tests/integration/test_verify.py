@@ -56,7 +56,7 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
     fill(platform)
     code, output = run("--settle", "0")
     assert code == 0
-    assert "4 hours dirty: not judged" in output
+    assert "4 hours dirty: not compared" in output
     assert f"Oldest: {hour_key(NOON - HOUR_MS)}" in output
     assert run("--strict", "--settle", "0")[0] == 1
 
@@ -64,13 +64,13 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
     _add_hours_that_are_dirty_for_ever(platform, monkeypatch)
     code, output = run("--strict", "--settle", "0")
     assert code == 0, "nobody can mend these hours"
-    assert "4 hours judged (4 clicks in 3 groups): no difference." in output
-    assert "1 hour expired: not judged" in output
-    assert "1 hour outside: not judged" in output
+    assert "4 hours compared (4 clicks in 3 groups): no difference." in output
+    assert "1 hour expired: not compared" in output
+    assert "1 hour outside: not compared" in output
     code, output = run("2020-06-01-12:00")
-    assert "1 hour judged (2 clicks in 1 group): no difference." in output
+    assert "1 hour compared (2 clicks in 1 group): no difference." in output
     code, output = run("2020-06-01", "2020-06-05")
-    assert "4 hours judged (4 clicks in 3 groups): no difference." in output
+    assert "4 hours compared (4 clicks in 3 groups): no difference." in output
 
     code, output = run("2020-01-01")
     assert code == 2, "a mistyped date must not pass for ever"
@@ -90,14 +90,14 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
 
 def _add_hours_that_are_dirty_for_ever(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose clicks HBase may have dropped, and one before a first partition that was moved."""
-    first = NOON - 3 * HOUR_MS  # not next to the judged hours, which would count as expired, too
+    first = NOON - 3 * HOUR_MS  # not next to the compared hours, which would count as expired, too
     monkeypatch.setenv("DATACO_PARTITIONS_START", hour_key(first))
     settings.cache_clear()
     platform.hours.mark_dirty([first], holding_clicks=[first], stored_since_ms=1)
     platform.hours.mark_dirty([first - HOUR_MS], holding_clicks=[], stored_since_ms=0)
 
 
-def test_a_closed_month_is_named_and_the_others_are_judged(platform: Platform, refreshes: Refreshes) -> None:
+def test_a_closed_month_is_named_and_the_others_are_compared(platform: Platform, refreshes: Refreshes) -> None:
     fill(platform)
     platform.produce([click("july", at=NOON + 40 * 24 * HOUR_MS + 45 * 60_000, user="dee")])
     platform.drain()
@@ -110,8 +110,8 @@ def test_a_closed_month_is_named_and_the_others_are_judged(platform: Platform, r
 
     assert code == 0, output
     assert f"POST /{june}/_open" in output
-    assert "closed: not judged" in output
-    assert "1 hour judged (1 click in 1 group): no difference." in output
+    assert "closed: not compared" in output
+    assert "1 hour compared (1 click in 1 group): no difference." in output
     assert run("--settle", "0", "--strict")[0] == 1
     search.close()
 
