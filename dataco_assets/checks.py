@@ -1,13 +1,10 @@
 """The asset checks as steps of their own, to check stored results again on demand.
 
 The assets report these checks in every run that computes and publishes hours (`assets/evaluations.py`); the platform's
-jobs do not run these steps. People do: *Execute* beside a check in Dagster's UI.
+jobs do not run these steps. They run when somebody chooses *Execute* beside a check in Dagster's UI.
 
-Belongs here: reading what is stored, and reporting in Dagster's terms. Does not belong here: the rules of the
-aggregates (`aggregates/schema.py`) and the guard before publication, which is part of publishing: a blocking check
-guards only the run it is in.
-
-An outage is an outage: a server that does not answer fails the check's step and says so; it is never a failed check.
+The check before publication is part of publishing, not of this module: a blocking check guards only the run it is in.
+A server that does not answer fails the step with an error; it never counts as a failed check.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +31,7 @@ from dataco_assets.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# The steps declare no type of what they return: Dagster knows results there, and no evaluations.
+# The steps have no return type: Dagster would accept results there, but not evaluations.
 _MISSING = "there is no Parquet of this hour; materialise it"
 _Events = Iterator[dg.AssetCheckEvaluation | dg.Output[None]]
 

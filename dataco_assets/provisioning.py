@@ -57,7 +57,7 @@ def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
 
-    search = connect_at_once(settings)  # before the minutes that tables and Spark may take
+    search = connect_at_once(settings)  # first, because tables and Spark may take minutes
     yield from _topics(settings)
     yield from _tables(settings, spark_session)
     yield from _index(settings, search)
@@ -92,8 +92,8 @@ def _compare_rejected_topic(settings: Settings, admin: KafkaAdmin) -> None:
     limit = admin.message_limit_bytes(settings.rejected_topic)
     if limit < source + ROOM_BYTES:
         raise SetupMismatch(
-            f"Topic {settings.rejected_topic} takes messages of at most {limit:,} bytes, but {settings.clicks_topic} "
-            f"lets {source:,} in: a large rejected click would be kept by reference only. Raise its max.message.bytes "
+            f"Topic {settings.rejected_topic} accepts messages of at most {limit:,} bytes, but {settings.clicks_topic} "
+            f"accepts {source:,}: a large rejected click would be kept by reference only. Raise its max.message.bytes "
             f"to {source + ROOM_BYTES:,}."
         )
 
@@ -136,14 +136,14 @@ def _clicks_table(settings: Settings, spark: "SparkSession") -> Finding:
 def _require_current_keys(what: str, found: "ClicksTable") -> None:
     if found.key_version != KEY_VERSION:
         raise SetupMismatch(
-            f"{what} has row keys of version {found.key_version or 1}, this version of DataCo writes version "
+            f"{what} has row keys of version {found.key_version or 1}, but this version of DataCo writes version "
             f"{KEY_VERSION}. Nothing was changed. Stop ingest, then `dataco setup --rekey-clicks` gives every row its "
             "new key (docs/operations.md, Upgrades)."
         )
     if found.salts != SALTS:
         raise SetupMismatch(
-            f"{what} was created with {found.salts} salts, this version of DataCo writes {SALTS}. Nothing was changed; "
-            "choose another table with DATACO_HBASE_TABLE_PREFIX."
+            f"{what} was created with {found.salts} salts, but this version of DataCo writes {SALTS}. Nothing was "
+            "changed; choose another table with DATACO_HBASE_TABLE_PREFIX."
         )
 
 

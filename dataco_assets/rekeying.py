@@ -1,15 +1,15 @@
 """Gives every row of a clicks table from an earlier version the row key of this one.
 
-HBase can rename neither rows nor tables, so the rows are copied to a second table, which then takes the first one's
-place by way of a snapshot:
+HBase can rename neither rows nor tables, so the rows are copied to a second table, which then replaces the first by
+way of a snapshot:
 
     old table read-only → second table → rows copied → both counted → snapshot → old table deleted →
     snapshot restored under the old name → hours marked → second table and snapshot deleted
 
-Killed at any step and started again, it ends the same: until the snapshot exists, the old table is complete and copying
-starts over; from then on the snapshot is complete, and what is left to do follows from which tables exist. Meanwhile no
-click can be stored and then lost, since HBase refuses writes to a read-only table. Each row keeps the time at which it
-was stored, from which its time to live counts.
+If it is killed at any step and started again, the outcome is the same: until the snapshot exists, the old table is
+complete and copying starts over; from then on the snapshot is complete, and the tables that exist show which steps
+remain. No click can be stored and then lost in the meantime, since HBase refuses writes to a read-only table. Each row
+keeps the time at which it was stored, from which its time to live counts.
 
 A user's clicks of the same millisecond are ordered by their keys, and that order decides which of them is followed by
 the time to the next click. Hours with such clicks are therefore marked dirty.
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from spark_resources.clicks_admin import ClicksAdmin
 
 _ROWS_HELD = 10_000
-"""Rows collected before they are written: the more, the more of them share a time and so a call."""
+"""Rows collected before they are written. Rows stored at the same time share a call, so larger batches need fewer."""
 _ROWS_PER_CALL = 2_000
 _EVENT_ID, _USER_ID = b"click_data:event_id", b"click_data:user_id"
-_SALT_RANGES = tuple(pairwise([None, *split_keys(), None]))  # that together are the whole table
+_SALT_RANGES = tuple(pairwise([None, *split_keys(), None]))  # together, the whole table
 _COUNTED = b"geo_data:country"  # every row has it, in a small family
 
 
@@ -52,7 +52,7 @@ class RekeyingUnfinished(DatacoError):
 
 
 class RekeyingStep(StrEnum):
-    """The moments at which a test may kill it."""
+    """The points at which a test may interrupt it."""
 
     READ_ONLY = "read_only"
     COPY_CREATED = "copy_created"
@@ -106,20 +106,20 @@ def rekey_clicks(
     on_progress: Callable[[int], None] = lambda _: None,
     on_step: Callable[[RekeyingStep], None] = lambda _: None,
 ) -> Rekeyed | None:
-    """Gives every row of the clicks table the key of this version; interrupted, it is simply started again.
+    """Gives every row of the clicks table the key of this version; after an interruption, start it again.
 
     Args:
         settings: Names of the tables, and how many connections copy.
         hbase: Client that copies.
-        admin: The administrator's view of the clicks tables.
+        admin: Administers the clicks tables.
         on_progress: Receives the number of rows copied so far.
-        on_step: Called after each step; tests use it to die there.
+        on_step: Called after each step; tests use it to interrupt the process there.
 
     Returns:
         None when there is nothing to do: the table has these keys already, or there is none.
 
     Raises:
-        RekeyingFailed: a row is no click, the counts differ, or the table was written to after it had been copied.
+        RekeyingFailed: a row is not a click, the counts differ, or the table was written to after it had been copied.
         ClicksTableError, HBaseUnavailable, HBaseRefused
     """
     table, copy = settings.clicks_table, copy_name(settings.clicks_table)
@@ -191,7 +191,7 @@ def _by_time(rows: list[tuple[bytes, TimedCells]]) -> dict[int, list[bytes]]:
             encoded[stored_at].append(encode_row(*with_current_key(current)))
         except ValueError as error:
             raise RekeyingFailed(
-                f"Row {key[:60]!r} is no click: {error}. Delete it in the HBase shell, or repair it, and start again."
+                f"Row {key[:60]!r} is not a click: {error}. Repair it or delete it in the HBase shell, and start again."
             ) from None
     return encoded
 

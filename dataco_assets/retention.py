@@ -1,7 +1,7 @@
 """The job that removes old runs from Dagster's instance, which Dagster itself keeps for ever.
 
-Sensors start thousands of runs a day. What is still looked at stays: the last materialisation of each partition, and
-the newest runs of each job, by which the sensors decide.
+Sensors start thousands of runs a day. Runs that are still needed are kept: those that hold the last materialisation of
+a partition, and the newest of each job, which the sensors read.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from dataco_assets.settings import Settings
 
 PURGE_JOB = "purge_old_runs"
 NEWEST_KEPT = 200
-"""Finished runs of each job that stay whatever their age: several times as many as a sensor looks at."""
+"""Finished runs of each job that stay whatever their age: several times as many as a sensor reads."""
 _PAGE = 500
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 _MATERIALIZATION = dg.DagsterEventType.ASSET_MATERIALIZATION
@@ -34,16 +34,16 @@ def purge(instance: dg.DagsterInstance, *, before: datetime) -> int:
         How many runs were removed.
     """
     last = _last_runs(instance)
-    doomed = [
+    removable = [
         run_id
         for job in (INGEST_JOB, REFRESH_JOB, PURGE_JOB)
         for run_id in _old_runs(instance, job, before)
         if run_id not in last
     ]
-    for run_id in doomed:
+    for run_id in removable:
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         instance.delete_run(run_id)
-    return len(doomed)
+    return len(removable)
 
 
 def _old_runs(instance: dg.DagsterInstance, job: str, before: datetime) -> list[str]:
@@ -59,7 +59,7 @@ def _finished_runs(instance: dg.DagsterInstance, job: str) -> Iterator[dg.RunRec
 
 
 def _last_runs(instance: dg.DagsterInstance) -> set[str]:
-    """Runs that made what Dagster shows as the last materialisation of something."""
+    """Runs that hold the last materialisation of an asset or a partition."""
     last = {record.run_id for record in instance.fetch_materializations(_UNPARTITIONED, limit=1).records}
     for asset in _PARTITIONED:
         ids = list(instance.get_latest_storage_id_by_partition(asset, _MATERIALIZATION).values())
@@ -69,7 +69,7 @@ def _last_runs(instance: dg.DagsterInstance) -> set[str]:
     return last
 
 
-@dg.op(description="Removes what is older than DATACO_RUN_RETENTION_DAYS, and that nobody looks at.")
+@dg.op(description="Removes runs older than DATACO_RUN_RETENTION_DAYS that are no longer needed.")
 def remove_old_runs(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings]) -> None:
     """Removes old runs once."""
     before = datetime.now(UTC) - timedelta(days=settings.run_retention_days)
@@ -93,5 +93,5 @@ purge_schedule = dg.ScheduleDefinition(
     job=purge_old_runs,
     cron_schedule="17 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night (UTC).",
+    description="Removes old runs every night (UTC).",
 )

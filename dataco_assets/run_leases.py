@@ -1,11 +1,11 @@
-"""Leases: how a run shows that its process still lives, whatever happens to the process that launched it.
+"""Leases: how a run shows that its process is alive, independently of the process that launched it.
 
-A run renews its lease every few seconds from a thread of its own process: it writes a value that changes into the
-storage of Dagster's instance. `sensors.dead_runs` fails a run whose value has stopped changing. The lease needs neither
-Kafka nor HBase, only the storage without which Dagster itself does not work.
+A run renews its lease every few seconds from a thread of its process: it writes a changing value to the storage of the
+Dagster instance. `sensors.dead_runs` fails a run whose value has stopped changing. A lease needs neither Kafka nor
+HBase, only the storage that Dagster itself needs.
 
-A lease decides nothing about data. A run that was paused, failed as dead and then goes on writes beside its successor;
-the ledgers' compare-and-put and the versions of the index's documents keep that harmless.
+Leases do not protect data. A run that was paused, taken for dead and then resumed writes at the same time as its
+successor; the ledgers' compare-and-put and the versions of the index's documents make that harmless.
 """
 
 import logging
@@ -27,13 +27,13 @@ _log = logging.getLogger(__name__)
 
 
 def _key(run_id: str) -> str:
-    # Dagster has no way to delete such a value, so that a key per run would pile up: there are 4,096 at most. Two runs
-    # that share one by chance keep each other's lease changing; a dead one is then noticed when the other has ended.
+    # Dagster cannot delete such a value, so there are at most 4,096 keys, not one per run. If two runs share a key by
+    # chance and one of them dies, that is only noticed when the other has ended.
     return f"dataco/run_lease/{run_id[:3]}"
 
 
 def lease_values(instance: dg.DagsterInstance, run_ids: Collection[str]) -> dict[str, str]:
-    """The lease of each run that has taken one, as a text that changes as long as the run lives."""
+    """The lease of each run that holds one, as text that changes while the run's process is alive."""
     values = instance.run_storage.get_cursor_values({_key(run_id) for run_id in run_ids})
     return {run_id: values[_key(run_id)] for run_id in run_ids if _key(run_id) in values}
 
@@ -56,7 +56,7 @@ def held_lease(
         instance.run_storage.set_cursor_values({_key(run_id): f"{run_id} {next(renewals)}"})
 
     def keep_renewing() -> None:
-        # Whatever the storage raises: a lease that cannot be renewed does not stop the work, and is tried again.
+        # Any error of the storage is retried: a lease that cannot be renewed does not stop the work.
         patiently = Retrying(
             wait=wait_fixed(renewal_seconds),
             stop=stop_when_event_set(ended),

@@ -1,11 +1,11 @@
-"""The assets: thin functions that call the rooms below and report what they did in Dagster's terms."""
+"""The Dagster assets: thin functions that call the packages below them and report the results to Dagster."""
 
 import warnings
 
 import dagster as dg
 
-# Known and accepted: a range of hours as one run is what this platform is built on. Named one by one, so that the next
-# Dagster's other warnings are seen.
+# Both features are used on purpose: the platform computes a range of hours in one run. Each warning is named, so that
+# new ones of later Dagster versions are still shown.
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
 warnings.filterwarnings(
     "ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=dg.PreviewWarning

@@ -24,7 +24,7 @@ SCHEMA = dg.AssetCheckSpec(
     asset=_AGGREGATES,
     blocking=True,
     partitions_def=HOURS,
-    description="Every rule of the aggregates' pandera schema holds; all that do not are listed.",
+    description="Every rule of the aggregates' pandera schema holds; violations are listed.",
 )
 USERS_WITHIN_CLICKS = dg.AssetCheckSpec(
     "unique_users_within_clicks",
@@ -64,7 +64,7 @@ def latest_materializations(instance: dg.DagsterInstance, asset: str, hours: Seq
     """The last materialization of each hour; a check's result counts only until the next one.
 
     Args:
-        instance: Where Dagster keeps them.
+        instance: The Dagster instance.
         asset: The asset.
         hours: Starts of the hours, epoch ms.
     """
@@ -88,7 +88,7 @@ def evaluations(
         spec: The check.
         hours: Starts of the hours it was evaluated for, epoch ms.
         problems: What is wrong, by hour; an hour without an entry, or with an empty one, passed.
-        targets: The materializations it is about.
+        targets: The materialization of each hour.
     """
     for hour in sorted(hours, key=lambda each: (bool(problems.get(each)), each)):
         found = problems.get(hour, ())

@@ -30,7 +30,7 @@ class PassingFailure(dg.Failure):
     """A run failed for a passing reason; a retry may succeed."""
 
 
-# Dagster shows a failure as `module.Class: message`. These two are shown by what they say, not by where they live.
+# Dagster shows a failure as `module.Class: message`; the full module path would push the message out of sight.
 for _failure in (PermanentFailure, PassingFailure):
     _failure.__module__ = "dataco"
 
@@ -57,8 +57,8 @@ def explained() -> Iterator[None]:
     """Turns a `DatacoError` into a failure of the run whose first line is the error's, and tags the run with it.
 
     Raises:
-        PermanentFailure: only a person can end the cause.
-        PassingFailure: time may.
+        PermanentFailure: the cause needs manual intervention.
+        PassingFailure: a retry may succeed.
     """
     try:
         yield

@@ -25,15 +25,15 @@ class OnDataLoss(Enum):
 
 
 class DrainConfig(dg.Config):
-    """How one run drains the topic; the defaults are right for every ordinary run."""
+    """Run configuration of an ingest; the defaults are right for ordinary runs."""
 
     max_clicks: int | None = Field(
-        None, description="Most offsets to read; empty: DATACO_INGEST_MAX_CLICKS. The next run continues."
+        None, description="Maximum number of offsets to read; empty: DATACO_INGEST_MAX_CLICKS. The next run continues."
     )
     on_data_loss: OnDataLoss = Field(
         OnDataLoss.FAIL,
-        description="`fail` when clicks were lost before they were stored (retention, re-created topic); `skip` goes "
-        "on behind the loss and reports it.",
+        description="`fail` when clicks were lost before they were stored (retention, re-created topic); `skip` "
+        "continues behind the gap and reports it.",
     )
     max_rejected_share: float | None = Field(
         None,
@@ -52,13 +52,13 @@ clicks_topic = dg.AssetSpec(
 )
 
 _COLUMNS = [
-    dg.TableColumn("click_data:event_id", "string", "Identity of the click among those of its user."),
+    dg.TableColumn("click_data:event_id", "string", "Id of the click, unique among those of its user."),
     dg.TableColumn("click_data:user_id", "string", "Who clicked. Personal data."),
     dg.TableColumn("click_data:timestamp", "long (text)", "When, epoch milliseconds UTC."),
     dg.TableColumn("click_data:url", "string", "The URL as sent."),
     dg.TableColumn("click_data:page", "string", "The URL without fragment, default port and tracking parameters."),
     dg.TableColumn("click_data:ip_address", "string", "IPv4 or IPv6 address. Personal data."),
-    dg.TableColumn("click_data:user_agent", "string", "The browser's own name."),
+    dg.TableColumn("click_data:user_agent", "string", "User agent as the browser sent it."),
     dg.TableColumn("geo_data:country", "string", "ISO 3166-1 alpha-2; ZZ when unknown."),
     dg.TableColumn("geo_data:city", "string", "City; empty when unknown."),
     dg.TableColumn("user_agent_data:browser", "string", "Browser; empty when unknown."),
@@ -77,7 +77,7 @@ _COLUMNS = [
     owners=OWNERS,
     tags={"domain": "clickstream", "contains": "personal-data"},
     pool="hbase_ingest",
-    # A site without a click for an hour is news too.
+    # An hour without a single click deserves a warning, too.
     freshness_policy=dg.FreshnessPolicy.time_window(warn_window=timedelta(minutes=30), fail_window=timedelta(hours=1)),
     metadata={"dagster/column_schema": dg.TableSchema(columns=_COLUMNS)},
     check_specs=[

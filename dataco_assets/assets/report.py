@@ -1,7 +1,6 @@
 """Metadata of a run and its hours: numbers that Dagster plots over time, and a table of the busiest pages.
 
-Belongs here: turning results into Dagster metadata. Does not belong here: computing them. Event text is untrusted: it
-goes into Markdown only as escaped code.
+Event text is untrusted: it goes into Markdown only as escaped code.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,7 @@ _SHOWN_URL = 100
 
 
 def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
-    """An hour's numbers, as metadata of its partition; no average or rate without anything to divide by."""
+    """An hour's numbers, as metadata of its partition; without averages and rates whose denominator is zero."""
     sums = totals.sums
     samples, entries, exits = sums["time_spent_samples"], sums["entries"], sums["exits"]
     average = {"average seconds": sums["time_spent_seconds_sum"] / samples} if samples else {}

@@ -1,7 +1,4 @@
-"""Times the stages of a run for its log and metadata.
-
-Belongs here: timing by name. Does not belong here: what the stages do.
-"""
+"""Times the stages of a run for its log and metadata."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +7,7 @@ from logging import Logger
 
 
 class Stages:
-    """Times named stages of a run; times of a stage entered again are added.
+    """Times named stages of a run; a stage entered again adds to its time.
 
     Args:
         log: Receives a line at the start and end of each stage.

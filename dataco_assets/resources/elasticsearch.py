@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ElasticsearchResource(dg.ConfigurableResource):
-    """Elasticsearch, where the hours are searched."""
+    """Elasticsearch, which holds the published hours."""
 
     settings: dg.ResourceDependency[Settings]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HBaseResource(dg.ConfigurableResource):
-    """HBase, where every click is kept exactly once."""
+    """HBase, which stores every click exactly once."""
 
     settings: dg.ResourceDependency[Settings]
 
@@ -23,8 +23,8 @@ class HBaseResource(dg.ConfigurableResource):
         """A client, closed afterwards.
 
         Args:
-            timeout_seconds: Seconds one call may take; None: as the settings say.
-            retry_seconds: Seconds a failing call is retried, if less than the settings say; sensors do not wait.
+            timeout_seconds: Seconds one call may take; None: the setting.
+            retry_seconds: Seconds for which a failing call is retried, if less than the setting; sensors do not wait.
         """
         from dataco_assets.clients.hbase import connect
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class KafkaResource(dg.ConfigurableResource):
-    """Kafka, where the clicks arrive."""
+    """Kafka, which receives the clicks."""
 
     settings: dg.ResourceDependency[Settings]
 
