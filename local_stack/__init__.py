@@ -1,4 +1,4 @@
-"""Real servers on one machine, without Docker: Kafka, HDFS, HBase with its Thrift gateway, Elasticsearch.
+"""Runs real servers on one machine, without Docker: Kafka, HDFS, HBase with its Thrift gateway, Elasticsearch.
 
-For development, tests and the demo. Does not belong here: anything of the platform that uses them.
+For development, tests and the demo. Nothing here depends on the platform that uses the servers.
 """

@@ -1,7 +1,4 @@
-"""`dataco stack …`: the local servers on the command line.
-
-Belongs here: options, and what is printed. Does not belong here: the servers themselves (`local_stack.stack`).
-"""
+"""`dataco stack …`: runs the local servers from the command line."""
 
 import json
 import shlex
@@ -62,11 +59,11 @@ class Name(StrEnum):
 def up(
     folder: Folder = DEFAULT_FOLDER,
     ports: Annotated[
-        Ports | None, typer.Option(help="Free ports or the well-known ones; otherwise those of last time.")
+        Ports | None, typer.Option(help="Free ports or the well-known ones. Default: the same as last time.")
     ] = None,
     only: Annotated[list[Name] | None, typer.Option(help="Only this server and those it needs; repeatable.")] = None,
 ) -> None:
-    """Bring up what does not run; return when every server answers."""
+    """Start the servers that do not run, and return when every server answers."""
     stack = Stack(folder, ports.value if ports else None)
     began = time.monotonic()
     with _errors_reported(), _progress() as report:
@@ -77,9 +74,9 @@ def up(
 @app.command()
 def down(
     folder: Folder = DEFAULT_FOLDER,
-    wipe: Annotated[bool, typer.Option("--wipe", help="Also remove its data, logs, configuration and state.")] = False,
+    wipe: Annotated[bool, typer.Option("--wipe", help="Also remove data, logs, configuration and state.")] = False,
 ) -> None:
-    """Stop what `up` started, and nothing else; data is kept."""
+    """Stop the servers that `up` started, and nothing else; data is kept."""
     with _errors_reported():
         Stack(folder).down(wipe=wipe)
     typer.echo("Down, data removed." if wipe else "Down; its data is kept.")
@@ -123,8 +120,8 @@ def ui(
 ) -> None:
     """Run Dagster on the stack until Ctrl-C.
 
-    Runs code location, daemon and web server, and starts each again when it ends. Brings up the servers first, where
-    they do not run.
+    Runs code location, daemon and web server, and restarts each when it ends. Starts the servers first if they do not
+    run.
     """
     stack = Stack(folder)
     with _errors_reported(), suppress(Interrupted), interruptible():
@@ -143,8 +140,8 @@ def ui(
 def logs(
     name: Annotated[Name, typer.Argument(help="The server.")],
     folder: Folder = DEFAULT_FOLDER,
-    lines: Annotated[int, typer.Option("-n", min=0, help="How many of the last lines.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on showing new lines until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("-n", min=0, help="Number of lines.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")] = False,
 ) -> None:
     """Show the end of a server's log."""
     path = Stack(folder).log(name.value)
@@ -242,7 +239,7 @@ _COLUMNS = ("server", "state", "pid", "port", "memory", "uptime")
 
 
 def _print_servers(servers: list[Status], folder: Path) -> None:
-    """Prints a table on a terminal, tab-separated lines elsewhere, and what is missing to standard error."""
+    """Prints a table on a terminal, tab-separated lines elsewhere, and problems to standard error."""
     rows = [_row(server) for server in servers]
     if _out.is_terminal:
         total = sum(server.memory_bytes for server in servers)

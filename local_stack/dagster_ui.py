@@ -1,7 +1,7 @@
-"""Dagster on a stack: code location, daemon and web server as three processes, each started again when it dies.
+"""Runs Dagster on a stack: code location, daemon and web server as three processes, each restarted when it ends.
 
-`dagster dev` does not start its code server again when that is killed: the location stays in error, and no sensor runs,
-until somebody reloads it. Here supervisord restarts it, and daemon and web server connect to it again by themselves.
+`dagster dev` does not restart its code server when that is killed: the location stays in error, and no sensor runs,
+until somebody reloads it. Here supervisord restarts it, and daemon and web server reconnect.
 """
 
 import fcntl
@@ -40,7 +40,7 @@ class DagsterUI:
 
     Attributes:
         folder: The stack's folder.
-        environment: What the processes see beside this process's own environment, `DAGSTER_HOME` among it.
+        environment: Variables of the processes in addition to this process's, among them `DAGSTER_HOME`.
         port: Port of the web server.
         module: Python module with the definitions.
         location: Name of the code location.
@@ -54,7 +54,7 @@ class DagsterUI:
 
     @property
     def url(self) -> str:
-        """Where people open it."""
+        """The address of the web server."""
         return f"http://{ports.LOOPBACK}:{self.port}"
 
     def log(self, name: str) -> Path:
@@ -66,7 +66,7 @@ class DagsterUI:
         """Runs the processes until the context is left; yields their supervisor once the web server answers.
 
         Raises:
-            StackError: Dagster runs on this stack already, the port is taken, or the web server does not answer.
+            StackError: Dagster is already running on this stack, the port is taken, or the web server does not answer.
         """
         with self._lock():
             if not ports.is_free(self.port):
@@ -81,7 +81,7 @@ class DagsterUI:
                 supervisor.wait()
 
     def _prepare_instance(self) -> None:
-        """Creates the instance's databases, or brings old ones up to date: three processes at once cannot do that."""
+        """Creates the instance's databases, or migrates old ones; three processes at once cannot do that."""
         command = [str(Path(sys.executable).with_name("dagster")), "instance", "migrate"]
         environment = {**os.environ, **self.environment}
         run("dagster: preparing its instance", command, seconds=READY_SECONDS, environment=environment)
@@ -101,7 +101,7 @@ class DagsterUI:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the others in order
+            start_new_session=True,  # Ctrl-C reaches only this process, which then ends the others in order
         )
 
     def _write_workspace(self, code_port: int) -> None:
@@ -121,7 +121,7 @@ class DagsterUI:
     def _commands(self, code_port: int) -> dict[str, list[str]]:
         programs = Path(sys.executable).parent
         address = ["-h", ports.LOOPBACK, "-p"]
-        # Loaded when it is first asked for: then a module that cannot be loaded shows its error in the UI.
+        # Loaded lazily, so that a module that cannot be loaded shows its error in the UI.
         code = ["api", "grpc", *address, str(code_port), "-m", self.module, "--lazy-load-user-code"]
         workspace = ["-w", str(self._workspace)]
         return {
@@ -151,12 +151,12 @@ class DagsterUI:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StackError(f"Dagster runs already on the stack in {self.folder}.") from None
+                raise StackError(f"Dagster is already running on the stack in {self.folder}.") from None
             yield
 
 
 def _configuration() -> str:
-    # Paths are relative to the stack's folder, where supervisord runs: it would read a % or ; in the folder's name.
+    # Paths are relative to the stack's folder, where supervisord runs: it would interpret a % or ; in that one's name.
     parts: dict[str, dict[str, object]] = {
         "supervisord": {
             **daemon("dataco-dagster", log="logs/dagster-supervisord.log"),
@@ -182,7 +182,7 @@ def _answers(url: str) -> bool:
 
 
 class Interrupted(Exception):
-    """Somebody asks this process to end."""
+    """This process received a signal to end."""
 
 
 @contextmanager

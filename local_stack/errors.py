@@ -1,11 +1,8 @@
-"""Errors of the local stack that a person reads.
-
-Does not belong here: programming errors, which stay what Python raises.
-"""
+"""Errors of the local stack."""
 
 
 class StackError(Exception):
-    """An error of the local servers that a person can fix; the message says how."""
+    """An error of the local servers that the user can fix; the message says how."""
 
 
 class NotReady(Exception):

@@ -1,7 +1,7 @@
-"""The servers' jars: resolved by Maven from the poms beside each server, remembered in the user's cache folder.
+"""Resolves the servers' jars with Maven, from the pom beside each server; class paths are cached in the user's folder.
 
-No second copy is made of a jar: class paths point into Maven's own repository. Only Elasticsearch, which comes as a
-zip, is unpacked (`local_stack.servers.elasticsearch`).
+Jars are not copied: class paths point into Maven's own repository. Only Elasticsearch, which comes as a zip, is
+unpacked (`local_stack.servers.elasticsearch`).
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def digest(*files: Path) -> str:
 
 
 def remembered(pom: Path) -> list[Path] | None:
-    """The artifacts of a pom when they were resolved before and are all still there."""
+    """The artifacts of a pom if they were resolved before and still exist; otherwise None."""
     try:
         paths = [Path(entry) for entry in _memory(pom).read_text().split(os.pathsep) if entry]
     except FileNotFoundError:
@@ -43,7 +43,7 @@ def remembered(pom: Path) -> list[Path] | None:
 
 
 def resolve(pom: Path) -> list[Path]:
-    """The artifacts of a pom, in class path order, fetched by Maven when they are not there.
+    """The artifacts of a pom, in class path order, fetched by Maven where necessary.
 
     Raises:
         StackError: Maven is missing, or could not fetch them.
@@ -55,7 +55,7 @@ def resolve(pom: Path) -> list[Path]:
     with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
         answer = Path(folder) / "classpath"
         _maven(pom, answer)
-        answer.replace(memory)  # whole or not at all, whoever else resolves the same pom now
+        answer.replace(memory)  # atomic, because other processes may resolve the same pom
     known = remembered(pom)
     if known is None:
         raise StackError(

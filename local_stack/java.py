@@ -1,7 +1,4 @@
-"""The Java tools a stack needs: found, and their version checked, before anything starts.
-
-Does not belong here: what is run with them.
-"""
+"""Finds the Java tools that a stack needs, and checks their version before anything starts."""
 
 import os
 import re
@@ -11,7 +8,7 @@ from pathlib import Path
 
 from local_stack.errors import StackError
 
-OLDEST, NEWEST = 17, 21  # Kafka 4 wants 17 or later; Hadoop 3.4 no longer starts on 24
+OLDEST, NEWEST = 17, 21  # Kafka 4 needs 17 or later; Hadoop 3.4 no longer starts on 24
 
 _INSTALL = {
     "java": "On Debian or Ubuntu: apt-get install openjdk-17-jdk-headless",
@@ -43,7 +40,7 @@ def version_of(output: str) -> int | None:
 
 
 def checked_java() -> Path:
-    """Path of a `java` the servers are known to run on.
+    """Path of a `java` on which the servers are known to run.
 
     Raises:
         StackError: there is none, or its version is not between `OLDEST` and `NEWEST`.

@@ -1,7 +1,4 @@
-"""Which TCP ports the servers listen on: well-known ones, or free ones that stay the same across restarts.
-
-Does not belong here: what listens on a port; a server names its ports in `local_stack.servers`.
-"""
+"""Chooses the servers' TCP ports: well-known ones, or free ones that stay the same across restarts."""
 
 import os
 import random
@@ -16,11 +13,11 @@ import psutil
 from local_stack.errors import StackError
 
 LOOPBACK = "127.0.0.1"
-# Below the kernel's ephemeral range (32768 and up on Linux), so that no outgoing connection takes one meanwhile.
+# Below the kernel's ephemeral range (32768 and up on Linux), so that no outgoing connection takes one in the meantime.
 AUTO_RANGE = range(20_000, 30_000)
 _ATTEMPTS = 2_000
-# A server listens only seconds after its port was chosen, and another stack may choose meanwhile. So each choice is
-# left here as an empty file, and counts for longer than any server takes to start.
+# A server starts to listen seconds after its port was chosen, and another stack may choose in the meantime. So each
+# choice is recorded here as an empty file, which counts for longer than any server takes to start.
 _CLAIMS = Path(tempfile.gettempdir(), f"dataco-ports-{os.getuid()}")
 _CLAIM_SECONDS = 600
 
@@ -37,7 +34,7 @@ def is_free(port: int) -> bool:
 
 
 def choose(names: Iterable[str], avoid: Iterable[int] = ()) -> dict[str, int]:
-    """A different free port for each name, and none that was chosen lately, by whatever stack.
+    """A different free port for each name; none that any stack chose recently.
 
     Raises:
         StackError: no free port was found in the range.
@@ -57,7 +54,7 @@ def choose(names: Iterable[str], avoid: Iterable[int] = ()) -> dict[str, int]:
 
 
 def _claim(port: int) -> bool:
-    """Takes a port for oneself, unless somebody did lately."""
+    """Reserves a port; False if another process did so recently."""
     claim = _CLAIMS / str(port)
     _CLAIMS.mkdir(mode=0o700, exist_ok=True)
     try:
@@ -70,12 +67,12 @@ def _claim(port: int) -> bool:
 
 
 def taken(ports: Mapping[str, int]) -> dict[str, int]:
-    """Those of the named ports on which something listens already."""
+    """The named ports on which something already listens."""
     return {name: port for name, port in ports.items() if not is_free(port)}
 
 
 def holder(port: int) -> str:
-    """Who listens on a port, as far as this user may know."""
+    """The process that listens on a port, for a message; other users' processes may be hidden."""
     try:
         connections = psutil.net_connections(kind="tcp")
     except psutil.AccessDenied:

@@ -1,7 +1,6 @@
-"""One stack: its servers brought up in order of need, watched, and taken down again.
+"""A stack: starts its servers in the order of their dependencies, watches them, and stops them.
 
-The Python face of the local servers, for tests and the command line. Does not belong here: what one server needs
-(`local_stack.servers`), how processes are kept (`local_stack.supervise`), how things are shown (`local_stack.cli`).
+The Python interface of the local servers, for tests and the command line.
 """
 
 import fcntl
@@ -37,9 +36,9 @@ _OURS = ("data", "logs", "conf")  # folders `down --wipe` removes, beside the Da
 _LOCK = "lock"
 _PROBE_PAUSE_SECONDS = 0.25
 _RECOVERY_SECONDS = 60.0
-"""How long `up` waits for a server that answered before and does not now; then it restarts the server."""
+"""How long `up` waits for a server that has answered before and now does not, until it restarts the server."""
 _BEFORE_FIRST_UP = timedelta(days=4)
-"""How far the first hour lies before a stack is first up: covers the 84 hours of the demo's real log."""
+"""How far the first hour lies before the first start of a stack: covers the 84 hours of the demo's real log."""
 _SERVERS = {server.name: server for server in ALL}
 
 
@@ -101,23 +100,23 @@ def _quiet(_name: str, _phase: Phase, _detail: str) -> None:
 
 
 class Stack:
-    """The servers that live in one folder."""
+    """The servers whose data is in one folder."""
 
     def __init__(self, folder: Path | str, ports: PortChoice | None = None) -> None:
         """Describes a stack; touches nothing.
 
         Args:
             folder: where its data, logs, configuration and state live.
-            ports: `auto` for free ports, `default` for the well-known ones; None: those of last time, at first the
-                well-known ones. Chosen ports stay the same across restarts, except that `auto` replaces those another
-                process has taken meanwhile.
+            ports: `auto` for free ports, `default` for the well-known ones; None: the same as last time, at first the
+                well-known ones. Chosen ports stay the same across restarts, except that `auto` replaces those that
+                another process has taken in the meantime.
         """
         self.folder = Path(folder).resolve()
         self._choice: PortChoice | None = ports
         self._mutex = threading.Lock()
         self._log_starts: dict[str, int] = {}
 
-    # What it is
+    # Facts
 
     @cached_property
     def _state(self) -> State:
@@ -187,15 +186,15 @@ class Stack:
     # Up and down
 
     def up(self, only: Collection[str] | None = None, report: Report = _quiet) -> None:
-        """Brings up what does not run, with its data of last time, and returns when every server answers.
+        """Starts the servers that do not run, with the data of last time, and returns when every server answers.
 
         Args:
-            only: these servers and those they need; None: all.
+            only: these servers and those they depend on; None: all.
             report: Called for each step.
 
         Raises:
             StackError: something is missing (reported before anything starts), or a server did not come up; the message
-                names it, its log and its last error line. What did come up stays up.
+                names it, its log and its last error line. Servers that did come up stay up.
         """
         chosen = _with_needs(ALL if only is None else [_server(name) for name in only])
         with self._locked():
@@ -228,7 +227,7 @@ class Stack:
                 raise
 
         with ThreadPoolExecutor(max_workers=len(chosen)) as pool:
-            for server in chosen:  # in order of need, so that each finds those it waits for
+            for server in chosen:  # in the order of their dependencies, so that each finds those it waits for
                 done[server.name] = pool.submit(bring, server)
         errors = [error for future in done.values() if (error := future.exception()) is not None]
         for error in errors:
@@ -248,7 +247,7 @@ class Stack:
         try:
             self.wait_ready(server.name, report=report)
         except StackError:
-            # It was about to crash because a server it needs was gone, which is now up again: start it once more.
+            # It was crashing because a server it needs was gone, which is now up again: start it once more.
             if not ran_before or self._supervisor.process(server.name).running:
                 raise
             self.start(server.name)
@@ -256,9 +255,9 @@ class Stack:
         report(server.name, Phase.READY, f"{time.monotonic() - began:.0f} s")
 
     def _recovers(self, server: Server, report: Report) -> bool:
-        """Whether a server that ran before answers again by itself, and False when it has to be restarted.
+        """Whether a server that ran before answers again; False when it has to be restarted.
 
-        A process can outlive what makes it useful: HBase runs on after its region server has aborted.
+        A process can run without being of use: HBase's keeps running after its region server has aborted.
         """
         started = self._state.servers.get(server.name)
         if started is None or not started.answered or not self._supervisor.process(server.name).running:
@@ -270,7 +269,7 @@ class Stack:
         return True
 
     def _is_stale(self, server: Server) -> bool:
-        """Whether it runs, but since before a server whose restart it does not survive."""
+        """Whether it was started before a server whose restart it does not survive."""
         process = self._supervisor.process(server.name)
         if not process.running:
             return False
@@ -279,16 +278,16 @@ class Stack:
         return any(other.running and _created(other) > since for other in others)
 
     def down(self, wipe: bool = False) -> None:
-        """Stops what `up` started, and nothing else.
+        """Stops the servers that `up` started, and nothing else.
 
         Args:
             wipe: also removes the stack's data, logs, configuration and state.
 
         Raises:
-            StackError: another command is at work on this stack, or a server cannot be stopped.
+            StackError: another command is using this stack, or a server cannot be stopped.
         """
         if not (self.folder / FILE).is_file():
-            return  # never up: nothing to stop, and nothing here is ours to remove
+            return  # never up: there is nothing to stop or to remove
         with self._locked():
             if self._supervisor.running():
                 self._stop_all()
@@ -305,7 +304,7 @@ class Stack:
         def halt(server: Server) -> None:
             for user in ALL:
                 if server.name in user.needs:
-                    gone[user.name].exception()  # only waits: even if that failed, this one is stopped
+                    gone[user.name].exception()  # only waits; this one is stopped even if that failed
             self._supervisor.stop(server.name, server.stop_seconds)
 
         with ThreadPoolExecutor(max_workers=len(ALL)) as pool:
@@ -327,7 +326,7 @@ class Stack:
     # One server
 
     def start(self, name: str) -> int:
-        """Starts a server of a stack that is up, if it does not run, and gives its pid. Does not wait for answers.
+        """Starts a server of a stack that is up, unless it runs, and returns its pid; does not wait until it is ready.
 
         Raises:
             StackError: the stack is not up, or the server cannot be started.
@@ -356,7 +355,7 @@ class Stack:
             self._supervisor.stop(name, server.stop_seconds)
 
     def pid(self, name: str) -> int:
-        """The process that is the server itself, not a launcher.
+        """The pid of the server itself, not of a launcher.
 
         Raises:
             StackError: it does not run.
@@ -392,8 +391,8 @@ class Stack:
 
         Args:
             name: the server.
-            timeout: seconds; None: as long as this server is known to need at most.
-            report: Called with what is still missing.
+            timeout: seconds; None: the longest time that this server is known to take.
+            report: Called with the reason why it is not ready yet.
 
         Raises:
             StackError: it ended, or did not answer in time; with its log and last error line.
@@ -454,7 +453,7 @@ class Stack:
             return str(reason)
         return ""
 
-    # Its parts
+    # Internals
 
     def _explain(self, name: str, what: str) -> str:
         log = self.log(name)
@@ -469,14 +468,14 @@ class Stack:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise StackError(f"Another command is at work on the stack in {self.folder}; wait for it.") from None
+                raise StackError(f"Another command is using the stack in {self.folder}; wait for it.") from None
             yield
 
     def _refuse_foreign_folder(self) -> None:
         foreign = [name for name in _OURS if (self.folder / name).exists()]
         if foreign and not (self.folder / FILE).is_file():
             raise StackError(
-                f"{self.folder} is no stack, but holds {', '.join(foreign)} already. Choose an empty folder with --dir."
+                f"{self.folder} is not a stack, but holds {', '.join(foreign)}. Choose an empty folder with --dir."
             )
 
     def _settle_ports(self, chosen: list[Server]) -> None:
@@ -506,7 +505,7 @@ class Stack:
         (self.folder / "dagster" / "dagster.yaml").write_text(dagster_config(self.folder))
 
     def _end_orphans(self) -> None:
-        """Ends servers of this stack that outlived their supervisor: nobody could watch or stop them."""
+        """Ends servers of this stack that outlived their supervisor, since nothing else could stop them."""
         alive = [process for started in self._state.servers.values() if (process := started.alive()) is not None]
         end([*alive, *(child for process in alive for child in process.children(recursive=True))], seconds=20)
         self._supervisor.shut_down(seconds=20)
@@ -518,11 +517,11 @@ class Stack:
 
 @contextmanager
 def running_stack(own: Path, *, variable: str) -> Iterator[Stack]:
-    """A stack that is up: one that runs already, if a variable names its folder, or one of its own.
+    """A running stack: an existing one if an environment variable names its folder, otherwise a new one.
 
     Args:
-        own: Folder of its own stack, on free ports; stopped and removed at the end.
-        variable: Environment variable that may name the folder of another; that one is left running.
+        own: Folder of the new stack, on free ports; stopped and removed at the end.
+        variable: Environment variable that may name the folder of an existing stack, which is left running.
 
     Raises:
         StackError: It does not come up.
@@ -541,13 +540,13 @@ def running_stack(own: Path, *, variable: str) -> Iterator[Stack]:
 
 
 def dagster_config(folder: Path) -> str:
-    """The configuration of a stack's Dagster instance: the file in this package, and where runs' output is kept."""
+    """The configuration of a stack's Dagster instance: the file in this package, and the folder of the runs' output."""
     compute_logs = {
         "module": "dagster._core.storage.local_compute_log_manager",
         "class": "LocalComputeLogManager",
         "config": {"base_dir": str(folder / "dagster" / "storage")},
     }
-    # JSON is YAML, and needs no care for what a folder's name may hold.
+    # JSON is valid YAML, and escapes whatever a folder's name contains.
     return f"{DAGSTER_CONFIG.read_text()}\n# Output of runs.\ncompute_logs: {json.dumps(compute_logs)}\n"
 
 
@@ -559,7 +558,7 @@ def _server(name: str) -> Server:
 
 
 def _with_needs(servers: Collection[Server]) -> list[Server]:
-    """The servers and all they need, each after those it needs."""
+    """The servers and all that they depend on, each after its own dependencies."""
     found: dict[str, Server] = {}
 
     def add(server: Server) -> None:

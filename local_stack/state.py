@@ -1,6 +1,6 @@
-"""What a stack remembers between commands: its ports, its supervisor and the processes it started.
+"""The state that a stack keeps between commands: its ports, its supervisor and the processes it started.
 
-One JSON file, `state.json`, replaced atomically. Does not belong here: anything a server keeps for itself.
+One JSON file, `state.json`, which is replaced atomically.
 """
 
 import json
@@ -18,11 +18,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Started:
-    """One process, named so that a recycled pid is not taken for it."""
+    """A process, identified by its pid and start time, because pids are reused."""
 
     pid: int
     created: float  # epoch seconds, as the kernel reports it
-    answered: bool = False  # whether it was ready once since it was started
+    answered: bool = False  # whether it has been ready since it was started
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
@@ -33,7 +33,7 @@ class Started:
             return None
 
     def alive(self) -> psutil.Process | None:
-        """The process itself when it still runs, or None."""
+        """The process if it still runs, or None."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.created) < 1.0
@@ -69,7 +69,7 @@ class State:
         try:
             return cls._of(content)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise StackError(f"{path} is of another version. Delete the folder {folder}, data included.") from error
+            raise StackError(f"{path} is from another version. Delete the folder {folder}, data included.") from error
 
     @classmethod
     def _of(cls, content: dict[str, Any]) -> Self:
@@ -85,7 +85,7 @@ class State:
         )
 
     def save(self, folder: Path) -> None:
-        """Writes the state of a stack, whole or not at all."""
+        """Writes the state of a stack atomically."""
         path = folder / FILE
         staged = path.with_suffix(".tmp")
         staged.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n")

@@ -1,7 +1,6 @@
-"""The processes: supervisord keeps the servers as its children; this module starts it, asks it and ends it.
+"""Runs the servers as children of supervisord: starts it, sends it requests and stops it.
 
 A server that crashes is not restarted, so that a test sees the crash.
-Does not belong here: what a server is, or when it is ready.
 """
 
 import os
@@ -27,7 +26,7 @@ from local_stack.state import Started, State
 SOCKET_CHARACTERS = 85  # the kernel's limit is 107; supervisord adds a suffix while it makes the socket
 START_SECONDS = 30.0
 _POLL_SECONDS = 0.1
-# What the servers may see of the caller's environment: nothing that changes a JVM, and no secrets.
+# The part of the caller's environment that the servers see: nothing that changes a JVM, and no secrets.
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "TZ", "USER", "LOGNAME", "TMPDIR", "JAVA_HOME")
 
 Answer = TypeVar("Answer")
@@ -54,7 +53,7 @@ class Supervisor:
     """The supervisor of one stack."""
 
     def __init__(self, folder: Path, state: State) -> None:
-        """For the stack in `folder`; keeps what has to be remembered in `state`, which the caller saves."""
+        """For the stack in `folder`; records its process and socket in `state`, which the caller saves."""
         self._folder = folder
         self._state = state
 
@@ -63,7 +62,7 @@ class Supervisor:
         if self._state.supervisor is None or self._state.supervisor.alive() is None:
             return False
         try:
-            return self._ask(lambda rpc: rpc.getState()["statename"]) == "RUNNING"
+            return self._request(lambda rpc: rpc.getState()["statename"]) == "RUNNING"
         except OSError:
             return False
 
@@ -104,14 +103,14 @@ class Supervisor:
         raise StackError(f"supervisord does not answer; its log: {self._folder / 'logs' / 'supervisord.log'}")
 
     def start(self, name: str, launch: Launch) -> int:
-        """Starts one server and gives its pid.
+        """Starts one server and returns its pid.
 
         Raises:
             StackError: its command cannot be run.
         """
         self._script(name).write_text(script(launch))
         try:
-            self._ask(lambda rpc: rpc.startProcess(name, False))
+            self._request(lambda rpc: rpc.startProcess(name, False))
         except xmlrpc.Fault as fault:
             if fault.faultCode != Faults.ALREADY_STARTED:
                 raise StackError(f"{name} cannot be started: {fault.faultString}") from fault
@@ -126,9 +125,9 @@ class Supervisor:
         raise StackError(f"{name} was not started by the supervisor within {START_SECONDS:.0f} s.")
 
     def stop(self, name: str, seconds: float) -> None:
-        """Asks one server to end, kills it after `seconds`, and returns when it is gone."""
+        """Stops one server, kills it after `seconds`, and returns when it is gone."""
         try:
-            self._ask(lambda rpc: rpc.stopProcess(name, False))
+            self._request(lambda rpc: rpc.stopProcess(name, False))
         except xmlrpc.Fault as fault:
             if fault.faultCode != Faults.NOT_RUNNING:
                 raise StackError(f"{name} cannot be stopped: {fault.faultString}") from fault
@@ -139,9 +138,9 @@ class Supervisor:
             time.sleep(_POLL_SECONDS)
 
     def process(self, name: str) -> Process:
-        """What the supervisor knows of one server."""
+        """The state of one server."""
         try:
-            info = self._ask(lambda rpc: rpc.getProcessInfo(name))
+            info = self._request(lambda rpc: rpc.getProcessInfo(name))
         except (OSError, xmlrpc.Fault):
             return _NEVER
         ended = str(info["spawnerr"]) or (f"exit status {info['exitstatus']}" if info["stop"] else "")
@@ -152,7 +151,7 @@ class Supervisor:
         started = self._state.supervisor
         if started is not None and (process := started.alive()) is not None:
             with suppress(OSError, xmlrpc.Fault):
-                self._ask(lambda rpc: rpc.shutdown())
+                self._request(lambda rpc: rpc.shutdown())
             end([process], seconds)
         self._forget_socket()
         self._state.supervisor = None
@@ -167,11 +166,11 @@ class Supervisor:
                 path.parent.rmdir()
         self._state.socket = ""
 
-    def _ask(self, question: Callable[[Any], Answer]) -> Answer:
+    def _request(self, call: Callable[[Any], Answer]) -> Answer:
         transport = SupervisorTransport(None, None, f"unix://{self._state.socket}")
         try:
             proxy = xmlrpc.ServerProxy("http://127.0.0.1", transport=cast("xmlrpc.Transport", transport))
-            return question(proxy.supervisor)
+            return call(proxy.supervisor)
         finally:
             transport.close()
 
@@ -179,7 +178,8 @@ class Supervisor:
         return self._folder / "conf" / "launch" / f"{name}.sh"
 
     def _configuration(self, names: list[str], stop_seconds: Mapping[str, float]) -> str:
-        # Relative to the stack's folder, in which the supervisor is started: it would read a % or ; in its name.
+        # Paths are relative to the stack's folder, where the supervisor runs: it would interpret a % or ; in that one's
+        # name.
         (self._folder / "logs").mkdir(parents=True, exist_ok=True)
         socket = Path(self._state.socket)
         inside = socket.is_relative_to(self._folder)
@@ -205,13 +205,13 @@ class Supervisor:
 
 
 def daemon(identifier: str, *, log: str) -> dict[str, object]:
-    """What every supervisord of a stack has in its configuration; paths are relative to the stack's folder."""
+    """The configuration that every supervisord of a stack has; paths are relative to the stack's folder."""
     user = {"user": "root"} if os.geteuid() == 0 else {}
     return {"logfile": log, "childlogdir": "logs", "identifier": identifier, **user}
 
 
 def program(name: str, stop_seconds: int) -> dict[str, object]:
-    """What every program has in supervisord's configuration: its script, its log, and how it is stopped."""
+    """The configuration that every program of supervisord has: its script, its log, and how it is stopped."""
     return {
         "command": f"/bin/sh conf/launch/{name}.sh",
         "stopwaitsecs": stop_seconds,
@@ -224,7 +224,7 @@ def program(name: str, stop_seconds: int) -> dict[str, object]:
 
 
 def script(launch: Launch) -> str:
-    """Starts the server in the shell's own process, so that the supervisor's pid is the server's."""
+    """A shell script that becomes the server's process, so that the pid the supervisor knows is the server's."""
     lines = ["#!/bin/sh"]
     if launch.directory is not None:
         lines.append(f"cd {shlex.quote(str(launch.directory))} || exit 1")
@@ -233,15 +233,15 @@ def script(launch: Launch) -> str:
 
 
 def end(processes: list[psutil.Process], seconds: float) -> None:
-    """Asks processes to end, and kills those that have not after `seconds`. Returns when they are gone."""
+    """Terminates processes, kills those that still run after `seconds`, and returns when all are gone."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, stubborn = psutil.wait_procs(processes, timeout=seconds)
-    for process in stubborn:
+    _, remaining = psutil.wait_procs(processes, timeout=seconds)
+    for process in remaining:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout=START_SECONDS)
+    psutil.wait_procs(remaining, timeout=START_SECONDS)
 
 
 def section(title: str, values: Mapping[str, object]) -> str:

@@ -1,7 +1,4 @@
-"""Untrusted text made fit for a terminal, and the one line of a log that explains a failure.
-
-Does not belong here: where logs lie, or who wrote them.
-"""
+"""Makes untrusted text safe for a terminal, and finds the line of a log that explains a failure."""
 
 import re
 from collections.abc import Iterable
@@ -25,12 +22,12 @@ def last_error_line(log: Path, since: int = 0) -> str:
 
     Args:
         log: the log file; it may be missing.
-        since: bytes to skip at its start, so that an earlier run's errors are not taken for this one's.
+        since: bytes to skip at its start, which hold the errors of an earlier run.
     """
     try:
         size = log.stat().st_size
         with log.open("rb") as file:
-            start = since if since <= size else 0  # a rotated log starts anew
+            start = since if since <= size else 0  # a rotated log starts at 0 again
             file.seek(max(start, size - TAIL_BYTES))
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError as error:

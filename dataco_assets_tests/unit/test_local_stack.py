@@ -305,7 +305,7 @@ def test_a_folder_of_someone_else_is_neither_used_nor_wiped(tmp_path: Path, monk
     _use(monkeypatch)  # no servers: a failure of this test must not start real ones
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "thesis.tex").write_text("years of work")
-    with pytest.raises(StackError, match="is no stack, but holds data"):
+    with pytest.raises(StackError, match="is not a stack, but holds data"):
         Stack(tmp_path).up()
     Stack(tmp_path).down(wipe=True)
     assert (tmp_path / "data" / "thesis.tex").exists()

@@ -139,7 +139,7 @@ def test_text_is_cut_to_its_limit() -> None:
 
 def test_an_ordinary_user_stays_who_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert account.unprivileged(Path("/nowhere")) == account.UNCHANGED
+    assert account.unprivileged(Path("/nowhere")) == account.CURRENT_USER
 
 
 def test_root_takes_the_first_way_that_can_read_and_says_when_none_can(
@@ -147,7 +147,7 @@ def test_root_takes_the_first_way_that_can_read_and_says_when_none_can(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     missing, working = account.Account(("no-such-command",), 1), account.Account(("env",), 2)
-    monkeypatch.setattr(account, "AS_ROOT", (missing, working))
+    monkeypatch.setattr(account, "CANDIDATES_FOR_ROOT", (missing, working))
     (tmp_path / "file").write_text("")
     assert account.unprivileged(tmp_path / "file") == working
     with pytest.raises(StackError, match="refuses to run as root"):

@@ -1,4 +1,4 @@
-"""The servers of the stack, in the order a reader meets them. To add one: a package here, and a line below."""
+"""The servers of the stack. To add one, add a package here and a line below."""
 
 from local_stack.servers.base import Context, Launch, Server
 from local_stack.servers.elasticsearch import ELASTICSEARCH

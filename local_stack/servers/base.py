@@ -1,7 +1,4 @@
-"""What a server is to the stack, and the little that all of them share: ports, folders, Java command lines.
-
-Does not belong here: anything about one server; each has its own package beside this module.
-"""
+"""The interface between the stack and its servers, and what all of them share: ports, folders, Java command lines."""
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -37,15 +34,15 @@ class Context:
     java: Path
 
     def conf(self, name: str) -> Path:
-        """The folder of a server's configuration files; made when missing."""
+        """The folder of a server's configuration files; created when missing."""
         return _made(self.folder / "conf" / name)
 
     def data(self, name: str) -> Path:
-        """The folder a server keeps its data in; made when missing."""
+        """The folder of a server's data; created when missing."""
         return _made(self.folder / "data" / name)
 
     def logs(self) -> Path:
-        """The folder of all logs; made when missing."""
+        """The folder of all logs; created when missing."""
         return _made(self.folder / "logs")
 
     def address(self, port: str) -> str:
@@ -67,17 +64,16 @@ class Server:
     """One server of the stack.
 
     Attributes:
-        name: as people and the command line call it.
+        name: its name on the command line.
         ports: name of each port → the well-known number; names are `server.purpose`.
         needs: servers that must be ready first.
-        fetch: given the stack's folder, gets what Maven has to fetch and refuses what cannot work, before anything
-            starts.
+        fetch: given the stack's folder, downloads its jars and checks that it can run, before anything starts.
         prepare: writes its configuration (always), formats its storage (the first time), and returns how to start it.
-        probe: asks it a real question; raises NotReady. The second argument is when its process started, epoch seconds.
+        probe: sends it a real request; raises NotReady. The second argument is the start of its process, epoch seconds.
         ready_seconds: how long it may take to answer.
-        stop_seconds: how long it may take to stop when asked; then it is killed.
+        stop_seconds: how long it may take to stop; then it is killed.
         restarts_with: servers whose restart it does not survive, so that it has to be restarted after them.
-        has_launcher: the process that is started launches the server as its child and guards it.
+        has_launcher: the process that is started is a launcher, which runs the server as its child.
     """
 
     name: str
@@ -93,7 +89,7 @@ class Server:
 
 
 def listening(context: Context, port: str) -> None:
-    """Cheap first question of every probe.
+    """Checks that something listens on a port: the cheap first step of every probe.
 
     Raises:
         NotReady: nothing listens on the port.
@@ -118,7 +114,7 @@ def java_command(
 
 
 def write_if_changed(path: Path, text: str) -> None:
-    """Writes a configuration file, leaving an identical one alone."""
+    """Writes a configuration file unless an identical one exists."""
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)
 

@@ -1,4 +1,4 @@
-"""Elasticsearch: one node, from the distribution that Maven Central has, plus the `GET /` which that one lacks."""
+"""Elasticsearch: one node, from the distribution on Maven Central, with a plugin for the `GET /` that it lacks."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ rootLogger.appenderRef.console.ref = console
 
 
 def home() -> Path:
-    """The unpacked server with the plugin in it; unpacked now when it is not there.
+    """The folder of the unpacked server with the plugin; unpacks it the first time.
 
     Raises:
         StackError: Maven cannot fetch it, or the plugin does not compile.
@@ -67,7 +67,7 @@ def _unpack(archive: Path, folder: Path) -> None:
         unpacked = Path(staging) / archive.stem
         _add_plugin(unpacked, version=archive.stem.removeprefix("elasticsearch-"))
         try:
-            unpacked.rename(folder)  # whole or not at all
+            unpacked.rename(folder)  # atomic
         except OSError:
             if not folder.is_dir():  # unless another process was faster
                 raise
@@ -101,7 +101,7 @@ def _prepare(context: Context) -> Launch:
     write_if_changed(conf / "log4j2.properties", _LOG4J2)
     unpacked = home()
     chosen = _account(unpacked)
-    account.chown_to(chosen, [conf, data, temporary])
+    account.give_folders_to(chosen, [conf, data, temporary])
     command = [
         str(context.java),
         "-Xms4m",
@@ -138,7 +138,7 @@ def _settings(context: Context, data: Path) -> dict[str, object]:
         "path.logs": str(context.data("elasticsearch-tmp")),
         # On loopback, for one developer.
         "xpack.security.enabled": False,
-        # The platform's indices come from its template through its own code: a write to a missing one is a mistake.
+        # The platform creates its indices itself, from its template: a write to a missing one is a mistake.
         "action.auto_create_index": "-dataco-*,+*",
         # A developer's disk is often nearly full; the index would silently become read-only.
         "cluster.routing.allocation.disk.threshold_enabled": False,
@@ -158,7 +158,7 @@ def _probe(context: Context, _started: float) -> None:
             f"the cluster is {health.get('status')}, {health.get('initializing_shards')} shards initializing"
         )
     if "version" not in _get(f"{base}/"):
-        raise NotReady("GET / does not tell a version")
+        raise NotReady("the answer to GET / has no version")
 
 
 def _get(url: str) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """The account that Elasticsearch runs as, which must not be root.
 
-Root changes to an unprivileged account; any other user keeps their own. Does not belong here: how it is configured.
+Root switches to an unprivileged account; any other user keeps their own.
 """
 
 import os
@@ -22,18 +22,18 @@ class Account:
 
     Attributes:
         prefix: Words before the command line that change the account.
-        owner: User id that must own the files it writes; None: as they are.
+        owner: User id that must own the files it writes; None: no change.
     """
 
     prefix: tuple[str, ...]
     owner: int | None
 
 
-UNCHANGED = Account((), None)
+CURRENT_USER = Account((), None)
 
 
 def _setpriv(capability: str) -> Account:
-    # Without no_setuid_fixup, access(2), by which Java asks whether a file can be read, ignores capabilities.
+    # Without no_setuid_fixup, access(2), which Java calls to find out whether a file can be read, ignores capabilities.
     return Account(
         (
             "setpriv",
@@ -54,10 +54,10 @@ def _setpriv(capability: str) -> Account:
     )
 
 
-# Each must reach jars and data that lie below a private directory (/root, a mktemp -d). A user namespace does: there
-# the process is nobody in name, and root only as the owner of its files. Where namespaces are forbidden (many
-# containers), a capability does.
-AS_ROOT = (
+# Each must be able to reach jars and data below a private directory (/root, a mktemp -d). A process in a user namespace
+# can: its user is `nobody`, while it still accesses files as root. Where namespaces are forbidden (many containers), a
+# capability helps.
+CANDIDATES_FOR_ROOT = (
     Account(("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--"), owner=0),
     _setpriv("dac_read_search"),
     _setpriv("dac_override"),
@@ -66,24 +66,24 @@ AS_ROOT = (
 
 
 def unprivileged(must_read: Path) -> Account:
-    """An account that is not root and can read a file.
+    """Finds an account that is not root and can read a file.
 
     Raises:
         StackError: this is root, and no other account here can read the file.
     """
     if os.geteuid() != 0:
-        return UNCHANGED
-    for candidate in AS_ROOT:
+        return CURRENT_USER
+    for candidate in CANDIDATES_FOR_ROOT:
         if _works(candidate, must_read):
             return candidate
     raise StackError(
-        f"elasticsearch refuses to run as root, and root cannot hand over here to a user who can read {must_read} "
+        f"elasticsearch refuses to run as root, and root cannot switch to a user who can read {must_read} "
         "(tried: unshare --user, setpriv). Run the stack as an ordinary user, or set XDG_CACHE_HOME to a folder "
         "everybody can read."
     )
 
 
-def chown_to(chosen: Account, folders: list[Path]) -> None:
+def give_folders_to(chosen: Account, folders: list[Path]) -> None:
     """Makes the account the owner of folders and of everything in them."""
     if chosen.owner is not None:
         for folder in folders:

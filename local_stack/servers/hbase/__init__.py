@@ -19,9 +19,9 @@ from local_stack.servers.hbase import zookeeper
 if TYPE_CHECKING:
     import happybase
 
-# A region server whose session ends aborts. ZooKeeper sits in the same JVM, so a long session costs no time after a
-# crash (the new region server reports with the same address, which ends the old one), but lets the JVM be stopped
-# (SIGSTOP, a laptop's lid) for a good while without being given up.
+# A region server aborts when its ZooKeeper session expires. A long session survives a stopped JVM (SIGSTOP, a closed
+# laptop), and does not delay recovery from a crash: the new region server registers with the same address, which ends
+# the old session.
 SESSION_MS = 40_000
 
 
@@ -37,7 +37,7 @@ def _settings(context: Context) -> dict[str, object]:
         "hbase.zookeeper.property.dataDir": context.data("zookeeper"),
         "zookeeper.session.timeout": SESSION_MS,
         "zookeeper.session.timeout.localHBaseCluster": SESSION_MS,
-        # When HBase stops, its ZooKeeper goes first; by default the region server tries to say goodbye to it for 20 s.
+        # When HBase stops, its ZooKeeper stops first; by default the region server then tries to deregister for 20 s.
         "zookeeper.recovery.retry": 1,
         "zookeeper.recovery.retry.intervalmill": 200,
         "hbase.master.hostname": "localhost",
@@ -51,17 +51,17 @@ def _settings(context: Context) -> dict[str, object]:
         "hbase.regionserver.port": context.ports["hbase.regionserver"],
         "hbase.regionserver.info.port": -1,
         "hbase.regionserver.handler.count": 12,
-        # Each store (family of a region) fills chunks of its own, which do not count before they hold something: with
-        # the 2 MB of a large cluster, the stores of a few tables would fill this heap with air.
+        # Each store (family of a region) allocates chunks of its own, which stay nearly empty here: at the default of
+        # 2 MB, the stores of a few tables would fill this heap.
         "hbase.hregion.memstore.mslab.chunksize": 256 * 1024,
         "hbase.hregion.memstore.mslab.max.allocation": 64 * 1024,
-        # Where forced flushes begin, as a share of what memstores may hold. HBase's own 0.95 leaves 40 MB to fill until
-        # they end: too little with this heap, and every write is then blocked, a fifth of the time under load.
+        # Forced flushes begin at this share of the memstores' limit. HBase's default of 0.95 leaves 40 MB until writes
+        # are blocked: too little with this heap, where they were blocked a fifth of the time under load.
         "hbase.regionserver.global.memstore.size.lower.limit": 0.85,
-        # A store is rewritten, and compressed, when it has five files, not three: while clicks are stored, that costs
-        # HBase as much as storing them does.
+        # A store is compacted when it has five files instead of three: under load, compaction costs HBase as much as
+        # storing the clicks does.
         "hbase.hstore.compaction.min": 5,
-        # How long a log that a crash left open is waited for: HDFS has one node here, it answers at once or not at all.
+        # How long to wait for the lease of a log that a crash left open. With one DataNode, it comes at once or never.
         "hbase.lease.recovery.first.pause": 1_000,
         "hbase.lease.recovery.dfs.timeout": 5_000,
         "hbase.lease.recovery.pause": 500,
@@ -83,7 +83,7 @@ def _prepare_hbase(context: Context) -> Launch:
 def _prepare_thrift(context: Context) -> Launch:
     settings = {**_settings(context), "hbase.thrift.info.port": -1}
     _configure(context, "thrift", settings)
-    # What the gateway holds is gone after each batch: with a large young generation hardly any of it is ever copied.
+    # The gateway's objects live for one batch: with a large young generation, hardly any of them is ever copied.
     young = ("-Xms384m", "-Xmn256m")
     command = hdfs.hadoop_command(context, "thrift", "384m", "org.apache.hadoop.hbase.thrift.ThriftServer", *young)
     return Launch([*command, "start", "-b", LOOPBACK, "-p", str(context.ports["thrift.rpc"])])
@@ -117,7 +117,7 @@ def _probe_thrift(context: Context, _started: float) -> None:
 
 
 def _read_every_region(connection: "happybase.Connection") -> None:
-    """After a crash the regions come back one by one; only when all answer has HBase recovered."""
+    """Reads a row of every region; after a crash they come back one by one, and HBase has recovered when all answer."""
     names = [b"hbase:meta", *(name for name in connection.tables() if connection.is_table_enabled(name))]
     for name in names:
         table = connection.table(name)
@@ -133,7 +133,7 @@ HBASE = Server(
     needs=("namenode", "datanode"),
     fetch=hdfs.fetch,
     prepare=_prepare_hbase,
-    # After an outage of HDFS it answers for a while, and aborts at the next write to a log that broke meanwhile.
+    # After an outage of HDFS it still answers, but aborts at the next write to a log that broke in the meantime.
     restarts_with=("namenode", "datanode"),
     probe=_probe_hbase,
     ready_seconds=300,

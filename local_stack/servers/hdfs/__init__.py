@@ -24,10 +24,10 @@ from local_stack.text import shown
 
 POM = Path(__file__).parent.parent / "hbase" / "pom.xml"  # hbase-server brings the Hadoop it was built for
 FORMAT_SECONDS = 120
-# The DataNode stumbles over its own percent-encoding of a blank; a comma, and a colon on the class path, separate.
+# The DataNode fails on its own percent-encoding of a blank; a comma, and a colon on the class path, are separators.
 _ODD = re.compile(r"[^\w/.+=@~-]")
 
-# HDFS's two servers do little in the life of a local stack: the JVM's second compiler takes more CPU than their work.
+# HDFS's two servers do little on a local stack: the JVM's second compiler would take more CPU than their work.
 _ONE_COMPILER = "-XX:TieredStopAtLevel=1"
 # Hadoop and HBase use internals of the JDK, which Java 17 opens only by option.
 OPENED = [
@@ -55,15 +55,16 @@ def uri(context: Context) -> str:
 
 
 def client_settings(context: Context) -> dict[str, object]:
-    """What every client of this HDFS has to know, HBase among them."""
+    """The settings of every client of this HDFS, HBase among them."""
     return {
         "fs.defaultFS": uri(context),
         "dfs.replication": 1,
         # With a single DataNode there is never another one to replace it in a write pipeline.
         "dfs.client.block.write.replace-datanode-on-failure.enable": "false",
         "ipc.client.connect.max.retries": 20,
-        # A file can be closed once the NameNode has heard of its last block, some ms later. By default the next look is
-        # 400 ms away, and a flush closes three files: HBase's memstores run full meanwhile. Ten looks take 20 s.
+        # A file can be closed once its last block has been reported to the NameNode, some ms later. By default the next
+        # attempt comes after 400 ms, and a flush closes three files: HBase's memstores fill up meanwhile. Ten attempts
+        # take 20 s.
         "dfs.client.block.write.locateFollowingBlock.initial.delay.ms": 20,
         "dfs.client.block.write.locateFollowingBlock.retries": 10,
     }
@@ -116,7 +117,7 @@ def _configure(context: Context, name: str) -> None:
     text = hadoop_xml(_settings(context))
     write_if_changed(conf / "core-site.xml", text)
     write_if_changed(conf / "hdfs-site.xml", text)
-    # Both servers insist on a web application that the jars do not hold; an empty one does.
+    # Both servers need a web application that is not in the jars; an empty one is enough.
     for application in ("hdfs", "datanode"):
         web = conf / "webapps" / application / "WEB-INF"
         web.mkdir(parents=True, exist_ok=True)
@@ -164,13 +165,13 @@ def _attribute(context: Context, port: str, bean: str, name: str) -> str:
             beans = json.load(answer)["beans"]
     except (OSError, urllib.error.URLError, ValueError, KeyError) as error:
         raise NotReady(f"{url}: {error}") from error
-    if not beans or name not in beans[0]:  # while it starts, a server answers with half of its attributes
-        raise NotReady(f"{url} does not tell {name} yet")
+    if not beans or name not in beans[0]:  # while it starts, a server answers with some of its attributes only
+        raise NotReady(f"{url} does not have {name} yet")
     return str(beans[0][name])
 
 
 def _probe_namenode(context: Context, _started: float) -> None:
-    # Safe mode ends only when the DataNode has reported: it is the DataNode's probe that waits for that.
+    # Safe mode ends only when the DataNode has reported, so the DataNode's probe waits for that.
     state = _attribute(context, "namenode.http", "service=NameNode,name=NameNodeStatus", "State")
     if state != "active":
         raise NotReady(f"its state is {shown(state)}")

@@ -18,7 +18,7 @@ from local_stack.servers.base import (
 
 POM = Path(__file__).with_name("pom.xml")
 FORMAT_SECONDS = 120
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # larger than HBase's largest cell, so that tests can send what must be refused
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # larger than HBase's largest cell, so that tests can send what it refuses
 
 
 def _fetch(_folder: Path) -> None:
@@ -43,7 +43,7 @@ def _settings(context: Context) -> dict[str, object]:
         "listeners": f"PLAINTEXT://{context.address('kafka.broker')},CONTROLLER://{context.address('kafka.controller')}",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@{context.address('kafka.controller')}",
-        # A broker that was killed is let in again when its old session has run out; by default that takes 9 s.
+        # A broker that was killed can register again when its old session has expired; by default that takes 9 s.
         "broker.session.timeout.ms": 4_000,
         "broker.heartbeat.interval.ms": 1_000,
         "log.dirs": context.data("kafka"),
