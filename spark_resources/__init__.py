@@ -1,1 +1,1 @@
-"""What runs on Spark: the session, HBase as a DataFrame, the aggregation, publication. No Dagster here."""
+"""The Spark code: session, HBase as a DataFrame, aggregation, publication. It does not depend on Dagster."""

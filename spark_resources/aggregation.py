@@ -1,11 +1,8 @@
 """The aggregation of clicks by hour, page and country: a pure function from DataFrame to DataFrame.
 
-Belongs here: what is counted and how time spent is told. Does not belong here: where clicks come from, where aggregates
-go, and Dagster.
-
-The plan has two shuffles whatever the number of hours: one by user (to see each click's neighbours, and to tell
-distinct users apart), one by hour, page and country of what is left after a partial count. Everything runs in the JVM,
-without user-defined functions, and spills to disk where memory is short.
+The plan has two shuffles, whatever the number of hours: one by user (to find each click's neighbours and to count
+distinct users), one by hour, page and country after a partial count. Everything runs in the JVM, without user-defined
+functions, and spills to disk when memory is short.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,8 +30,8 @@ def aggregate(
 
     Args:
         clicks: One row per click: row_key (string), user_id (string), timestamp (long, epoch ms), page (string),
-            country (string or null). Holds all clicks of the hours and of the 30 minutes before and behind
-            each (`clicks.hour.scan_span`); what else it holds makes no difference.
+            country (string or null). It must hold all clicks of the hours and of the 30 minutes before and
+            after each (`clicks.hour.scan_span`); further clicks make no difference.
         hours: Starts of the hours to aggregate, epoch ms; they need not be adjacent.
         generations: The generation of each of the hours.
         computed_at_ms: When the aggregation runs, epoch ms.
@@ -47,7 +44,7 @@ def aggregate(
     of_user = Window.partitionBy("user_id").orderBy("timestamp", "row_key")
     gap = F.lead("timestamp").over(of_user) - F.col("timestamp")
     spent_ms = F.when(gap <= VISIT_GAP_MS, gap)
-    # No previous click (null) means the same as one before the hour: it makes no difference which of those were read.
+    # No previous click (null) means the same as one before the hour, so it does not matter how many of those were read.
     previous = F.lag("timestamp").over(of_user)
     enters = F.coalesce(previous < hour_ms, F.lit(True))
     begins = F.coalesce(F.col("timestamp") - previous > VISIT_GAP_MS, F.lit(True))

@@ -1,11 +1,8 @@
-"""The driver's class archive: classes that its JVM would load from 300 jars and verify, ready to be mapped into memory.
+"""The driver's class archive: classes that its JVM would otherwise load from 300 jars, ready to be mapped into memory.
 
-Belongs here: where it lies, what it fits, and making it by a run that needs no server. Does not belong here: what else
-makes a session (`spark_resources/session.py`).
-
-Java calls it application class-data sharing (JEP 350, Java 13 and later). Nothing depends on it: a JVM that finds an
-archive made for other jars, or by another Java, goes on without. It is of use to a driver that runs its own tasks (a
-`local` master), for only that one has the connectors on its class path.
+Java calls this application class-data sharing (JEP 350, Java 13 and later). It is optional: a JVM that finds an archive
+made for other jars, or by another Java, starts without it. Only a driver that runs its own tasks (a `local` master)
+benefits, because only that one has the connectors on its class path.
 """
 
 import hashlib
@@ -32,7 +29,7 @@ _TRAINING_CLICKS = 1_000
 
 
 class ClassArchiveFailed(DatacoError):
-    """The archive could not be made; everything works without it, only slower."""
+    """The archive could not be made; everything works without it, but runs start more slowly."""
 
 
 def class_archive(jars: Sequence[Path]) -> Path | None:
@@ -46,9 +43,9 @@ def class_archive(jars: Sequence[Path]) -> Path | None:
 
 
 def make_class_archive(jars: Sequence[Path]) -> bool:
-    """Makes the archive unless it is there, in a process of its own: some 15 s of CPU, and 150 MB of disk.
+    """Makes the archive unless it exists, in a separate process: about 15 s of CPU, and 150 MB of disk.
 
-    Those made for other versions are removed.
+    Archives for other versions are removed.
 
     Args:
         jars: The connector jars, as the session gets them.
@@ -80,14 +77,14 @@ def _put(made: Path, target: Path) -> None:
     try:
         made.rename(target)
     except OSError:
-        if (target / _FILE).is_file():  # another process was quicker: the same classes
+        if (target / _FILE).is_file():  # another process was faster and made the same archive
             return
-        shutil.rmtree(target)  # left by something that deletes old files and leaves their folders
+        shutil.rmtree(target)  # left by a cleaner that deletes old files but not their folders
         made.rename(target)
 
 
 def _folder(jars: Sequence[Path]) -> Path:
-    """Named after what the JVM compares before it takes an archive: itself, and each jar's path, size and time."""
+    """The archive's folder, named after what the JVM checks: its own version, and each jar's path, size and time."""
     release = _java().parent.parent / "release"
     identity = [str(_java()), release.read_text() if os.access(release, os.R_OK) else ""]
     for jar in [*jars, *spark_jars()]:
@@ -105,14 +102,14 @@ def _java() -> Path:
 
 
 def _made_for(jars: Sequence[Path]) -> str:
-    """Where Java, Spark and the connectors are, a line each."""
+    """The folders of Java, Spark and the connectors, one per line."""
     return "\n".join(map(str, [_java(), spark_home(), *sorted({jar.parent for jar in jars})]))
 
 
 def _remove_superseded(ours: Path, made_for: str) -> None:
-    """Removes what was made for an earlier state of these places or for places that are gone, or never finished."""
+    """Removes archives that were made for an earlier state of these folders or for deleted ones, or never finished."""
     for other in ours.parent.iterdir():
-        with suppress(FileNotFoundError):  # another process removes the same
+        with suppress(FileNotFoundError):  # another process is removing it, too
             if other.name.startswith(_MAKING):
                 superseded = other.stat().st_mtime < time.time() - 2 * _MAKING_SECONDS
             else:
@@ -141,7 +138,7 @@ def _run_training(archive: Path, jars: Sequence[Path]) -> None:
 
 
 def _train(archive: Path, jars: Sequence[Path]) -> None:
-    """Does what a refresh does, with clicks from a file; the JVM writes the archive when it ends."""
+    """Runs the code of a refresh on clicks from a file; the JVM writes the archive when it ends."""
     from dataco_assets.clicks.hour import HOUR_MS
     from spark_resources.aggregates_files import stored_aggregates, write_hours
     from spark_resources.aggregation import aggregate
@@ -149,7 +146,7 @@ def _train(archive: Path, jars: Sequence[Path]) -> None:
     from spark_resources.publication import documents
 
     conf = spark_conf(master="local[1]", jars=jars, hbase_zookeeper_quorum="")
-    # Java tells of every class that it leaves out, which is thousands of lines.
+    # Java logs every class that it leaves out, which is thousands of lines.
     conf["spark.driver.extraJavaOptions"] += (
         f' "-XX:ArchiveClassesAtExit={archive}" -Xlog:disable -Xlog:all=error:stderr'
     )
@@ -168,7 +165,7 @@ def _train(archive: Path, jars: Sequence[Path]) -> None:
     driver: subprocess.Popen[bytes] = context._gateway.proc
     spark.stop()
     if driver.stdin is not None:
-        driver.stdin.close()  # at which it ends
+        driver.stdin.close()  # which ends it
     if status := driver.wait():
         raise ClassArchiveFailed(f"Spark's driver ended with {status} while it wrote its class archive.")
 

@@ -1,6 +1,6 @@
-"""Creating, describing and replacing the HBase table of clicks, through HBase's Java client in Spark's JVM.
+"""Creates, describes and replaces the HBase table of clicks, through HBase's Java client in Spark's JVM.
 
-The Thrift gateway can do none of it in full: it knows no split keys, table metadata or snapshots.
+The Thrift gateway cannot do this: it has no split keys, table metadata or snapshots.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ class ClicksTableMissing(ClicksTableError):
 
 @dataclass(frozen=True)
 class ClicksTable:
-    """What a clicks table was found to be like.
+    """The properties of an existing clicks table.
 
     Attributes:
         families: Column families, sorted.
@@ -47,7 +47,7 @@ class ClicksTable:
 
 
 class ClicksAdmin:
-    """The administrator's view of clicks tables; see `clicks_admin`.
+    """Administers clicks tables; see `clicks_admin`.
 
     Every method raises ClicksTableError when HBase cannot be reached or refuses.
     """
@@ -67,10 +67,10 @@ class ClicksAdmin:
 
         Args:
             table: HBase table.
-            ttl_seconds: How long a cell is kept after its arrival.
+            ttl_seconds: How long a cell is kept after it was stored.
 
         Returns:
-            False when there is a table of that name already; `describe` shows what it is like.
+            False when there is a table of that name already; `describe` returns its properties.
         """
         if self.exists(table):
             return False
@@ -87,7 +87,7 @@ class ClicksAdmin:
         """Creates an empty table for keys of this version that is otherwise like another one, split points included.
 
         Args:
-            source: The table to resemble; its metadata of keys and salts, and its being read-only, are not taken over.
+            source: The table to copy from; its metadata of keys and salts and its read-only mode are not copied.
             table: Name of the new table.
         """
         with explained(f"create the table {table!r}"):
@@ -102,7 +102,7 @@ class ClicksAdmin:
             self._admin.createTable(builder.build(), _key_array(self._spark, splits))
 
     def describe(self, table: str) -> ClicksTable:
-        """What the table is like.
+        """The properties of the table.
 
         Raises:
             ClicksTableMissing: there is no such table.
@@ -125,7 +125,7 @@ class ClicksAdmin:
             )
 
     def make_read_only(self, table: str) -> None:
-        """Has HBase refuse every write to the table from now on; its regions reopen, which takes seconds."""
+        """Makes HBase refuse all further writes to the table; its regions reopen, which takes seconds."""
         with explained(f"make the table {table!r} read-only"):
             descriptor = self._admin.getDescriptor(self._name(table))
             builder = self._client.TableDescriptorBuilder.newBuilder(descriptor)
@@ -147,7 +147,7 @@ class ClicksAdmin:
             return {snapshot.getName() for snapshot in self._admin.listSnapshots()}
 
     def take_snapshot(self, table: str, snapshot: str) -> None:
-        """Takes a snapshot of the table; it exists once it is complete, and not before."""
+        """Takes a snapshot of the table, which becomes visible when it is complete."""
         with explained(f"take a snapshot of the table {table!r}"):
             self._admin.snapshot(snapshot, self._name(table))
 
@@ -197,8 +197,8 @@ def _family(spark: SparkSession, family: str, ttl_seconds: int) -> Any:
     builder.setMaxVersions(1)
     builder.setTimeToLive(ttl_seconds)
     builder.setDataBlockEncoding(hbase.io.encoding.DataBlockEncoding.valueOf(_ENCODING))
-    # A flush that compresses takes as much CPU as storing the clicks does, and what was stored lately is what refreshes
-    # read. Most of a month's bytes are compressed all the same: when HBase rewrites a store as a whole.
+    # A flush that compresses takes as much CPU as storing the clicks does, and refreshes read what was stored
+    # recently. Most of a month's bytes are compressed nevertheless, when HBase rewrites a store as a whole.
     builder.setMajorCompactionCompressionType(hbase.io.compress.Compression.Algorithm.valueOf(_COMPRESSION))
     builder.setBloomFilterType(hbase.regionserver.BloomType.valueOf(_BLOOM))
     return builder.build()

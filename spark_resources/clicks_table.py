@@ -1,7 +1,7 @@
 """The HBase table of clicks as a Spark DataFrame.
 
-A scan reads the key ranges of the requested times and no other rows, and of each row three cells; each of the table's
-regions is a Spark task that streams its rows, so memory does not grow with the hour.
+A scan reads only the key ranges of the requested times, and three cells of each row. Each region of the table is read
+by a Spark task that streams its rows, so memory does not grow with the size of an hour.
 """
 
 import json
@@ -21,7 +21,7 @@ _COLUMNS: Final = _ROW_KEY | {
     "page": ("click_data", "page"),
     "country": ("geo_data", "country"),
 }
-"""Family and qualifier of each column; for the row key, what the connector takes in their place."""
+"""Family and qualifier of each column; for the row key, the names that the connector uses."""
 _ROWS_PER_FETCH: Final = 5_000
 _MOST_SPANS: Final = 16
 _TIMESTAMP_AT = 4  # in the row key, counted from 1
@@ -73,7 +73,7 @@ def _read(
         raise ValueError(f"no time to read clicks of in {list(ranges)[:5]}")
     keys = sorted(key_range for span in _joined(ranges) for key_range in key_ranges(*span))
     with explained(f"read clicks from the table {table!r}"):
-        # The connector takes its HBase configuration from the context made last; this one is of this session's cluster.
+        # The connector takes its HBase configuration from the last context created; this is one for this cluster.
         context: Any = spark.sparkContext
         jvm(spark).org.apache.hadoop.hbase.spark.HBaseContext(context._jsc.sc(), configuration(spark), None)
         frame = (
@@ -83,7 +83,7 @@ def _read(
             # Filtering by column would need the connector's jar on every region server.
             .option("hbase.spark.pushdown.columnfilter", False)
             .option("hbase.spark.query.cachedrows", _ROWS_PER_FETCH)
-            # A scan of an hour reads each block once: it must not push out what others read again.
+            # A scan of an hour reads each block once: it must not evict what others read again.
             .option("hbase.spark.query.cacheblocks", False)
             .load()
         )
@@ -93,7 +93,7 @@ def _read(
 def counted(clicks: DataFrame) -> tuple[DataFrame, Callable[[], int]]:
     """The same clicks, and a function that returns how many rows were read, once a job over them has ended."""
     seen = Observation()
-    # Of a scan that finds nothing, Spark may drop the whole plan, and the observation with it.
+    # If a scan finds nothing, Spark may drop the whole plan, and the observation with it.
     return clicks.observe(seen, F.count(F.lit(1)).alias("rows")), lambda: int(seen.get.get("rows", 0))
 
 
@@ -117,7 +117,7 @@ def _catalog(table: str, columns: Mapping[str, tuple[str, str]]) -> str:
 
 
 def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The spans, overlapping ones joined, and beyond the limit those with the smallest gaps between them."""
+    """The spans with overlapping ones joined and, beyond the limit, those with the smallest gaps between them."""
     spans: list[tuple[int, int]] = []
     for start, end in sorted(ranges):
         if spans and start <= spans[-1][1]:
@@ -130,7 +130,7 @@ def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _any_of(ranges: Sequence[tuple[bytes, bytes]]) -> Column:
-    # As text, for hundreds of ranges are thousands of calls to the JVM otherwise. Keys are digits, letters and dashes.
+    # As text, because hundreds of ranges would be thousands of calls to the JVM. Keys are digits, letters and dashes.
     return F.expr(
         " OR ".join(f"(row_key >= '{start.decode()}' AND row_key < '{stop.decode()}')" for start, stop in ranges)
     )

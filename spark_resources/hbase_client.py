@@ -1,4 +1,4 @@
-"""HBase's own Java client, as the Spark session's JVM has it: its configuration, and its errors as ours."""
+"""HBase's Java client in the Spark session's JVM: its configuration, and its exceptions as `DatacoError`s."""
 
 import re
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def jvm(spark: SparkSession) -> Any:
 
 
 def configuration(spark: SparkSession) -> Any:
-    """The HBase client's configuration: that of Hadoop in the Spark context, overridden by what this session sets."""
+    """The HBase client's configuration: Hadoop's in the Spark context, overridden by this session's."""
     context: Any = spark.sparkContext
     hadoop = context._jsc.hadoopConfiguration()
     found = jvm(spark).org.apache.hadoop.hbase.HBaseConfiguration.create(hadoop)
@@ -72,10 +72,10 @@ def explained(doing: str) -> Iterator[None]:
 
 @contextmanager
 def scanning(table: str) -> Iterator[None]:
-    """Stands around the Spark action that reads the clicks: HBase's failures become errors of this module.
+    """Encloses a Spark action that reads clicks: failures of HBase become errors of this module.
 
-    A DataFrame of clicks reads nothing until Spark runs, so an outage shows in whatever runs it. Failures that are not
-    HBase's are left as they are.
+    A DataFrame of clicks reads nothing until Spark runs, so an outage appears in the action that runs it. Other errors are
+    raised unchanged.
 
     Args:
         table: The clicks table.

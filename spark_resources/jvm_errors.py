@@ -1,7 +1,4 @@
-"""What an exception of the JVM says, without the trace.
-
-Belongs here: reading py4j's and Spark's exceptions. Does not belong here: what they mean.
-"""
+"""Reads the messages of py4j's and Spark's exceptions, without their stack traces."""
 
 from typing import Any
 
@@ -11,7 +8,7 @@ _MOST_CAUSES = 10
 
 
 def reported(error: Exception) -> str:
-    """What the JVM reported, with the causes behind it; not the trace, which is full of other words."""
+    """The messages of an exception and its causes, without stack traces, whose words could be mistaken for messages."""
     if not isinstance(error, Py4JJavaError):
         return str(error)
     messages: list[str] = []
@@ -20,7 +17,7 @@ def reported(error: Exception) -> str:
     while cause is not None and seen < _MOST_CAUSES:
         seen += 1
         text = str(cause.toString())
-        # A failed task's report carries its whole stack; the lines that are not frames say what was wrong.
+        # A failed task's report contains its whole stack; the lines that are not frames are the message.
         messages += [line for line in text.splitlines() if not line.lstrip().startswith("at ")]
         cause = cause.getCause()
     return "\n".join(messages)

@@ -1,10 +1,10 @@
-"""Writing aggregates to Elasticsearch with its Spark connector.
+"""Writes aggregates to Elasticsearch with its Spark connector.
 
-Belongs here: the documents, their ids and versions, and what a failure means. Does not belong here: which index a month
-is written to, removing documents of older generations, refreshing and verifying (`dataco_assets/index/`).
+Everything else about the index is in `dataco_assets/index/`: which index a month is written to, removing documents of
+older generations, refreshing and verifying.
 
-A document's id is made of hour, page and country, and its version is the generation, `external_gte`: writing the same
-again changes nothing, and a generation older than what is published is refused.
+A document's id is computed from hour, page and country, and its version is the generation, `external_gte`: writing the
+same document again changes nothing, and a generation older than the published one is refused.
 """
 
 import re
@@ -24,7 +24,7 @@ from spark_resources.jvm_errors import reported
 _ID = "_document_id"
 _ID_DIGITS = 32
 _CONNECTOR = {
-    "es.nodes.wan.only": "true",  # talk to the named address only: nodes behind a proxy or in containers have others
+    "es.nodes.wan.only": "true",  # use the configured address only: nodes in containers or behind a proxy report others
     "es.index.auto.create": "false",
     "es.mapping.id": _ID,
     "es.mapping.exclude": _ID,
@@ -32,7 +32,7 @@ _CONNECTOR = {
     "es.mapping.version.type": "external_gte",
     "es.batch.size.entries": "5000",
     "es.batch.size.bytes": "4mb",
-    "es.batch.write.refresh": "false",  # once at the end, by who verifies
+    "es.batch.write.refresh": "false",  # done once at the end, before verification
     # Documents refused because the node is busy (429) are sent again: in all about 40 s of patience.
     "es.batch.write.retry.count": "8",
     "es.batch.write.retry.wait": "5s",
@@ -42,7 +42,7 @@ _CONNECTOR = {
 
 
 class PublicationFailed(DatacoError):
-    """Spark ended the writing of the documents, and not because of Elasticsearch: an executor lost, memory, a disk."""
+    """Spark could not write the documents, for a reason other than Elasticsearch: a lost executor, memory, a disk."""
 
     kind = ErrorKind.PASSING
 
@@ -79,7 +79,7 @@ def publish(
 ) -> None:
     """Writes the aggregates of the hours, each into the index of its month.
 
-    When it fails, some documents may have been written: publish again, or a newer generation.
+    If it fails, some documents may have been written; publishing again, or a newer generation, completes them.
 
     Args:
         aggregates: Columns as in `dataco_assets.aggregates.columns`; best what was stored
@@ -124,7 +124,9 @@ def _connection(url: str, username: str, password: str) -> dict[str, str]:
     return options
 
 
-_DOCUMENT = "{"  # how a line begins that quotes a document or its bulk action: event text, never to be interpreted
+_DOCUMENT = (
+    "{"  # first character of a line that quotes a document or its bulk action: event text, which is never interpreted
+)
 _REMOTE = re.compile(r"\bEsHadoopRemoteException: (?:\{type=)?(\w+)(?:: |, reason=)(.*)")
 _STATUS = re.compile(r"\bfailed; server\[\S*\] returned \[(\d{3})\|(.*)")
 _NO_ANSWER = re.compile(r"\b(?:EsHadoopNoNodesLeftException|EsHadoopTransportException|java\.net\.\w+Exception): (.*)")
@@ -141,7 +143,7 @@ def explain(url: str, error: Exception) -> DatacoError:
     lines = [line for line in reported(error).splitlines() if not line.lstrip().startswith(_DOCUMENT)]
     text = "\n".join(lines)
     remote = [failure(url, 0, {"type": kind, "reason": reason}) for kind, reason in _REMOTE.findall(text)]
-    if remote:  # a conflict can be resolved only when it is all that is wrong
+    if remote:  # a conflict can be resolved only if there is no other error
         return min(remote, key=lambda each: isinstance(each, VersionConflict))
     if status := _STATUS.search(text):
         return failure(url, int(status[1]), {"type": status[2].strip(":]")})

@@ -1,9 +1,7 @@
-"""Counts the stored clicks of hours by their row keys, on Spark: what the aggregates are compared with.
+"""Counts the stored clicks of hours by their row keys, on Spark, to compare the aggregates with.
 
-Belongs here: a plan that reads keys only and shares nothing with `aggregation`. Does not belong here: what the counts
-have to be (`dataco_assets/verification/conservation.py`).
-
-Each of the table's regions is counted by a task of its own; one row per hour and task leaves the executors.
+The plan reads keys only and shares nothing with `aggregation`. Each region of the table is counted by a separate task;
+one row per hour and task leaves the executors.
 """
 
 from collections.abc import Sequence

@@ -1,10 +1,7 @@
-"""The Spark session: its whole configuration as a plain dictionary, made before any JVM starts.
+"""The Spark session and its configuration: every Spark and HBase-client setting that the jobs rely on, with its reason.
 
-Belongs here: every Spark and HBase-client setting the jobs rely on, with its reason. Does not belong here: Dagster, and
-what the jobs do.
-
-`spark.driver.memory` and the jars take effect only when the JVM starts: a process that already has
-a Spark session keeps its first ones. Runs on Java 17 (Java 11 and 8 too); pyspark adds the `--add-opens` it needs.
+`spark.driver.memory` and the jars take effect only when the JVM starts: a process that already has a Spark session
+keeps its first ones. Runs on Java 17 (Java 11 and 8 too); pyspark adds the `--add-opens` it needs.
 """
 
 import os
@@ -16,7 +13,7 @@ import pyspark
 from pyspark.sql import SparkSession
 
 HBASE_SETTINGS: Final[Mapping[str, str]] = {
-    # The client's own patience is about 20 minutes; a dead HBase must fail the run within one, and the run is retried.
+    # By default the client retries for about 20 minutes; with HBase down, the run must fail within one and be retried.
     "hbase.client.retries.number": "9",
     "hbase.client.pause": "100",
     "hbase.rpc.timeout": "20000",
@@ -32,8 +29,8 @@ HBASE_SETTINGS: Final[Mapping[str, str]] = {
 
 _LOG_CONFIG = Path(__file__).with_name("log4j2.properties")
 _COMPILER_OPTIONS = (
-    # The JVM's second compiler begins with what is ten times as hot as by default. A refresh is over before its work
-    # would have paid; on two cores it takes one of them from the refresh. Runs of many minutes lose nothing.
+    # The JVM's second compiler starts at ten times the default thresholds. In a refresh, its work would not pay off
+    # before the end, and on two cores it would take one of them. Runs of many minutes lose nothing.
     "-XX:Tier4InvocationThreshold=50000",
     "-XX:Tier4MinInvocationThreshold=6000",
     "-XX:Tier4CompileThreshold=150000",
@@ -53,14 +50,14 @@ def spark_conf(
 ) -> dict[str, str]:
     """The complete configuration of a session, for `SparkSession` or `LazyPySparkResource(spark_config=...)`.
 
-    The HBase client's settings travel as `spark.hadoop.*`, from where `spark_resources.clicks_table` takes them: no
+    The HBase client's settings are passed as `spark.hadoop.*` and read by `spark_resources.clicks_table`: there is no
     hbase-site.xml on a class path, and each session has its own cluster.
 
     Args:
         master: Spark master URL.
         jars: The connector jars (`spark_resources.connectors.connector_jars`).
         hbase_zookeeper_quorum: `host:port`, comma-separated.
-        driver_memory: Driver heap, like `2g`; of effect only when this starts the JVM.
+        driver_memory: Driver heap, such as `2g`; takes effect only when this starts the JVM.
         shuffle_partitions: Tasks of a shuffle before adaptive execution merges small ones.
         class_archive: Archive of the driver's classes (`spark_resources.class_archive`); a `local` master's only.
         ui: Whether to serve Spark's web UI.
@@ -92,11 +89,11 @@ def spark_conf(
     }
     conf |= {f"spark.hadoop.{key}": value for key, value in HBASE_SETTINGS.items()}
     if runs_own_tasks(master):
-        # Nothing outside this machine has business with a local driver, and a host name may not resolve.
+        # A local driver needs no connection from other machines, and its host name may not resolve.
         conf |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
         # The driver is the only executor: on its class path the jars need not be copied first, which takes seconds.
-        # Spark's own are named too: Spark adds them as a folder, in the order in which the file system lists it, and an
-        # archive of classes is good for one order only.
+        # Spark's own are listed, too: Spark adds them as a folder, in the file system's order, and a class archive is
+        # valid for one order only.
         conf["spark.driver.extraClassPath"] = os.pathsep.join(map(str, [*jars, *spark_jars()]))
         if class_archive:
             conf["spark.driver.extraJavaOptions"] += f' "-XX:SharedArchiveFile={class_archive}"'

@@ -1,7 +1,4 @@
-"""The connector jars Spark needs: found in a folder, or fetched by Maven into the user's cache.
-
-Belongs here: which jars (pom.xml beside this file) and where they lie. Does not belong here: what Spark does with them.
-"""
+"""The connector jars that Spark needs (pom.xml): found in a folder, or fetched by Maven into the user's cache."""
 
 import hashlib
 import shutil
@@ -19,14 +16,14 @@ _SHOWN_OUTPUT = 600
 
 
 class ConnectorJarsError(DatacoError):
-    """The connector jars are not there and cannot be fetched; the message says what to install or set."""
+    """The connector jars are missing and cannot be fetched; the message says what to install or set."""
 
 
 def connector_jars(folder: str | None = None) -> list[Path]:
     """The connector jars, sorted by name; fetched by Maven once when no folder is named.
 
     Args:
-        folder: Where they are; none: `connectors/<hash of the pom>` in the user's cache folder.
+        folder: The folder that holds them; None: `connectors/<hash of the pom>` in the user's cache folder.
 
     Raises:
         ConnectorJarsError: the folder holds no jar, or Maven is missing or fails.
@@ -35,7 +32,7 @@ def connector_jars(folder: str | None = None) -> list[Path]:
         jars = sorted(Path(folder).glob("*.jar"))
         if not jars:
             raise ConnectorJarsError(
-                f"DATACO_CONNECTOR_JARS={folder[:200]!r} is no folder with *.jar files. Copy the jars of "
+                f"DATACO_CONNECTOR_JARS={folder[:200]!r} is not a folder with *.jar files. Copy the jars of "
                 f"{POM.parent.name}/{POM.name} there, or leave it empty to have Maven fetch them."
             )
         return jars
@@ -46,13 +43,13 @@ def connector_jars(folder: str | None = None) -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """Where the jars of this very pom are kept."""
+    """The folder of the jars of this version of the pom."""
     digest = hashlib.sha256(POM.read_bytes()).hexdigest()[:16]
     return Path(platformdirs.user_cache_dir("dataco")) / "connectors" / digest
 
 
 def _fetch(target: Path) -> None:
-    """Fills `target` in one step: a broken or interrupted fetch leaves nothing behind that looks complete."""
+    """Fills `target` atomically: a broken or interrupted fetch leaves nothing that looks complete."""
     maven = shutil.which("mvn")
     if maven is None:
         raise ConnectorJarsError(
@@ -66,7 +63,7 @@ def _fetch(target: Path) -> None:
         try:
             jars.rename(target)
         except OSError:
-            if not target.is_dir():  # another process was quicker: the same jars
+            if not target.is_dir():  # another process was faster and fetched the same jars
                 raise
 
 
@@ -82,5 +79,5 @@ def _run_maven(maven: str, jars: Path) -> None:
     if done.returncode or not list(jars.glob("*.jar")):
         said = (done.stdout + done.stderr).strip()[-_SHOWN_OUTPUT:]
         raise ConnectorJarsError(
-            f"Maven could not fetch the Spark connector jars (exit code {done.returncode}). Its last words:\n{said}"
+            f"Maven could not fetch the Spark connector jars (exit code {done.returncode}). Its output ended:\n{said}"
         )
