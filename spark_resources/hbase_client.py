@@ -74,8 +74,8 @@ def explained(doing: str) -> Iterator[None]:
 def scanning(table: str) -> Iterator[None]:
     """Encloses a Spark action that reads clicks: failures of HBase become errors of this module.
 
-    A DataFrame of clicks reads nothing until Spark runs, so an outage appears in the action that runs it. Other errors are
-    raised unchanged.
+    A DataFrame of clicks reads nothing until Spark runs, so an outage appears in the action that runs it. Other errors
+    are raised unchanged.
 
     Args:
         table: The clicks table.

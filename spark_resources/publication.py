@@ -124,9 +124,7 @@ def _connection(url: str, username: str, password: str) -> dict[str, str]:
     return options
 
 
-_DOCUMENT = (
-    "{"  # first character of a line that quotes a document or its bulk action: event text, which is never interpreted
-)
+_DOCUMENT = "{"  # begins a line that quotes a document or its bulk action: event text, which is never interpreted
 _REMOTE = re.compile(r"\bEsHadoopRemoteException: (?:\{type=)?(\w+)(?:: |, reason=)(.*)")
 _STATUS = re.compile(r"\bfailed; server\[\S*\] returned \[(\d{3})\|(.*)")
 _NO_ANSWER = re.compile(r"\b(?:EsHadoopNoNodesLeftException|EsHadoopTransportException|java\.net\.\w+Exception): (.*)")

@@ -1,4 +1,4 @@
-"""One small local Spark session for all unit tests: its start costs more than most of them."""
+"""One small local Spark session for all unit tests, because starting it takes longer than most of them."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,9 @@ from spark_resources.session import create_session, spark_conf
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """A local session configured like the real one, that has no server to talk to.
+    """A local session configured like the real one, but without servers.
 
-    It brings the connector jars, because tests that need them may run in the same process, hence the same JVM.
+    It has the connector jars, because tests that need them may run in the same process, hence the same JVM.
     """
     conf = spark_conf(
         master="local[2]",

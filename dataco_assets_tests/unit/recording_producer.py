@@ -1,4 +1,4 @@
-"""A producer that keeps what is sent, as Kafka would return it to a consumer of the topic."""
+"""A fake producer that keeps each message as a consumer of the topic would receive it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Requests of access logs as clicks: golden lines, and a real log where it is present."""
+"""Tests how requests of access logs become clicks: golden lines, and a real log if it is present."""
 
 import builtins
 import json
@@ -28,7 +28,7 @@ needs_sample = pytest.mark.skipif(not SAMPLE.exists(), reason="no sample log at 
 
 
 class FixedLookups:
-    """Answers without databases."""
+    """Returns fixed values instead of looking them up in databases."""
 
     def country(self, ip_address: str) -> str | None:
         return "DE" if ip_address.startswith("192.0.2.") else None

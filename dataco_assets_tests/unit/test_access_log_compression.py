@@ -1,4 +1,4 @@
-"""Compressed logs, byte order marks, and files in forms that are refused."""
+"""Tests compressed logs, byte order marks, and file formats that are refused."""
 
 import bz2
 import gzip

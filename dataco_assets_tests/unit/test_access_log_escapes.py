@@ -1,4 +1,4 @@
-"""What logs do to text, undone: against what the servers and browsers do, and against the library apachelogs."""
+"""Tests unescaping of log text, against the escaping of servers and browsers and the library apachelogs."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every format of access logs, with lines written by hand after the documentation of the servers that write them."""
+"""Tests every access log format, with lines taken from the documentation of the servers that write them."""
 
 import json
 import re
@@ -424,7 +424,7 @@ def test_no_bytes_raise(log_format: Format, line: bytes) -> None:
 
 
 class Nobody:
-    """Knows nothing about anybody."""
+    """Finds no country, browser or device."""
 
     def country(self, ip_address: str) -> str | None:
         return ip_address and None

@@ -1,4 +1,4 @@
-"""Each rule of an hour's aggregates finds its breach, names it, and no other."""
+"""Tests that each rule of an hour's aggregates reports its violation, and no other."""
 
 from datetime import UTC, datetime
 from typing import Any

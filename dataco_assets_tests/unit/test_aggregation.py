@@ -1,4 +1,4 @@
-"""The Spark aggregation gives what the plain-Python oracle gives, for every shape of visit."""
+"""Tests that the Spark aggregation equals the plain-Python oracle for every shape of visit."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -80,11 +80,11 @@ def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[oracle.Key, oracle.OracleR
     return found
 
 
-# --- by hand: the rule itself, with numbers a person can check -------------------------------------------------------
+# --- by hand: the rule itself, with numbers that can be checked -------------------------------------------------------
 
 
 def test_the_vectors(spark: SparkSession) -> None:
-    """Of each click, Spark sees what a scan of the hour finds; all examples in one job, since none meets another."""
+    """Spark sees the clicks that a scan of the hour returns; all examples run in one job, since they do not overlap."""
     vectors = read_vectors().values()
     seen = [c for vector in vectors for c in vector.clicks if c.timestamp in range(*scan_span(NOON, NOON))]
     rows = run_spark(spark, seen, [NOON], {NOON: 7})
@@ -98,7 +98,7 @@ def test_the_vectors(spark: SparkSession) -> None:
     ids=["the asked hours only", "what lies behind them", "every click"],
 )
 def test_a_user_enters_each_hour_once_whatever_else_was_read(spark: SparkSession, also_read: list[int]) -> None:
-    """Ann clicks in the first and the last millisecond of every hour, bob in the asked hours only."""
+    """Ann clicks in the first and the last millisecond of every hour, bob in the requested hours only."""
     asked = [NOON, NOON + 2 * HOUR]
     clicks = [click("bob", hour + MINUTE, "https://a.example/1") for hour in asked]
     for step in range(-1, 4):
@@ -167,7 +167,7 @@ COUNTRIES = st.sampled_from(["FR", "DE", "ZZ", None])
 
 @dataclass(frozen=True)
 class Example:
-    """All clicks of a few users, and the hours asked for."""
+    """All clicks of a few users, and the requested hours."""
 
     clicks: tuple[OracleClick, ...]
     hours: tuple[int, ...]
@@ -191,7 +191,7 @@ def examples(draw: st.DrawFn) -> Example:
 
 
 def gather(count: int) -> list[Example]:
-    """Examples made by hypothesis, kept so that one Spark job can answer for all of them."""
+    """Collects examples from hypothesis, so that one Spark job can compute all of them."""
     kept: list[Example] = []
 
     @settings(
@@ -211,7 +211,7 @@ def gather(count: int) -> list[Example]:
 
 
 def marked(example: Example, number: int) -> list[OracleClick]:
-    """The example's clicks under names of their own, so that examples do not meet."""
+    """The example's clicks with user ids and pages of their own, so that examples do not overlap."""
     mark = f"{number:04d}"
     return [
         OracleClick(f"{c.row_key}-{mark}", f"{mark}-{c.user_id}", c.timestamp, f"{c.page}#{mark}", c.country)
@@ -228,15 +228,15 @@ def moved(example: Example, by_ms: int) -> Example:
 
 
 def readable(example: Example) -> list[OracleClick]:
-    """What a scan for the example's hours finds: those hours and the half hours around each."""
+    """The clicks that a scan for the example's hours returns: those hours and the half hours around each."""
     reads = [range(hour - 30 * MINUTE, hour + HOUR + 30 * MINUTE) for hour in example.hours]
     return [c for c in example.clicks if any(c.timestamp in read for read in reads)]
 
 
 def test_spark_agrees_with_the_oracle(spark: SparkSession) -> None:
-    """Hundreds of examples, each in a week of its own and with hours of its own, answered by one Spark job.
+    """Hundreds of examples, each in a separate week and with its own hours, computed by one Spark job.
 
-    Spark sees only what a scan of the asked hours gives; the oracle sees everything.
+    Spark sees only what a scan of the requested hours returns; the oracle sees everything.
     """
     seen: list[OracleClick] = []
     everything: list[OracleClick] = []
@@ -253,7 +253,7 @@ def test_spark_agrees_with_the_oracle(spark: SparkSession) -> None:
 
 
 def test_spark_agrees_with_the_oracle_when_it_sees_every_click(spark: SparkSession) -> None:
-    """All examples at once, for adjacent and non-adjacent hours: what lies outside the hours makes no difference."""
+    """All examples at once, for adjacent and non-adjacent hours: clicks outside the hours make no difference."""
     everything = [c for n, e in enumerate(gather(400)) for c in marked(e, n)]
     hours = [anchor + step * HOUR for anchor in ANCHORS for step in (-1, 0, 1, 3)]
     expected = oracle.aggregate(everything, hours)

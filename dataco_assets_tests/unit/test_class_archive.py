@@ -1,4 +1,4 @@
-"""The class archive of Spark's driver: a JVM takes it, and where there can be none, nothing else fails."""
+"""Tests the class archive of Spark's driver: a JVM uses it, and if it cannot be made, nothing else fails."""
 
 import json
 import os
@@ -28,7 +28,7 @@ _FROM_ARCHIVE = "org.apache.spark.sql.SparkSession source: shared objects file (
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of the test's own, whose name no command line likes."""
+    """A separate cache folder, with characters in its name that a command line must quote."""
     folder = tmp_path / "its cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder / "dataco" / "class-archives"
@@ -42,7 +42,7 @@ def jars(tmp_path: Path) -> Sequence[Path]:
 
 
 def _replace_java(folder: Path, instead: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has a driver that is to write an archive run a line of shell in place of Java: `$java "$@"` would be Java."""
+    """Replaces Java, for a driver that writes an archive, with a line of shell; `$java "$@"` runs the real one."""
     script = folder / "some-java" / "bin" / "java"
     script.parent.mkdir(parents=True)
     writes_archive = 'for a in "$@"; do case "$a" in -XX:ArchiveClassesAtExit=*) ' + instead + "; esac; done"
@@ -109,7 +109,7 @@ def test_only_a_driver_that_runs_its_own_tasks_gets_it(tmp_path: Path) -> None:
 
 
 def _loaded(jars: Sequence[Path], archive: Path, folder: Path) -> str:
-    """From where a driver took its classes, as the JVM logs it."""
+    """Where a driver loaded its classes from, as the JVM logs it."""
     conf = spark_conf(master="local[1]", jars=jars, hbase_zookeeper_quorum="", class_archive=archive)
     log = folder / "classes.log"
     conf["spark.driver.extraJavaOptions"] += f" -Xlog:class+load:file={log}"

@@ -1,4 +1,4 @@
-"""`dataco clicks …` with a producer that only remembers: what is sent, what is said, what is refused."""
+"""Tests `dataco clicks …` with a fake producer: what is sent, printed and refused."""
 
 import bz2
 import gzip
@@ -24,7 +24,7 @@ from dataco_assets.sources.generator import GeneratorSpec, generate
 
 
 class RememberingProducer:
-    """Stands in for the Kafka producer; refuses what it is told to."""
+    """A fake Kafka producer, which refuses the messages that a test names."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[bytes | None, bytes | None]] = []

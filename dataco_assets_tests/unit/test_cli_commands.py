@@ -1,4 +1,4 @@
-"""What all commands have in common: help, JSON, exit codes, and plain text in a pipe."""
+"""Tests what all commands have in common: help, JSON, exit codes, and plain text in a pipe."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""The real logs that `dataco demo` sends are what its text says."""
+"""Tests that the real logs which `dataco demo` sends match its text."""
 
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ def test_a_real_log_is_as_described(log: RealLog) -> None:
 @pytest.mark.parametrize(
     ("partitions_start", "first"),
     [
-        ("2026-01-27-00:00", "2026-01-27-00:00"),  # a stack made today: all partitions
+        ("2026-01-27-00:00", "2026-01-27-00:00"),  # a stack created today: all partitions
         ("2026-01-01-00:00", "2026-01-31-03:00"),  # an old one: the hours of the demo's clicks
         ("", "2026-01-31-03:00"),
     ],

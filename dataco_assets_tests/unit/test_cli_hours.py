@@ -1,4 +1,4 @@
-"""FROM and TO as people type them, and the hours that a backfill accepts."""
+"""Tests FROM and TO on the command line, and the hours that a backfill accepts."""
 
 import pytest
 from typer.testing import CliRunner

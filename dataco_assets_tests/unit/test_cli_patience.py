@@ -1,4 +1,4 @@
-"""Commands that need Elasticsearch end within seconds when nothing is at its address: a person waits for them."""
+"""Tests that commands which need Elasticsearch end within seconds when nothing listens at its address."""
 
 import socket
 import time
@@ -14,7 +14,7 @@ from dataco_assets.settings import settings
 
 @pytest.fixture
 def nowhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An address at which nothing is, as the setting of Elasticsearch's."""
+    """Sets Elasticsearch's address to one at which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""`dataco rejected …` on contents made up here: what is shown, what never reaches the terminal, what is refused."""
+"""Tests `dataco rejected …` on fake contents: what is shown, what is kept from the terminal, what is refused."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ GOOD = (
 
 
 class FakeTopic:
-    """Stands in for the rejected topic, and remembers what is sent back."""
+    """A fake rejected topic, which records what is sent back."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []

@@ -1,4 +1,4 @@
-"""Times as people type them: one meaning for all commands, and an end is included."""
+"""Tests times on the command line: they mean the same in all commands, and an end is included."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Properties of the click that hold for any input, found by hypothesis."""
+"""Tests properties of the click that hold for any input, with hypothesis."""
 
 import json
 import re
@@ -92,7 +92,7 @@ def parse_now(payload: bytes | None) -> Click | Rejection:
 
 
 def assert_sound(parsed: Click | Rejection) -> None:
-    """Everything the platform relies on in a parsed record."""
+    """Asserts everything that the platform relies on in a parsed record."""
     if isinstance(parsed, Rejection):
         assert parsed.reason in Reason
         assert parsed.reason is not Reason.REFUSED_BY_STORE
@@ -136,7 +136,7 @@ def test_depth_is_counted_as_a_plain_reading_does(wrappers: list[int], text: str
 @PATIENT
 @given(mutated_clicks())
 def test_verdict_agrees_with_a_plain_reading(click: dict[str, Any]):
-    """Types, missing fields and lengths against the standard JSON decoder."""
+    """Compares types, missing fields and lengths with the standard JSON decoder."""
     payload = json.dumps(click, allow_nan=True)
     parsed = parse_now(payload.encode())
     lengths = {"user_id": (1, 256), "url": (1, 8192), "user_agent": (0, 2048), "event_id": (0, 128)}

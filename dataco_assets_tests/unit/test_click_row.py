@@ -1,4 +1,4 @@
-"""The row codec and the rejection's wording: cases that are no property and no vector."""
+"""Tests the row codec and the wording of rejections: cases that are neither properties nor vectors."""
 
 import json
 import threading

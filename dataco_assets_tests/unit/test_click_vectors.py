@@ -1,4 +1,4 @@
-"""The test vectors that every implementation of the click shares; docs/clicks.md describes the file."""
+"""Tests the vectors that every implementation of the click shares (docs/clicks.md)."""
 
 import base64
 import hashlib

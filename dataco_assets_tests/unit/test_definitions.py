@@ -1,4 +1,4 @@
-"""The code location as a whole: what it holds, and that loading it is light."""
+"""Tests the code location as a whole: what it contains, and that loading it imports nothing heavy."""
 
 import ast
 import json
@@ -49,7 +49,7 @@ def test_dagster_validates_it_without_any_server(tmp_path: Path) -> None:
 
 
 def test_the_graph_is_the_one_reviewed() -> None:
-    """Holds what people see of the graph against a file, so that a change of it shows in review.
+    """Compares the visible parts of the graph with a file, so that a change shows in review.
 
     To accept a change, write what this test prints into the file.
     """
@@ -83,7 +83,7 @@ def described(definitions: dg.Definitions) -> dict[str, Any]:
 
 
 def test_a_test_builds_the_platform_on_settings_of_its_own_and_with_any_part_swapped() -> None:
-    """Nothing of this process's environment is left in the resources, and the swapped parts are the ones that run."""
+    """The resources have nothing from this process's environment, and the swapped parts are the ones that run."""
     ran: list[str] = []
 
     @dg.asset
@@ -145,7 +145,7 @@ def test_further_spark_configuration_reaches_the_session_and_wins(monkeypatch: p
 
 
 def test_only_the_edges_read_the_settings_of_the_process() -> None:
-    """Everything else gets them: a function that asked the process for them could not be given others."""
+    """Everything else receives them as arguments, so that a test can pass others."""
     root = Path(__file__).parents[2] / "dataco_assets"
     reading = re.compile(r"(?<![\w.])settings\(\)")
     inside = [

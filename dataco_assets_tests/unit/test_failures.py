@@ -1,4 +1,4 @@
-"""Errors become failures of runs: their kinds, their first line, and the tags that sensors and people read."""
+"""Tests how errors become failures of runs: their kinds, their first line, and the tags that sensors read."""
 
 import importlib
 import pkgutil
@@ -18,13 +18,13 @@ HOUR = 1_767_225_600_000  # 2026-01-01T00:00Z
 
 
 class Away(DatacoError):
-    """A server that will be back."""
+    """A passing error."""
 
     kind = ErrorKind.PASSING
 
 
 class Broken(DatacoError):
-    """Something a person must repair."""
+    """A permanent error."""
 
 
 def run_that_raises(instance: dg.DagsterInstance, error: Exception, **options: object) -> dg.ExecuteInProcessResult:

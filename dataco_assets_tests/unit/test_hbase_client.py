@@ -1,6 +1,6 @@
-"""The HBase client against sockets that misbehave: which error, how soon, and what it tells.
+"""Tests the HBase client against faulty servers: which error is raised, how soon, and what it says.
 
-The servers here are threads of the test: some that never answer, and a Thrift one of a few methods.
+The servers are threads of the test: some never answer, and one speaks Thrift with a few methods.
 """
 
 import socket
@@ -36,7 +36,7 @@ Answer = Callable[[socket.socket], None]
 
 @contextmanager
 def server(answer: Answer) -> Iterator[int]:
-    """Accepts connections, one after another, and treats each with `answer`; gives the port."""
+    """Accepts connections, one after another, and handles each with `answer`; yields the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -86,7 +86,7 @@ def test_each_error_says_what_has_to_happen_before_the_call_can_succeed(
     assert error.kind is kind
 
 
-# Servers that are not there, or not well
+# Servers that are down or faulty
 
 
 def test_a_host_name_that_does_not_resolve_names_address_and_variable() -> None:
@@ -119,7 +119,7 @@ def test_tries_end_with_the_retry_time_and_are_counted() -> None:
 
 
 def replying(reply: bytes) -> Answer:
-    """Answers whatever is asked with these bytes and hangs up."""
+    """Answers any request with these bytes and closes the connection."""
 
     def answer(connection: socket.socket) -> None:
         connection.recv(1_000)
@@ -147,7 +147,7 @@ def test_a_server_that_does_not_speak_thrift_is_named_at_once(reply: bytes) -> N
 
 
 class Gateway:
-    """A few methods of the real one; the failures given are raised first, one per call."""
+    """A few methods of the real gateway; the given failures are raised first, one per call."""
 
     def __init__(self, *failures: BaseException) -> None:
         self.failures = list(failures)
@@ -185,7 +185,7 @@ class Gateway:
         self._next()
 
     def answer(self, connection: socket.socket) -> None:
-        """Serves one connection until its end; a planted ConnectionResetError breaks it off without a reply."""
+        """Serves one connection until it ends; a planted ConnectionResetError closes it without a reply."""
         self.connections += 1
         processor = TProcessor(gateway.Hbase, self)
         transport = TCyBufferedTransportFactory().get_transport(TSocket(sock=connection))

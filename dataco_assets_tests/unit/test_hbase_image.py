@@ -1,4 +1,4 @@
-"""The entry point of the HBase image: what it waits for, and what it starts. Java is a script that prints its words."""
+"""Tests the entry point of the HBase image: what it waits for and starts; a script stands in for Java."""
 
 import socket
 import subprocess
@@ -24,7 +24,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def closed_port() -> Iterator[socket.socket]:
-    """A port that refuses connections until somebody listens on it."""
+    """A port that refuses connections until something listens on it."""
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", 0))

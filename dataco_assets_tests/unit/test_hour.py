@@ -1,4 +1,4 @@
-"""Hours: which ones a click touches, proved against the definition of the aggregates, and what hours are called."""
+"""Tests hours: which ones a click touches, by the definition of the aggregates, and their names."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -24,7 +24,7 @@ HALF_HOUR_MS = HOUR_MS // 2
 FIRST = 1_767_225_600_000  # 2026-01-01T00:00Z
 HOURS = [FIRST + step * HOUR_MS for step in range(5)]
 
-# Times near the edges of hours and half hours come up often: that is where a rule off by one shows.
+# Times near the edges of hours and half hours are frequent: off-by-one errors show there.
 edges = st.builds(
     lambda hour, base, step: min(max(HOURS[hour] + base + step, HOURS[0]), HOURS[-1] + HOUR_MS - 1),
     st.integers(0, 4),
@@ -35,7 +35,7 @@ times = edges | st.integers(HOURS[0], HOURS[-1] + HOUR_MS - 1)
 
 
 def changed_hours(clicks: list[OracleClick], extra: OracleClick) -> set[int]:
-    """Hours whose aggregates differ when one more click is there, by computing all of them with and without it."""
+    """Hours whose aggregates change with one more click, by computing all of them with and without it."""
     hours = [HOURS[0] - HOUR_MS, *HOURS, HOURS[-1] + HOUR_MS]
     before, after = aggregate(clicks, hours), aggregate([*clicks, extra], hours)
     return {key[0] for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
@@ -59,7 +59,7 @@ def test_no_click_changes_an_hour_it_does_not_touch(
 
 @given(timestamp=times)
 def test_every_touched_hour_can_change(timestamp: int) -> None:
-    # The clicks of other hours that are nearest: one in the last millisecond before, one in the first behind.
+    # The nearest clicks of other hours: one in the last millisecond before, one in the first after.
     neighbours = [click(1, hour_of(timestamp) - 1), click(3, hour_of(timestamp) + HOUR_MS)]
     for neighbour in neighbours:
         assert changed_hours([neighbour], click(2, timestamp)) <= set(touched_hours(timestamp))

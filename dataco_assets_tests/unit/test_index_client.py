@@ -1,4 +1,4 @@
-"""The Elasticsearch client against servers that fail on purpose: what is repeated, and what becomes of errors."""
+"""Tests the Elasticsearch client against failing servers: what is retried, and which errors are raised."""
 
 import json
 import socket
@@ -51,7 +51,7 @@ Serve = Callable[..., AbstractContextManager[tuple[str, list[str]]]]
 
 @contextmanager
 def serving(*replies: Reply) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives the replies in turn (the last one for ever), and the requests it got."""
+    """A server that sends the replies in turn (the last one for ever), and the requests that it received."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""What can be said of the index without a server: names, ids, template, stale documents, comparison, times."""
+"""Tests the parts of the index that need no server: names, ids, template, stale documents, comparison, times."""
 
 import hashlib
 import re

@@ -1,6 +1,6 @@
-"""The drain beside a broker and an HBase of plain dictionaries: its order, what it refuses to do, and dying anywhere.
+"""Tests the drain with a fake broker and a fake HBase: its order, what it refuses, and being killed at any step.
 
-Plan, parser, writer, offset ledger and hour ledger are the real ones. What only real servers can show (transactions,
+Plan, parser, writer, offset ledger and hour ledger are the real ones. What needs real servers (transactions,
 retention, outages) is in the integration and fault tests.
 """
 
@@ -34,11 +34,11 @@ POISON = "refused-by-hbase"
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing catches it."""
+    """Simulates kill -9: nothing catches it."""
 
 
 class Broker:
-    """A clicks topic, the rejected topic and a consumer group."""
+    """A fake Kafka: a clicks topic, the rejected topic and a consumer group."""
 
     def __init__(self, partitions: Sequence[Sequence[bytes]], journal: list[str]) -> None:
         self.topic_id = "id-1"
@@ -57,12 +57,12 @@ class Broker:
 
 
 class Admin:
-    """As `KafkaAdmin`."""
+    """A fake `KafkaAdmin`."""
 
     broker: Broker
 
     def __init__(self, _: str, **__: object) -> None:
-        """Takes the address that nobody listens on."""
+        """Ignores its arguments."""
 
     def topic(self, name: str) -> TopicState:
         return TopicState(name, self.broker.topic_id, tuple(self.broker.log))
@@ -83,7 +83,7 @@ class Admin:
 
 
 class Consumer:
-    """As `RangeConsumer`: positions move past a batch when the next one is asked for."""
+    """A fake `RangeConsumer`: positions move past a batch when the next one is requested."""
 
     broker: Broker
 
@@ -113,7 +113,7 @@ class Consumer:
 
 
 class Producer:
-    """As `AckedProducer`: what is sent is there once flushed."""
+    """A fake `AckedProducer`: messages are in the topic once flushed."""
 
     broker: Broker
 
@@ -124,7 +124,7 @@ class Producer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Unflushed messages are lost, as they may be."""
+        """Unflushed messages are lost, which is allowed."""
 
     def send(self, key: bytes, value: bytes | None, *, headers: Sequence[tuple[str, bytes]]) -> None:
         self._queue.append((key, (value, dict(headers))))
@@ -139,7 +139,7 @@ class Producer:
 
 
 class Store:
-    """As `HBase`, as far as the drain uses it."""
+    """A fake `HBase`, with the methods that the drain uses."""
 
     retries = 0
 
@@ -154,7 +154,7 @@ class Store:
         return NOON
 
     def require_table(self, table: str) -> None:
-        """Every table is there."""
+        """Every table exists."""
 
     def put_rows(self, table: str, encoded: Sequence[bytes]) -> None:
         assert table == "clicks"
@@ -191,7 +191,7 @@ class Store:
             row[column] = (int.from_bytes(row.get(column, b""), "big") + amount).to_bytes(8, "big")
 
     def offsets(self) -> dict[int, int]:
-        """Next offset by partition, as the ledger says."""
+        """Next offset by partition, from the ledger."""
         return {
             int(k.rpartition(b"/")[2]): int(c[b"o:next"].split()[1]) for k, c in self.cells["ingest_offsets"].items()
         }
@@ -201,7 +201,7 @@ class Store:
 
 
 class World:
-    """Broker and store, and a way to drain the one into the other."""
+    """A broker and a store, and a method that drains the one into the other."""
 
     def __init__(self, *partitions: Sequence[bytes]) -> None:
         self.journal: list[str] = []
@@ -225,7 +225,7 @@ class World:
             return drain.run()
 
     def state(self) -> tuple[object, ...]:
-        """What must be the same in the end, whatever happened on the way; dirty counters may differ."""
+        """The state that must be the same in the end, whatever happened; dirty counters may differ."""
         return self.store.clicks, self.broker.rejected, self.store.offsets(), self.store.dirty(), self.broker.committed
 
     def check_nothing_ran_ahead(self) -> None:
@@ -310,7 +310,7 @@ def test_a_bounded_run_stops_and_the_next_goes_on() -> None:
     world.check_nothing_ran_ahead()
 
 
-# Dying, and doing it again
+# Being killed, and repeating the work
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -399,7 +399,7 @@ def test_a_run_that_refuses_too_much_fails_and_commits_nothing(bad: int, good: i
         world.drain(checkpoint_clicks=50_000)
     assert TooManyRejected.kind is ErrorKind.PERMANENT
     assert (world.broker.rejected, world.store.offsets(), world.broker.committed) == ({}, {}, {})
-    # The good ones are stored, so their hours must be computed.
+    # The valid ones are stored, so their hours must be computed.
     assert len(world.store.clicks) == good
     assert world.store.dirty() == ({NOON, NOON - HOUR_MS} if good else set())
 
@@ -477,12 +477,12 @@ def test_exactly_the_touched_hours_become_dirty(timestamps: list[int]) -> None:
 
 
 def certainly_touched(timestamps: Iterable[int]) -> set[int]:
-    """Hours that must be dirty whatever else was stored: the hour after is one of them only with clicks of its own."""
+    """Hours that must be dirty in any case; the hour after is one of them only if it has clicks."""
     return {hour for timestamp in timestamps for hour in touched_hours(timestamp) if hour <= hour_of(timestamp)}
 
 
 def test_an_hour_after_is_marked_once_it_holds_clicks() -> None:
-    """Else each running hour would mark one that has not begun."""
+    """Otherwise each running hour would mark one that has not begun."""
     late, next_hour = NOON + HOUR_MS - 1, hour_key(NOON + HOUR_MS).encode()
     world = World([click("a", late), click("b", NOON + HOUR_MS), click("c", late)])
     dirty: list[bytes | None] = []
@@ -521,7 +521,7 @@ def test_a_checkpoint_reads_the_positions_of_all_partitions_in_one_call(monkeypa
 
 
 def test_a_user_erased_while_rows_are_stored_leaves_none_and_their_hours_are_computed_again() -> None:
-    """The erasure ends right before the drain looks at the suppression list again, so that it can find no row."""
+    """The erasure ends just before the drain reads the suppression list again, so it finds no row."""
     world = World([click("a1", user="ann"), click("b1", user="bob"), BAD, click("a2", NOON + HOUR_MS // 2, user="ann")])
 
     def erase(step: Step) -> None:

@@ -1,4 +1,4 @@
-"""The plan: where a run starts and ends in each partition, and what it calls a loss."""
+"""Tests the plan: where a run starts and ends in each partition, and what counts as a loss."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ def log(
     committed: Mapping[int, int] | None = None,
     ledger: Mapping[int, int | Position] | None = None,
 ) -> LogOffsets:
-    """Two partitions of 100 stored offsets each, unless said otherwise."""
+    """By default, two partitions of 100 stored offsets each."""
     stable_end = {0: 100, 1: 100} | dict(stable or {})
     return LogOffsets(
         earliest={0: 0, 1: 0} | dict(earliest or {}),
@@ -62,7 +62,7 @@ def test_a_run_ends_at_the_last_stable_offset_not_at_the_end_of_an_open_transact
 
 
 def test_a_position_inside_an_open_transaction_waits_where_it_is() -> None:
-    # The last stable offset of another replica can be behind for a moment: no loss, and nothing to read.
+    # The last stable offset of another replica can briefly lag behind: that is no loss, and there is nothing to read.
     assert bounds(plan(log(stable={0: 50}, high={0: 80}, ledger={0: 60, 1: 100})))[0] == (60, 60)
 
 
@@ -136,7 +136,7 @@ def test_a_bounded_run_reads_prefixes_uses_its_whole_budget_and_is_fair(
     assert tuple(r.partition for r in ranges) == partitions
     assert all(r.start == starts[r.partition] and r.start <= r.end <= ends[r.partition] for r in ranges)
     assert sum(r.count for r in ranges) == min(budget, sum(counts))
-    # Nobody goes short while another takes more than one offset more.
+    # No partition gets less while another gets more than one offset more.
     cut = [r.count for r in ranges if r.count < counts[r.partition]]
     assert not cut or max(r.count for r in ranges) <= min(cut) + 1
 

@@ -1,4 +1,4 @@
-"""How long clicks are seen to wait, from one look at the lag to the next."""
+"""Tests how the age of waiting clicks is measured, from one reading of the lag to the next."""
 
 import pytest
 

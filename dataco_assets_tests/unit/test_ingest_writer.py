@@ -1,4 +1,4 @@
-"""The writer beside a fake put: batches, bounds, failures that stay failures, and refused rows singled out."""
+"""Tests the writer with a fake table: batches, limits, failures, and finding refused rows."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 10.0
 
 
 class FakeTable:
-    """Stands for `HBase`: takes a batch whole or refuses it whole, and remembers every batch asked for."""
+    """A fake `HBase`: accepts or refuses a batch as a whole, and records every batch."""
 
     def __init__(self, poison: Iterable[bytes] = (), *, gate: threading.Event | None = None) -> None:
         self.poison = set(poison)
@@ -201,7 +201,7 @@ def test_of_rows_with_the_same_key_in_a_batch_the_last_is_written_alone() -> Non
     [
         ([b"a3"], [b"a2", b"b1", b"c2"]),
         ([b"a3", b"a2", b"c2"], [b"a1", b"b1", b"c1"]),
-        ([b"a1"], [b"a3", b"b1", b"c2"]),  # replaced before anybody knew that HBase would refuse it
+        ([b"a1"], [b"a3", b"b1", b"c2"]),  # replaced before it was known that HBase would refuse it
         ([b"b1", b"c2", b"c1"], [b"a3"]),
     ],
 )

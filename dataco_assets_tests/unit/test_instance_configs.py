@@ -1,6 +1,6 @@
-"""The files that configure Dagster and the containers: valid by Dagster's own schema, true to the settings, consistent.
+"""Tests the configuration files of Dagster and the containers: valid by Dagster's schema, and consistent.
 
-No container engine is needed, and none is tested: that images build and servers start is not proven here.
+No container engine is used: the tests do not show that images build and servers start.
 """
 
 import re
@@ -68,7 +68,7 @@ def test_both_instances_tell_nobody_and_repeat_only_crashed_runs(config: Mapping
     assert config["nux"] == {"enabled": False}
     assert config["run_monitoring"]["enabled"]
     assert config["run_monitoring"]["free_slots_after_run_end_seconds"] > 0
-    # A run that was just launched when everything died goes on within 90 s.
+    # A run that was being launched when everything was killed goes on within 90 s.
     assert config["run_monitoring"]["start_timeout_seconds"] + config["run_monitoring"]["poll_interval_seconds"] <= 70
     assert config["run_retries"]["enabled"]
     assert not config["run_retries"]["retry_on_asset_or_op_failure"]

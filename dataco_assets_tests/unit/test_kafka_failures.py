@@ -1,4 +1,4 @@
-"""What Kafka's errors are taken for: which are worth another try, and which name what is wrong."""
+"""Tests the classification of Kafka's errors: which can be retried, and what the messages name."""
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException

@@ -1,4 +1,4 @@
-"""Brokers that refuse connections, or whose name does not resolve, are reported at once to a person at a terminal."""
+"""Tests that commands report at once brokers that refuse connections or whose name does not resolve."""
 
 import time
 

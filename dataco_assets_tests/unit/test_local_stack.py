@@ -1,4 +1,4 @@
-"""The stack's own rules, without the real servers: ports, folders, order of need, and what a failure says."""
+"""Tests the rules of the stack without real servers: ports, folders, start order, and error messages."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def _listener() -> Iterator[int]:
 
 
 class Toys:
-    """Servers that are a line of Python: they print, then sleep or fail; ready once `ready` holds their name."""
+    """Fake servers, each a line of Python: they print, then sleep or fail; ready once `ready` has their name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,7 +86,7 @@ def test_chosen_ports_differ_and_keep_clear_of_ephemeral_ones() -> None:
 
 def test_a_port_chosen_lately_is_not_chosen_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ports, "_CLAIMS", tmp_path / "claims")
-    monkeypatch.setattr(ports, "AUTO_RANGE", range(29_000, 29_012))  # nobody listens on any of them yet
+    monkeypatch.setattr(ports, "AUTO_RANGE", range(29_000, 29_012))  # nothing listens on any of them yet
     names = ["a", "b", "c", "d"]
     first, second = ports.choose(names), ports.choose(names)
     assert not set(first.values()) & set(second.values())
@@ -152,7 +152,7 @@ def test_a_failure_names_server_log_and_error_and_spares_the_independent(
     assert "broken" in message
     assert str(own.log("broken")) in message
     assert "the disk is on fire" in message
-    assert "needy" not in message  # it did nothing wrong
+    assert "needy" not in message  # it did not fail
     assert {name for name, phase in told if phase is Phase.FAILED} == {"broken", "needy", "needier"}
     assert sorted(set(toys.started)) == ["broken", "good"]
     assert own.pid("good") > 0
@@ -258,7 +258,7 @@ def test_a_server_that_does_not_survive_a_restart_of_another_is_restarted_after_
     own.up()
     assert {name: own.pid(name) for name in before} == before
     own.kill("disk", signal.SIGKILL)
-    own.start("disk")  # as a test of faults does, behind the back of `up`
+    own.start("disk")  # as a fault test does, without `up` noticing
     own.up()
     assert own.pid("frail") != before["frail"]
     assert own.pid("robust") == before["robust"]
@@ -291,7 +291,7 @@ def test_a_long_folder_name_still_gets_a_socket_and_the_environment_survives(
     _use(monkeypatch, toys.server("one", code=code))
     own = Stack(folder, "auto")
     try:
-        with pytest.raises(StackError, match=r"ERROR it's \$HOME; 100%"):  # not ready, so its log is told
+        with pytest.raises(StackError, match=r"ERROR it's \$HOME; 100%"):  # not ready, so its log is named
             own.up()
         temporary = Path(State.load(folder).socket)
         assert temporary.exists()

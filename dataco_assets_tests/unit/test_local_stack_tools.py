@@ -1,4 +1,4 @@
-"""What must be there before anything starts (Java, Maven, jars), and what a log says afterwards."""
+"""Tests the checks before anything starts (Java, Maven, jars), and the reading of logs."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def _script(path: Path, body: str) -> Path:
 
 @pytest.fixture
 def only_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all there is on the PATH; and an empty cache."""
+    """A folder that is the whole PATH, and an empty cache."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))

@@ -1,4 +1,4 @@
-"""The hand-written `mutateRows` bytes against thriftpy2's own serialisation."""
+"""Compares the hand-written `mutateRows` bytes with thriftpy2's serialisation."""
 
 import happybase  # noqa: F401  # loads the Hbase_thrift module
 import pytest

@@ -1,4 +1,4 @@
-"""How many events Dagster writes before a run over many hours starts."""
+"""Tests how many events Dagster writes before a run over many hours starts."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ PLANNED = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED
 
 
 def test_a_range_of_hours_is_one_planned_event_per_asset(tmp_path: Path) -> None:
-    """One per hour and asset took an hour for 10,000 hours, before anything started."""
+    """With one per hour and asset, a run of 10,000 hours took an hour to start."""
     (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     job = build_defs().resolve_job_def(REFRESH_JOB)
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:

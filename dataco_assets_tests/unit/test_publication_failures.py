@@ -1,6 +1,6 @@
-"""What Spark's reports of failed writes mean. The texts are those that elasticsearch-hadoop 8.19 writes.
+"""Tests the classification of failed writes, with the texts that elasticsearch-hadoop 8.19 reports.
 
-`integration/test_publication.py` has the same failures happen for real.
+`integration/test_publication.py` causes the same failures on real servers.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""The rejected record: original bytes as they came, and headers that say why and from where."""
+"""Tests the rejected record: the original bytes, and headers with the reason and the origin."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""What is read from the rejected topic, what goes back, and with which headers: decisions on records, without Kafka."""
+"""Tests what is read from the rejected topic, what is sent back, and with which headers, without Kafka."""
 
 import json
 from collections.abc import Sequence

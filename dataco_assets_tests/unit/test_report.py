@@ -1,4 +1,4 @@
-"""What people see of a run: event text must be shown, and be nothing but text."""
+"""Tests the metadata of a run: event text is shown, and only ever as text."""
 
 import pytest
 

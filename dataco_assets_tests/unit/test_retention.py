@@ -1,4 +1,4 @@
-"""The purge of old runs, on a real Dagster instance (SQLite)."""
+"""Tests the removal of old runs, on a real Dagster instance (SQLite)."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

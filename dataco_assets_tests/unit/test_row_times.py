@@ -1,4 +1,4 @@
-"""The hand-read reply of a scan against thriftpy2's own reading."""
+"""Compares the hand-written parser of a scan's reply with thriftpy2."""
 
 import happybase  # noqa: F401  # loads the Hbase_thrift module
 import pytest

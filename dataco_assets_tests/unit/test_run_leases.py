@@ -1,4 +1,4 @@
-"""Leases of runs, on a real Dagster instance (SQLite) and real processes that are killed and paused."""
+"""Tests the leases of runs, on a real Dagster instance (SQLite) with processes that are killed and paused."""
 
 import os
 import signal
@@ -58,7 +58,7 @@ def test_a_clock_that_jumps_or_a_machine_that_slept_kills_nothing(jump: float) -
 
 
 def test_after_a_power_cut_what_was_seen_before_counts() -> None:
-    """The cursor is of before; the first look afterwards adds no more than one step."""
+    """The cursor is from before; the first evaluation afterwards adds no more than one step."""
     watch = LeaseWatch.from_json(LeaseWatch().updated({"a": "a 1"}, 0).to_json())
     assert watch.updated({"a": "a 1"}, 600).dead() == []
     assert watch.updated({"a": "a 1"}, 600).updated({"a": "a 1"}, 610).updated({"a": "a 1"}, 620).dead() == ["a"]
@@ -103,7 +103,7 @@ def test_every_job_of_the_code_location_holds_a_lease_while_it_works() -> None:
 
 
 class Clock:
-    """Seconds that the sensor sees."""
+    """The sensor's clock."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -113,7 +113,7 @@ class Clock:
 
 
 class Observer:
-    """Evaluates the sensor as the daemon would, one look after another."""
+    """Evaluates the sensor repeatedly, as the daemon would."""
 
     def __init__(self, instance: dg.DagsterInstance, clock: Clock) -> None:
         self._instance, self._clock, self._cursor = instance, clock, None

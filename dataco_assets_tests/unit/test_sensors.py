@@ -1,4 +1,4 @@
-"""The sensors: their decisions as plain functions, and their thin shells on a real, ephemeral Dagster instance."""
+"""Tests the sensors: their decisions as plain functions, and the sensors on an ephemeral Dagster instance."""
 
 import socket
 import time
@@ -185,7 +185,7 @@ def test_old_hours_wait_in_short_runs_while_clicks_of_this_moment_come_in() -> N
 def test_how_many_old_hours_a_live_run_has() -> None:
     assert live_hours((1, 3_000.0)) == 1, "never none"
     assert live_hours((10, 0.0)) == 600
-    # Half of the seconds do not depend on the hours: after a few runs one takes as long as it may.
+    # Half of the seconds do not depend on the hours: after a few runs, one takes as long as it may.
     count = 1
     for _ in range(20):
         count = live_hours((count, 30 + 0.5 * count))
@@ -296,7 +296,7 @@ def test_whatever_the_view_the_runs_are_sound(
         assert now >= ended + back_off_seconds(count)
         if h in running:
             assert now >= view_now.refreshed_at.get(h, 0.0) + 60.0
-    # A free lane and a ready hour: then something is done.
+    # With a free lane and a ready hour, something must be started.
     ready = [hour(h) for h in dirty - in_flight - parked - failures.keys() - refreshed.keys() if 0 <= h <= 12]
     for h in ready:
         lane = Lane.RUNNING_HOUR if h in running else Lane.BACKLOG
@@ -304,7 +304,7 @@ def test_whatever_the_view_the_runs_are_sound(
 
 
 def test_one_bad_hour_ends_up_alone_and_all_others_are_refreshed() -> None:
-    """Plays the sensor against runs that fail exactly when they hold the bad hour, for two hours of time."""
+    """Simulates two hours of the sensor with runs that fail exactly if they contain the bad hour."""
     bad, dirty, now = hour(777), set(hours(range(700, 868))), hour(900) / 1000
     failures: dict[int, tuple[int, float]] = {}
     last_failed: list[int] = []
@@ -507,7 +507,7 @@ def test_a_run_of_hours_that_are_no_partitions_any_more_breaks_no_tick() -> None
     assert run_hours({}) == []
 
 
-# The shells
+# The sensors themselves
 
 
 @pytest.fixture(autouse=True)
@@ -528,7 +528,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """A port that accepts connections and never says a word, as a stopped process does."""
+    """A port that accepts connections and never answers, as a stopped process does."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
@@ -612,7 +612,7 @@ def test_a_drain_in_flight_is_not_doubled_whoever_started_it(
 
 
 def test_every_unfinished_status_is_in_flight() -> None:
-    # Not these two: nothing writes SUSPENDED yet, and MANAGED runs are none of Dagster's.
+    # Not these two: nothing sets SUSPENDED yet, and MANAGED runs are not Dagster's.
     elsewhere = {"SUSPENDED", "MANAGED"}
     unfinished = {s for s in dg.DagsterRunStatus if s not in FINISHED_STATUSES and s.value not in elsewhere}
     assert set(IN_FLIGHT) == unfinished
@@ -643,7 +643,7 @@ def test_lag_starts_a_run_and_failures_hold_the_next_one_back(
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[int]], None]:
-    """Sets which hours the ledger calls dirty."""
+    """Sets the dirty hours of the ledger."""
 
     def set_dirty(dirty: Sequence[int]) -> None:
         monkeypatch.setattr(HourLedger, "unfinished", lambda *_, **__: DirtyHours(sorted(dirty), [], []))

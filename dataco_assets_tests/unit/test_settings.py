@@ -1,4 +1,4 @@
-"""The settings: defaults, what a bad value is told, and that a secret is never shown."""
+"""Tests the settings: defaults, messages about invalid values, and that secrets are never shown."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""docs/settings.md lists every setting exactly as the code has it."""
+"""Tests that docs/settings.md lists every setting exactly as in the code."""
 
 from pathlib import Path
 

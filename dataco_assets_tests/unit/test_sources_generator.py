@@ -1,4 +1,4 @@
-"""The generator against its promises; what it says about each click against the contract's own reader."""
+"""Tests the generator against its specification, and its verdict on each click against the contract's parser."""
 
 import ipaddress
 import tracemalloc
@@ -152,14 +152,14 @@ def test_visits_have_gaps_below_at_and_above_half_an_hour() -> None:
     for sent in generate(spec):
         by_user[sent.key].append(time_of(sent))
     gaps = [second - first for times in by_user.values() for first, second in pairwise(times)]
-    assert min(gaps) > 0  # nobody clicks twice at the same time: without an event id that would be one event
+    assert min(gaps) > 0  # no visitor clicks twice at the same time: without an event id that would be one event
     assert sum(gap < 60_000 for gap in gaps) > len(gaps) * 0.3
     assert sum(gap == HALF_HOUR_MS for gap in gaps) > 10
     assert sum(gap > HALF_HOUR_MS for gap in gaps) > len(gaps) * 0.02
 
 
 def test_clicks_without_event_id_stay_distinct_in_a_crowd() -> None:
-    """Two visitors and far more clicks than milliseconds: whoever is on a visit must not begin another one."""
+    """Two visitors and far more clicks than milliseconds: a visitor must not begin a visit during another one."""
     spec = GeneratorSpec(count=20_000, hours=0.002, until_ms=UNTIL_MS, users=2, event_ids=0)
     events = set()
     for sent in generate(spec):

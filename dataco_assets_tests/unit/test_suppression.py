@@ -1,4 +1,4 @@
-"""Whose clicks are dropped, and from when on they are stored again."""
+"""Tests whose clicks are dropped, and from which time on they are stored again."""
 
 import pytest
 
@@ -15,7 +15,7 @@ LIST = {user_hash("ann"): ERASED}
         (ERASED - 5, ERASED + 9, True),  # late, replayed, or sent again
         (ERASED + 5, ERASED, True),  # its producer's clock was ahead
         (ERASED, ERASED + 1, True),
-        (ERASED + 1, ERASED + 1, False),  # a new matter
+        (ERASED + 1, ERASED + 1, False),  # a new click
     ],
 )
 def test_what_happened_or_arrived_up_to_the_erasure_is_dropped(happened: int, arrived: int, dropped: bool) -> None:

@@ -1,4 +1,4 @@
-"""The recomputation agrees with the oracle, which shares no code with it; the comparison misses no field."""
+"""Tests that the recomputation equals the oracle, which shares no code with it, and that every field is compared."""
 
 import random
 from collections.abc import Callable

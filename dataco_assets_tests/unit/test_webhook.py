@@ -1,4 +1,4 @@
-"""Parked work is reported to a webhook: a real HTTP server that answers as told."""
+"""Tests that parked work is reported to a webhook, with a real HTTP server."""
 
 import time
 import traceback
