@@ -1,1 +1,1 @@
-"""The tests: unit (no server), integration (real servers), faults (real servers that die)."""
+"""The tests: unit (no servers), integration (real servers), faults (real servers that are killed)."""

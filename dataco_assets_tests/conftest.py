@@ -1,8 +1,4 @@
-"""Fixtures that several test rooms share, and which tests run side by side.
-
-Belongs here: the one stack of real servers of a test run, and its lanes. Does not belong here: what a single room's
-tests need.
-"""
+"""Fixtures that several test packages share, and which tests run in parallel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,10 +20,10 @@ _LANES = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Gives `pytest -n 2` its lanes: tests that break servers, those that share whole ones, those that restart them.
+    """Splits the tests for `pytest -n 2`: tests that break servers, tests that share a stack, tests that restart one.
 
-    Much of each is waiting, so two side by side take little longer than one; and each stays in one process, in which
-    its servers and its Spark session live. Unit tests go to whoever has time.
+    The tests of a group run in one process, which owns the group's servers and Spark session. Much of their time is
+    waiting, so two groups in parallel take little longer than one. Unit tests run in any process.
     """
     return _Lanes(config, log)
 
@@ -39,9 +35,9 @@ class _Lanes(LoadScopeScheduling):
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Real servers, up, for the whole run; whoever writes to them cleans up or uses names of their own.
+    """Real servers, which run until the end of the test run; tests clean up or use names of their own.
 
-    A developer who keeps a stack running names its folder in DATACO_TEST_STACK_DIR: it is used and left running.
+    If DATACO_TEST_STACK_DIR names the folder of a running stack, that one is used and left running.
     """
     with running_stack(tmp_path_factory.mktemp("stack"), variable="DATACO_TEST_STACK_DIR") as running:
         yield running

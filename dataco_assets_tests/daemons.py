@@ -1,4 +1,4 @@
-"""Dagster's own daemon, for tests that look at what its sensors start and retry."""
+"""Runs Dagster's daemon, for tests of what its sensors start and retry."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ from local_stack.stack import DAGSTER_CONFIG
 
 
 def dagster_home(folder: Path) -> Path:
-    """A new instance folder, configured as a local stack's."""
+    """A new instance folder, configured like a local stack's."""
     home = folder / "dagster"
     home.mkdir()
     shutil.copy(DAGSTER_CONFIG, home / "dagster.yaml")

@@ -1,6 +1,6 @@
-"""The test vectors of hours, `vectors/hours.json`, told by hand: what clicks around 12:00 amount to in that hour.
+"""Reads the hand-written test vectors of hours, `vectors/hours.json`: clicks around 12:00, and that hour's aggregates.
 
-Belongs here: reading them. Each implementation of the aggregates is compared with them by a test of its own.
+Each implementation of the aggregates has a test that compares it with them.
 """
 
 import json
@@ -20,9 +20,9 @@ class HourVector:
     """One example.
 
     Attributes:
-        clicks: All there are; users, pages and row keys are this example's alone.
+        clicks: All clicks; users, pages and row keys occur in no other example.
         touches: For each click, the hours it touches, epoch ms.
-        rows: What must come out for the hour at 12:00.
+        rows: The expected aggregates of the hour at 12:00.
     """
 
     clicks: tuple[OracleClick, ...]
@@ -31,7 +31,7 @@ class HourVector:
 
 
 def read_vectors() -> dict[str, HourVector]:
-    """The examples by what they show."""
+    """The examples by name."""
     found = json.loads((Path(__file__).parent / "vectors" / "hours.json").read_text(encoding="utf-8"))
     return {example["name"]: _vector(number, example) for number, example in enumerate(found)}
 

@@ -1,9 +1,8 @@
-"""The aggregation in plain Python, written from the words of the design: what every test compares with.
+"""The aggregation in plain Python, written from the definitions in the docs; every test compares with it.
 
-Belongs here: the definition of click count, unique users and time spent, as slow and plain as can be. It shares no code
-with the pipeline, and must not: what both have wrong, no test would find.
+It is slow and simple, and must not share code with the pipeline: no test would find an error that both have.
 
-The rule in words: per (hour, page, country): how many clicks; how many distinct users; how many users whose first click
+The definitions: per (hour, page, country): how many clicks; how many distinct users; how many users whose first click
 of the hour, in the order of time and then row key, is one of these; and, over the clicks whose duration is known, the
 sum of durations, their number and their mean. The duration of a click is the gap to the same user's next click, on any
 page, in the order of time and then row key; known if the gap is at most 30 minutes. The next click may lie in a later
@@ -21,7 +20,7 @@ _LONGEST_KNOWN = 30 * 60 * 1000
 
 @dataclass(frozen=True)
 class OracleClick:
-    """What the aggregation needs to know of a stored click; timestamp in epoch ms."""
+    """The parts of a stored click that the aggregation needs; timestamp in epoch ms."""
 
     row_key: str
     user_id: str
@@ -32,7 +31,7 @@ class OracleClick:
 
 @dataclass(frozen=True)
 class OracleRow:
-    """What must come out for one hour, page and country."""
+    """The expected aggregates of an hour, page and country."""
 
     click_count: int
     unique_users: int
@@ -52,8 +51,8 @@ def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int]) -> dict[Key, 
     """The aggregates of the given hours (their starts, epoch ms), by (hour, page, country).
 
     Args:
-        clicks: All clicks there are. One sent twice has one row key, and counts once.
-        hours: Which hours are wanted.
+        clicks: All clicks. One that was sent twice has one row key, and counts once.
+        hours: The hours to aggregate.
     """
     stored = {click.row_key: click for click in clicks}
     wanted = set(hours)

@@ -1,6 +1,6 @@
-"""A platform of its own for each test, on the servers all tests share: own topics, own tables, own alias.
+"""Creates a platform for a test on the shared servers, with its own topics, tables and alias, and reads its contents.
 
-Belongs here: making one, and reading back what it holds, by means that are not the code under test where that matters.
+Contents are read without the code under test where that matters.
 """
 
 import json
@@ -34,7 +34,7 @@ NOON = 1_591_012_800_000
 
 @dataclass
 class Platform:
-    """Settings with names of their own, and shortcuts to what they name."""
+    """Settings with unique names, and shortcuts to the topics and tables that they name."""
 
     settings: Settings
     hbase: HBase
@@ -56,7 +56,7 @@ class Platform:
         return SuppressionList(self.hbase, self.settings.suppressed_table)
 
     def environment(self) -> dict[str, str]:
-        """The variables by which another process has these settings."""
+        """The environment variables that give another process these settings."""
         return {
             variable(name): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
             for name, value in self.settings.model_dump(exclude_unset=True).items()
@@ -68,11 +68,11 @@ class Platform:
         steps: list[Callable[[], object]] = [self.offsets.create, self.hours.create, self.suppression.create]
         if clicks_table:
             steps.append(lambda: self.hbase.create_table(self.settings.clicks_table, families))
-        # Each table costs HBase a second of waiting for its own procedures, so all at once.
+        # HBase takes a second to create a table, most of it waiting, so all are created at once.
         with ThreadPoolExecutor() as pool:
             made = [pool.submit(step) for step in steps]
-            # Some tests give their messages the time of their clicks, years ago: by default, Kafka removes those when
-            # it looks for old ones, which it does every five minutes.
+            # In some tests the messages have the time of their clicks, years ago: by default, Kafka removes those
+            # when it checks for old ones, every five minutes.
             self.admin.create_topic(
                 self.settings.clicks_topic, partitions=partitions, replication=1, config={"retention.ms": "-1"}
             )
@@ -82,7 +82,7 @@ class Platform:
         return self
 
     def drop(self) -> None:
-        """Removes topics and tables, so that the shared servers do not fill up with what no test looks at any more."""
+        """Removes topics and tables, so that the shared servers do not fill up."""
         for topic in (self.settings.clicks_topic, self.settings.rejected_topic):
             if topic in self.admin.topics():
                 self.admin.delete_topic(topic)
@@ -96,12 +96,12 @@ class Platform:
             connection.delete_table(name, disable=True)
 
     def gateway(self) -> "closing[happybase.Connection]":
-        """A plain connection of the gateway, apart from the client under test."""
+        """A plain connection to the gateway, independent of the client under test."""
         settings = self.settings
         return closing(happybase.Connection(settings.hbase_thrift_host, settings.hbase_thrift_port, timeout=60_000))
 
     def put(self, table: str, key: bytes, cells: Mapping[bytes, bytes], *, time_ms: int | None = None) -> None:
-        """Writes cells as a region server does whose clock shows a time (epoch ms); None: as it is."""
+        """Writes cells as a region server would whose clock shows a given time (epoch ms); None: the real time."""
         with self.gateway() as connection:
             batch = connection.table(table).batch(timestamp=time_ms)
             batch.put(key, dict(cells))

@@ -1,8 +1,4 @@
-"""The work of the two hourly assets, called without Dagster around it: a refresh that a test can interleave and kill.
-
-Belongs here: calling them, interposing at their steps, and verifying what came of it. Does not belong here: what a
-single test expects.
-"""
+"""Runs the functions of the two hourly assets without Dagster, so that a test can interrupt a refresh at any step."""
 
 import importlib
 import logging
@@ -87,13 +83,13 @@ class Refreshes:
         self.publish(hours)
 
     def held(self, hours: Sequence[int]) -> DataFrame:
-        """The hours' aggregates as they are now, kept apart from the files."""
+        """A copy of the hours' current aggregates."""
         stored = (read_hour(self.platform.settings.aggregates_uri, hour) for hour in hours)
         tables = [hour.table for hour in stored if hour is not None]
         return self.spark.createDataFrame(pa.concat_tables(tables).to_pandas()).cache()
 
     def dirty(self) -> list[int]:
-        """Hours that readers do not see all of."""
+        """The dirty hours."""
         return [state.hour for state in self.platform.hours.all() if state.is_dirty]
 
     def settle(self) -> None:
@@ -112,7 +108,7 @@ class Refreshes:
             return list(verifier.verify(verifier.hours()))
 
     def differences(self) -> list[str]:
-        """Every difference that it finds, in words."""
+        """Every difference that it finds, as text."""
         return [
             f"{hour_key(each.hour)} {each.place} {each.page} {each.field}: {each.expected} -> {each.found}"
             for verdict in self.verdicts()
@@ -134,10 +130,10 @@ def range_around(hours: Sequence[int]) -> list[int]:
 
 
 def interpose(patch: pytest.MonkeyPatch, step: str, *, before: Any = None, after: Any = None) -> None:
-    """Lets something happen, once, before or after a step of the next refresh.
+    """Calls a function once, before or after a step of the next refresh.
 
     Args:
-        patch: Undoes it.
+        patch: Undoes the patch.
         step: One of `STEPS`.
         before: Called without arguments.
         after: Called without arguments.
@@ -162,7 +158,7 @@ def _once(waiting: dict[str, Callable[[], None] | None], when: str) -> None:
 
 
 def die() -> None:
-    """Ends the run at this place, as a killed process would."""
+    """Ends the run at this point, as if its process were killed."""
     raise Died
 
 
@@ -181,7 +177,7 @@ def counted(verdicts: Sequence[HourVerdict], outcome: Outcome) -> int:
 
 
 def failure_of(run: Callable[[], None]) -> str:
-    """The message with which a run fails."""
+    """The message of the error that a run raises."""
     with pytest.raises(DatacoError) as failed:
         run()
     return str(failed.value)

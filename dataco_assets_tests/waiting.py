@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline: the only way these tests let time pass."""
+"""Waits for a condition with a deadline; the tests use this instead of sleeping."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ def wait_until(condition: Callable[[], bool], *, seconds: float, what: str) -> N
     """Returns once a condition holds.
 
     Args:
-        condition: Asked again and again.
+        condition: Evaluated repeatedly.
         seconds: How long it may take.
-        what: The condition in words, for the failure.
+        what: The condition in words, for the error.
 
     Raises:
         AssertionError: it does not hold in time.

@@ -1,4 +1,4 @@
-"""A webhook's receiving end: a real HTTP server that answers as told."""
+"""The receiving end of a webhook: a real HTTP server with configurable answers."""
 
 import json
 import time
@@ -14,7 +14,7 @@ SECRET = "T0/B0/s3cr3t"  # noqa: S105  # a made-up one
 
 @dataclass
 class Receiver:
-    """What a webhook got, and how it answers: statuses in turn, then 200."""
+    """The requests that a webhook received, and its answers: the given statuses in turn, then 200."""
 
     port: int = 0
     statuses: list[int] = field(default_factory=list)

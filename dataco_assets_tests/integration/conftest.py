@@ -1,7 +1,6 @@
-"""Fixtures that several integration tests share.
+"""Fixtures that several integration tests share: a Spark session, and a platform for the assets' functions.
 
-Belongs here: the one Spark session of the process, and a platform that the assets' functions run on. Starting a session
-costs more than most tests, so nobody stops this one but the end of the run.
+Starting a session takes longer than most tests, so there is one for the whole test run.
 """
 
 from collections.abc import Iterator
@@ -37,7 +36,7 @@ def spark(stack: Stack) -> Iterator[SparkSession]:
 
 @pytest.fixture
 def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
-    """A platform of its own."""
+    """A platform for one test."""
     aggregates = (tmp_path / "aggregates").as_uri()
     made = make_platform(stack.env(), aggregates_uri=aggregates, hbase_retry_seconds=20.0)
     made.create(partitions=1)
@@ -54,7 +53,7 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
 
 @pytest.fixture
 def environment(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process's environment names that platform, as a command that is run here reads it."""
+    """Sets this process's environment to that platform, for commands that run in this process."""
     for variable, value in platform.environment().items():
         monkeypatch.setenv(variable, value)
     settings.cache_clear()

@@ -1,4 +1,4 @@
-"""Rows of the clicks table as versions before row key 2 wrote them, by means of hashlib, zlib and happybase alone."""
+"""Writes rows of the clicks table as versions before row key 2 did, using only hashlib, zlib and happybase."""
 
 import hashlib
 import zlib

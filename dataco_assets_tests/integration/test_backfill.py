@@ -1,4 +1,4 @@
-"""`dataco backfill` as a person runs it: one recorded run for the whole range, judged by `dataco verify`."""
+"""Tests `dataco backfill`: one recorded run for the whole range, checked by `dataco verify`."""
 
 import os
 import subprocess
@@ -72,7 +72,7 @@ def test_a_range_is_one_recorded_run_and_heals_what_was_changed_by_hand(platform
 
 
 def change_documents(platform: Platform) -> None:
-    """Changes the document of 08:00 twice and deletes that of 09:00, as a person with access to the index could."""
+    """Changes the document of 08:00 twice and deletes that of 09:00, as somebody with access to the index could."""
     alias = platform.settings.index_alias
     with closing(connect(platform.settings)) as search:
         search.indices.refresh(index=alias)

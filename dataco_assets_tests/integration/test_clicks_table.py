@@ -1,4 +1,4 @@
-"""Clicks that are in HBase come out of Spark, those of the asked times and no others; on a real HBase."""
+"""Tests that Spark reads the clicks of the requested times from HBase, and no others."""
 
 import random
 import uuid
@@ -33,7 +33,7 @@ TTL = 90 * 24 * 3600
 
 @contextmanager
 def gateway(stack: Stack) -> Iterator[happybase.Connection]:
-    """A connection of its own for each use: the gateway drops idle ones."""
+    """A new connection for each use, because the gateway drops idle ones."""
     env = stack.env()
     connection = happybase.Connection(
         env["DATACO_HBASE_THRIFT_HOST"], int(env["DATACO_HBASE_THRIFT_PORT"]), timeout=30_000
@@ -61,7 +61,7 @@ def clicks() -> list[OracleClick]:
 
 @pytest.fixture(scope="module")
 def table(spark: SparkSession, stack: Stack, clicks: list[OracleClick]) -> Iterator[str]:
-    """A clicks table that holds the clicks, with the cells that are not read as well."""
+    """A clicks table with the clicks, including cells that are not read."""
     name = f"clicks-{uuid.uuid4().hex[:8]}"
     with clicks_admin(spark) as admin:
         assert admin.create(name, ttl_seconds=TTL)
@@ -95,7 +95,7 @@ def expected(clicks: list[OracleClick], ranges: list[tuple[int, int]]) -> list[t
 
 
 def rows_scanned(frame: Any) -> int:
-    """How many rows the connector gave to Spark, before Spark's own filter, in the job that ran."""
+    """How many rows the connector returned to Spark, before Spark's own filter, in the last job."""
     node = frame._jdf.queryExecution().executedPlan()
     while node.children().size():
         node = node.children().apply(0)
@@ -118,7 +118,7 @@ def test_exactly_the_clicks_of_the_ranges_are_scanned(
     frame = read_clicks(spark, table, ranges)
     found = sorted(tuple(row) for row in frame.collect())
     assert [(*row[:4], row[4] or "") for row in found] == [(*row[:4], row[4] or "") for row in expected(clicks, ranges)]
-    # The other rows of the table did not even leave HBase.
+    # HBase did not return the other rows of the table at all.
     assert rows_scanned(frame) == len(found)
 
 
@@ -189,7 +189,7 @@ def test_no_time_at_all_is_refused(spark: SparkSession, ranges: list[tuple[int, 
 
 
 def test_another_session_of_the_process_may_name_another_cluster(spark: SparkSession) -> None:
-    """A dead one, with less patience than in earnest: what the later session says counts."""
+    """A cluster that is down, with shorter timeouts than usual: the settings of the later session apply."""
     elsewhere = spark.newSession()
     elsewhere.conf.set("spark.hadoop.hbase.zookeeper.quorum", "127.0.0.1:1")
     for setting in ("hbase.client.operation.timeout", "hbase.client.meta.operation.timeout"):
@@ -199,7 +199,7 @@ def test_another_session_of_the_process_may_name_another_cluster(spark: SparkSes
 
 
 def test_a_table_that_goes_away_while_spark_reads_is_named(spark: SparkSession, stack: Stack) -> None:
-    """The DataFrame was made while all was well: only the action meets what has changed since."""
+    """The DataFrame is made while the table exists; only the action notices that it is gone."""
     name = f"t{uuid.uuid4().hex[:8]}_clicks"
     with clicks_admin(spark) as admin:
         assert admin.create(name, ttl_seconds=TTL)

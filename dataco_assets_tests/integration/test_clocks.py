@@ -1,6 +1,6 @@
-"""Clocks that are wrong: cells of a region server whose clock was ahead, and an ingest machine whose clock is off.
+"""Tests wrong clocks: cells of a region server whose clock was ahead, and an ingest machine whose clock is wrong.
 
-A cell written with an explicit time is what a region server leaves whose clock showed that time.
+A cell written with an explicit time equals one of a region server whose clock showed that time.
 """
 
 import os
@@ -131,7 +131,7 @@ def test_a_ledger_of_years_is_read_in_few_calls_and_of_a_span_only_that_is_read(
 def test_an_hour_marked_while_the_ledger_is_read_is_found_the_next_time(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It lies before what the reader has passed, so the reader must not raise the low-water mark above it."""
+    """It lies before the hours already read, so the reader must not raise the low-water mark above it."""
     ledger, old = platform.hours, NOON - 300 * HOUR_MS
     ledger.mark_dirty([old, NOON], holding_clicks=[], stored_since_ms=0)
     ledger.set_done({old: 1})

@@ -1,6 +1,6 @@
-"""Runs of the real jobs, in this process: what is published, what a failed check stops, what the ledgers say after.
+"""Tests runs of the real jobs: what is published, what a failed check stops, and the ledgers afterwards.
 
-Belongs here: what Dagster adds to the rooms below. The numbers themselves are `test_pipeline.py`'s matter.
+The jobs run in this process. `test_pipeline.py` tests the numbers themselves.
 """
 
 import importlib
@@ -52,7 +52,7 @@ ALL_CHECKS = {
 
 
 class SharedSpark(SparkResource):
-    """The resource, but for its end: the tests of this module share one session."""
+    """The Spark resource without teardown: the tests of this module share one session."""
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Leaves the session to the next run."""
@@ -121,7 +121,7 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
 
 
 def fill(made: Platform) -> None:
-    """Three hours: visits that go on, one that crosses the hour, a page of two countries."""
+    """Stores clicks in three hours: visits, one of them across an hour's end, and a page with two countries."""
     made.produce(
         [
             click("a1", at=MORNING + 60_000, user="ann", url="https://shop.example/a"),
@@ -244,7 +244,7 @@ def test_the_ui_shows_every_check_of_a_range_as_passed_for_each_of_its_hours(pla
         states = {name: ranges for name, (_, ranges) in shown_checks(platform, home).items()}
         assert states == dict.fromkeys(ALL_CHECKS, passed)
 
-        # Whoever has them evaluated again, as steps of their own, sees the same.
+        # Evaluated again on demand, as separate steps, they show the same.
         assert refresh(platform, HOURS, instance=instance).success
         job = definitions(platform).resolve_implicit_global_asset_job_def()
         keys = {key for key in job.asset_layer.asset_graph.asset_check_keys if key.name in ALL_CHECKS}
@@ -358,7 +358,7 @@ def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
 
     (wanted,) = tick(platform, dirty_hours_sensor, instance).run_requests or []
 
-    # The hour before each click too: it may hold the click before. One run, whatever lies between them.
+    # The hour before each click, too: it may hold the previous click. One run, whatever lies between them.
     refreshed = [MORNING - HOUR_MS, MORNING, MORNING + 2 * HOUR_MS, MORNING + 3 * HOUR_MS]
     assert list(run_hours(wanted.tags)) == refreshed
     result = run_job(platform, "refresh_hours", wanted.tags, instance=instance)
@@ -487,7 +487,7 @@ def tick(
 
 
 def asked(made: Platform, sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dict[str, str]] | str:
-    """What a sensor asks for now: the tags of each run, or its reason for none."""
+    """What a sensor requests now: the tags of each run, or the reason for none."""
     result = tick(made, sensor, instance)
     if not result.run_requests:
         return str(result.skip_message)

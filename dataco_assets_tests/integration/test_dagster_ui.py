@@ -1,4 +1,4 @@
-"""Dagster as `dataco stack ui` runs it: real processes, killed; no other server is needed."""
+"""Tests Dagster as `dataco stack ui` runs it, with real processes that are killed; no other server is needed."""
 
 import json
 import os
@@ -43,13 +43,13 @@ _TICKS = """{ sensorOrError(sensorSelector: {repositoryLocationName: "tiny", rep
 
 
 class Dagster:
-    """Dagster on a small code location, and what its own GraphQL says."""
+    """Dagster on a small code location, with requests to its GraphQL."""
 
     def __init__(self, ui: DagsterUI) -> None:
         self.ui = ui
 
     def last_tick(self) -> float:
-        """When the sensor was last evaluated without an error; 0 while that cannot be told."""
+        """When the sensor was last evaluated without an error; 0 while Dagster does not answer."""
         query = json.dumps({"query": _TICKS}).encode()
         request = urllib.request.Request(f"{self.ui.url}/graphql", query, {"Content-Type": "application/json"})  # noqa: S310
         try:

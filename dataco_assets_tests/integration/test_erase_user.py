@@ -1,4 +1,4 @@
-"""Erasing a user, end to end: rows, aggregates, index, rejected clicks; broken off anywhere and begun again."""
+"""Tests the erasure of a user: rows, aggregates, index, rejected clicks; also interrupted anywhere and repeated."""
 
 import json
 import time
@@ -39,7 +39,7 @@ def send(platform: Platform, *clicks: bytes) -> Any:
 
 
 def fill(platform: Platform, user: str = "ann") -> None:
-    """Three clicks of the user: two in one visit across an hour's end, one a day later; and a neighbour's."""
+    """Stores three clicks of the user, two in a visit across an hour's end and one a day later, and another user's."""
     send(
         platform,
         click("a1", at=NOON - 60_000, user=user, url="https://shop.example/a"),
@@ -126,7 +126,7 @@ def test_rejected_clicks_can_no_longer_be_sent_back(platform: Platform) -> None:
 
 
 def test_one_that_a_drain_rejected_behind_the_erasures_back_is_gone_too(platform: Platform) -> None:
-    """The drain knew no erased users when it began; its rejected record comes after the erasure's marks."""
+    """The drain began before the erasure; its rejected record comes after the erasure's marks."""
     erase(platform.settings, platform.hbase, ["ann"])
     erased = platform.suppression.read()
     _forget_suppression(platform)
@@ -155,7 +155,7 @@ STEPS = [
 def test_broken_off_anywhere_and_begun_again_it_ends(
     platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Every portion is a single row here, and a refresh of what is dirty comes in between the two tries."""
+    """Every portion is a single row here, and dirty hours are refreshed between the two attempts."""
     monkeypatch.setattr(erasure, "_ROWS_AT_ONCE", 1)
     for owner, name in STEPS:
         fill(platform)
@@ -199,7 +199,7 @@ def test_a_refresh_that_saw_the_clicks_while_they_went_is_done_again(
 def test_an_ingest_run_that_began_before_the_erasure_brings_nothing_back(
     platform: Platform, refreshes: Refreshes
 ) -> None:
-    """Its rows are stored behind the erasure's back: right before it looks at the suppression list again."""
+    """Its rows are stored after the erasure's scan, just before it reads the suppression list again."""
     fill(platform)
     refreshes.settle()
     platform.produce(

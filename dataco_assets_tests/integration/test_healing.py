@@ -1,6 +1,6 @@
-"""What was changed in the index by hand is replaced by a backfill, on real servers; what newer runs wrote is not.
+"""Tests that a backfill replaces documents changed by hand, but not those of newer runs; on real servers.
 
-Judged by `dataco verify`, which computes everything anew from the clicks.
+The result is checked by `dataco verify`, which recomputes everything from the clicks.
 """
 
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def of_page(page: str, hour: int = NOON) -> str:
 
 
 def backfill(refreshes: Refreshes, hours: list[int]) -> list[str]:
-    """What `dataco backfill` does: a refresh, and a second one if the first met documents changed by hand."""
+    """What `dataco backfill` does: a refresh, and a second one if the first found documents changed by hand."""
     messages: list[str] = []
     for _ in range(2):
         before = set(refreshes.dirty())
@@ -170,14 +170,14 @@ def test_a_version_that_no_generation_can_exceed_is_named(
 def test_a_newer_run_is_never_taken_for_a_change_by_hand(
     platform: Platform, refreshes: Refreshes, search: SearchClient, index: str
 ) -> None:
-    """An older run whose hour was published by a newer one meanwhile: it neither overwrites nor raises anything."""
+    """An older run, after a newer one published its hour, neither overwrites nor raises anything."""
     old = Path(hour_path(platform.settings.aggregates_uri, NOON).removeprefix("file://"))
     before = old.read_bytes()
     platform.produce([click("late", at=NOON + 41 * 60_000, user="bob", url=PAGES[0])])
     platform.drain()
     refreshes.settle()
     newer = platform.hours.read([NOON])[NOON]
-    old.write_bytes(before)  # the older run had the hour's file in its hands
+    old.write_bytes(before)  # the older run had already read the hour's file
 
     message = failure_of(lambda: refreshes.publish([NOON]))
 

@@ -1,7 +1,7 @@
-"""An hour's refresh, interleaved and killed at each of its steps, on real servers: at rest the index is true.
+"""Tests a refresh that is interleaved with other work or killed at each step: in the end the index is correct.
 
-The functions of the assets run here, with something else happening between their steps. `dataco verify` judges, which
-shares no aggregation code with them.
+The functions of the assets run on real servers, with other actions between their steps. `dataco verify`, which shares
+no aggregation code with them, checks the result.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,13 +34,13 @@ def search(platform: Platform) -> Iterator[SearchClient]:
 
 
 def send(platform: Platform, *clicks: bytes) -> None:
-    """Clicks on their way through Kafka into HBase."""
+    """Sends clicks through Kafka into HBase."""
     platform.produce(clicks)
     platform.drain()
 
 
 def visit(platform: Platform, name: str, minute: int = 50) -> None:
-    """A visit of its own page and user that ends in the hour behind noon's, 15 minutes later."""
+    """A visit with its own page and user that ends 15 minutes later, in the hour after noon's."""
     url = f"https://shop.example/{name.replace(' ', '-')}"
     first = NOON + minute * MINUTE
     send(
@@ -83,7 +83,7 @@ def test_a_click_that_lands_at_any_step_is_never_forgotten(
 def test_rows_that_come_or_go_while_an_hour_is_computed_are_no_false_alarm(
     platform: Platform, refreshes: Refreshes
 ) -> None:
-    """Also a row whose region server's clock is slow: its time lies before that of the run."""
+    """Among them a row whose region server's clock is slow: its time lies before the run's start."""
     visit(platform, "first")
     made = parse(click("late", at=NOON, user="late"), record_time_ms=NOON, earliest_ms=0)
     assert isinstance(made, Click)
@@ -139,7 +139,7 @@ def test_of_two_runs_the_newer_wins(
 def test_an_older_run_that_publishes_late_changes_nothing(
     platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The older run has its documents in memory already: only versions can keep them out."""
+    """The older run already has its documents in memory: only versions can prevent the write."""
     visit(platform, "old")
     refreshes.compute(HOURS)
     old = refreshes.held(HOURS)
@@ -187,7 +187,7 @@ def test_an_hour_that_became_empty_is_empty(platform: Platform, refreshes: Refre
 def test_a_stopped_elasticsearch_leaves_the_hours_dirty(
     platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Down when the run begins to publish, and, in the second half, down from the writing of documents on."""
+    """Elasticsearch is down when the run begins to publish and, in the second half, from the writing of documents."""
     monkeypatch.setitem(open_client.__kwdefaults__ or {}, "retry_seconds", 0.2)
     visit(platform, "waits")
     refreshes.compute(HOURS)

@@ -1,4 +1,4 @@
-"""The index on real Elasticsearch: creation, versions, stale documents, verification, rebuild, reading.
+"""Tests the index on real Elasticsearch: creation, versions, stale documents, verification, rebuild, reading.
 
 What was written is read back with the plain client, not with the code under test.
 """
@@ -64,7 +64,7 @@ Rows = Mapping[tuple[str, str], int]
 
 @dataclass
 class Index:
-    """An alias of its own, and shortcuts that use the plain client."""
+    """An alias for one test, and shortcuts that use the plain client."""
 
     settings: Settings
     client: SearchClient
@@ -73,7 +73,7 @@ class Index:
 
     @property
     def looked_up(self) -> Alias:
-        """The alias as it is now, looked up again."""
+        """The current state of the alias."""
         return Alias(self.client, self.alias)
 
     def write_index(self, month: str) -> str:
@@ -91,7 +91,7 @@ class Index:
         return self
 
     def write(self, hour: int, rows: Rows, generation: int, computed_at: int = RUN, index: str = "") -> list[Any]:
-        """Writes documents as the Spark connector does; the failures."""
+        """Writes documents as the Spark connector does; returns the failures."""
         target = index or self.write_index("2020.06" if hour < JULY else "2020.07")
         operations: list[dict[str, Any]] = []
         for (page, country), clicks in rows.items():
@@ -104,7 +104,7 @@ class Index:
         return [item["index"]["error"]["type"] for item in items if "error" in item["index"]]
 
     def publish(self, hour: int, rows: Rows, generation: int, computed_at: int = RUN) -> int:
-        """Writes and deletes what is stale; the number deleted."""
+        """Writes documents and deletes stale ones; returns the number deleted."""
         assert self.write(hour, rows, generation, computed_at) == []
         refresh(self.looked_up, [hour])
         return delete_stale(self.looked_up, [published(hour, rows, generation, computed_at)])
@@ -312,7 +312,7 @@ def test_what_a_failed_creation_left_does_not_block_its_month(index: Index) -> N
 
 @contextmanager
 def foreign_template(index: Index, priority: int, **body: Any) -> Iterator[str]:
-    """Somebody else's template that matches every index of the alias, as long as the block lasts."""
+    """A foreign template that matches every index of the alias, for the duration of the block."""
     name = f"company-default-{index.alias}"
     body = body or {"template": {"settings": {"number_of_shards": 2}}}
     index.plain.indices.put_index_template(name=name, index_patterns=[f"{index.alias}-*"], priority=priority, **body)
@@ -339,7 +339,7 @@ def test_somebody_elses_template_is_named_before_anything_is_replaced(index: Ind
             ensure_index(index.client, index.settings, now_ms=NOON)
         with pytest.raises(ForeignTemplate, match=named):
             ensure_month_indices(index.looked_up, index.settings, [JULY])
-        assert ensure_month_indices(index.looked_up, index.settings, [NOON]) == []  # what exists is as it was
+        assert ensure_month_indices(index.looked_up, index.settings, [NOON]) == []  # everything is unchanged
 
         assert set(index.everything(f"{index.alias}-*")) == everything
         assert index.rows() == before
@@ -649,7 +649,7 @@ def test_creating_twice_is_told_apart(index: Index) -> None:
 
 
 class Reader:
-    """Counts clicks through the alias, again and again, and keeps every answer it got."""
+    """Counts clicks through the alias repeatedly, and keeps every answer."""
 
     def __init__(self, index: Index) -> None:
         self.answers: Counter[object] = Counter()
@@ -841,7 +841,7 @@ def test_what_is_published_during_a_rebuild_is_kept(index: Index) -> None:
 
 
 class Writer:
-    """Writes one document after another to the index it is told, and keeps which were acknowledged and refused."""
+    """Writes one document after another to an index, and records which were acknowledged and which refused."""
 
     def __init__(self, index: Index) -> None:
         self.acknowledged: list[str] = []

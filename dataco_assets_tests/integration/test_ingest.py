@@ -1,4 +1,4 @@
-"""The drain on real Kafka and HBase: what is stored, what is rejected, and what moves the offsets."""
+"""Tests the drain on real Kafka and HBase: what is stored, what is rejected, and when offsets move."""
 
 import json
 from collections import Counter
@@ -73,7 +73,7 @@ OPTIONAL: list[dict[str, Any]] = [
 
 
 def optional_cells(given: dict[str, Any]) -> dict[bytes, bytes]:
-    """The optional cells of a row that is one of these messages as a whole."""
+    """The optional cells of a row, which must all come from one of these messages."""
     families = {"city": "geo_data", "browser": "user_agent_data", "operating_system": "user_agent_data"}
     families["device"] = "user_agent_data"
     return {f"{family}:{name}".encode(): given.get(name, "").encode() for name, family in families.items()}
@@ -94,7 +94,7 @@ def test_of_messages_with_the_same_key_in_one_batch_the_last_is_the_row(platform
 
 
 def test_of_messages_with_the_same_key_on_two_connections_one_is_the_row_as_a_whole(platform: Platform) -> None:
-    """Two clients write the same keys at the same moment, again and again; whichever wins, no row is a mixture."""
+    """Two clients repeatedly write the same keys at the same time; whichever wins, no row is a mixture."""
     messages: list[dict[str, Any]] = [{"city": "Ulm", "device": "d"}, {"browser": "b", "operating_system": "os"}]
     winners: Counter[int] = Counter()
     with ThreadPoolExecutor(2) as pool, connect(platform.settings) as hbase:

@@ -1,6 +1,6 @@
-"""A broker that wants a user and a password: every kind of client has them, and a wrong one is reported as such.
+"""Tests a broker with authentication: every kind of client has the password, and a wrong one is reported.
 
-A broker of its own, because those of the shared stack ask nobody; HBase is the shared one.
+The broker is a separate one, because that of the shared stack has no authentication; HBase is shared.
 """
 
 import json

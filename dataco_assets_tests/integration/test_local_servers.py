@@ -1,6 +1,6 @@
-"""The real servers: they come back from `kill -9` with what they had acknowledged.
+"""Tests that the real servers recover from `kill -9` with everything they had acknowledged.
 
-A stack of its own, because it kills servers; written and read through other clients than the platform's own rooms.
+It has a separate stack, because it kills servers, and uses other clients than the platform's.
 """
 
 import json
@@ -28,7 +28,7 @@ MESSAGES, ROWS = 500, 2_000
 
 
 class Notebook:
-    """Numbered pages written to Kafka, HBase and Elasticsearch, and counted again."""
+    """Writes numbered pages to Kafka, HBase and Elasticsearch, and counts them."""
 
     def __init__(self, env: dict[str, str]) -> None:
         self._env = env
@@ -139,7 +139,7 @@ def test_a_killed_server_comes_back_with_its_data(own_stack: Stack, notebook: No
     notebook.write()
     assert notebook.counted() == notebook.written()
     assert all(own_stack.pid(name) != pid for name, pid in before.items())
-    if victims == ["kafka", "elasticsearch", "thrift"]:  # nothing needs these, so nothing else may restart
+    if victims == ["kafka", "elasticsearch", "thrift"]:  # nothing depends on these, so nothing else may restart
         assert {name: own_stack.pid(name) for name in survivors} == survivors
 
 

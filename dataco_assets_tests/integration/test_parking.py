@@ -1,4 +1,4 @@
-"""Dagster's own daemon and a permanent failure: it is started once, and again only when something changed."""
+"""Tests with Dagster's daemon that permanently failed work starts again only when something has changed."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
         }
 
         def parked_after(runs: int) -> None:
-            """Waits for so many failed runs, then for three evaluations that start none."""
+            """Waits for the given number of failed runs, then for three evaluations that start none."""
             wait_until(lambda: _count(instance, "FAILURE") == runs, seconds=120, what=f"{runs} failed runs")
             skipped = len(_skipped(instance))
             wait_until(lambda: len(_skipped(instance)) >= skipped + 3, seconds=60, what="three more evaluations")
@@ -65,7 +65,7 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
         with running_daemon(DEFINITIONS, environment, tmp_path / "daemon.log"):
             wait_until(lambda: _count(instance, "SUCCESS") == 1, seconds=120, what="a run with the changed setting")
             wait_until(lambda: _events(webhook)[-1] == "resumed", seconds=60, what="a message that it is resumed")
-    # A run that fails again before the sensor's next look is reported as parked again, without a message in between.
+    # A run that fails again before the sensor's next evaluation stays parked, without a message in between.
     assert _events(webhook) in (["parked", "resumed", "parked", "resumed"], ["parked", "parked", "resumed"])
     assert webhook.got[-1]["resumed_by"] == "the settings, the code or the topic changed"
     assert _dataco(environment, "status").returncode == 0

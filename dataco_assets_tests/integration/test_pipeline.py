@@ -1,6 +1,6 @@
-"""The whole pipeline by the commands of the README: a real web server's log, compared with an independent oracle.
+"""Tests the whole pipeline with the commands of the README: a real access log, compared with the oracle.
 
-Every command runs as a process of its own, with nothing but environment variables, just as in CI.
+Every command runs as a separate process, configured by environment variables only.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ PARTITION = "%Y-%m-%d-%H:%M"
 
 
 class Log(NamedTuple):
-    """A real log, and what is known of it without reading it."""
+    """A real log, with facts that were determined independently."""
 
     file: Path
     base_url: str
@@ -56,7 +56,7 @@ LAST_HOUR = LOG.first_hour + timedelta(hours=LOG.hours - 1)
 
 @pytest.fixture(scope="module")
 def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Names of its own on the shared servers, and a Dagster instance of its own."""
+    """Unique names on the shared servers, and a separate Dagster instance."""
     name = uuid.uuid4().hex[:10]
     home = tmp_path_factory.mktemp("dagster")
     home.joinpath("dagster.yaml").write_text("telemetry:\n  enabled: false\n")
@@ -76,7 +76,7 @@ def environment(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def run(environment: Mapping[str, str], *command: str) -> str:
-    """Runs one of the environment's commands; its output is part of a failure."""
+    """Runs one of the environment's commands; a failure shows its output."""
     program = str(Path(sys.executable).with_name(command[0]))
     done = subprocess.run(
         [program, *command[1:]], env=dict(environment), capture_output=True, text=True, timeout=500, check=False
@@ -117,7 +117,7 @@ def documents(environment: Mapping[str, str]) -> dict[tuple[int, str, str], dict
 
 
 def clicks_of(file: Path) -> Iterator[oracle.OracleClick]:
-    """The log as clicks, taken from what `dataco clicks` sends, but without the pipeline's own decoding."""
+    """The log's clicks as `dataco clicks` sends them, decoded without the pipeline's code."""
     from dataco_assets.sources.access_logs.clicks import LogReport, Site, clicks
     from dataco_assets.sources.access_logs.formats import Format
     from dataco_assets.sources.enrichment import Enrichment

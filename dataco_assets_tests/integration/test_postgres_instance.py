@@ -1,4 +1,4 @@
-"""The Dagster instance of docker/dagster.yaml works on a real PostgreSQL with the packages that the image pins."""
+"""Tests the Dagster instance of docker/dagster.yaml on a real PostgreSQL, with the packages that the image pins."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ class Postgres:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What docker-compose.yaml gives every Dagster service."""
+        """The environment that docker-compose.yaml sets for every Dagster service."""
         return {
             "DAGSTER_POSTGRES_HOST": LOOPBACK,
             "DAGSTER_POSTGRES_PORT": str(self.port),
@@ -59,7 +59,7 @@ def _run(*command: object) -> None:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A server with an empty database, its files below the system's temporary folder, where its user may go."""
+    """A server with an empty database, in the system's temporary folder, which its user can access."""
     binaries = _BINARIES[-1].parent
     folder = Path(tempfile.mkdtemp(prefix="dataco-postgres-"))
     try:
@@ -90,7 +90,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def home(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """DAGSTER_HOME as in the image; only the folder of the compute logs differs."""
+    """DAGSTER_HOME as in the image, except for the folder of the compute logs."""
     for name, value in postgres.environment.items():
         monkeypatch.setenv(name, value)
     text = (ROOT / "docker" / "dagster.yaml").read_text()

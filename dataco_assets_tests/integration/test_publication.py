@@ -1,4 +1,4 @@
-"""Documents written by Spark are in the index with the right ids, fields and versions; on a real Elasticsearch."""
+"""Tests that Spark writes documents with the right ids, fields and versions to a real Elasticsearch."""
 
 import contextlib
 import socket
@@ -51,7 +51,7 @@ def client(url: str) -> Iterator[Elasticsearch]:
 
 @pytest.fixture
 def indices(client: Elasticsearch) -> Iterator[dict[str, str]]:
-    """Two strict indices of this test alone, by month."""
+    """Two strict indices for one test, by month."""
     mark = uuid.uuid4().hex[:8]
     made = {month: f"publication-{mark}-{month}" for month in ("2026.01", "2026.02")}
     for index in made.values():
@@ -62,7 +62,7 @@ def indices(client: Elasticsearch) -> Iterator[dict[str, str]]:
 
 
 def aggregates(spark: SparkSession, generation: int, clicks: int = 5) -> DataFrame:
-    """Each page once in both hours; the second hour has no known durations."""
+    """Every page occurs once in each of two hours; the second hour has no known durations."""
     rows = [(hour, page, hour == HOURS[0]) for hour in HOURS for page in PAGES]
     return spark.createDataFrame(rows, "hour_ms long, page string, known boolean").selectExpr(
         "timestamp_millis(hour_ms) hour",
@@ -92,7 +92,7 @@ def test_document_ids_are_the_same_in_python_and_on_spark(spark: SparkSession) -
     row = (
         documents(aggregates(spark, 1)).where(f"hour = '2026-01-31T23:00:00.000Z' AND page = '{PAGES[0]}'").collect()[0]
     )
-    # A literal, so that neither side can change alone, nor both.
+    # A literal, so that neither side can change unnoticed.
     assert row["_document_id"] == "c3997003ecde8f6dc2eea208d054da7c"
     for row in documents(aggregates(spark, 1)).collect():
         assert row["_document_id"] == document_id(time_of(row["hour"]), row["page"], "FR")
@@ -207,7 +207,7 @@ def test_a_dead_elasticsearch_is_unreachable(spark: SparkSession, indices: dict[
 def test_a_silent_elasticsearch_is_unreachable(
     spark: SparkSession, indices: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that accepts connections and says nothing; the deadline is shorter here than in earnest."""
+    """A server that accepts connections and never answers; the timeout is shorter than in production."""
     monkeypatch.setitem(publication._CONNECTOR, "es.http.timeout", "2s")
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
         port = silent.getsockname()[1]

@@ -1,4 +1,4 @@
-"""`dataco rejected …` on real Kafka and HBase: what was rejected is seen, repaired, sent back, stored and counted."""
+"""Tests `dataco rejected …` on real Kafka and HBase: rejected clicks are listed, repaired, sent back and stored."""
 
 import json
 import secrets
@@ -29,7 +29,7 @@ HOUR = 3_600_000
 
 @pytest.fixture
 def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    """A platform whose tables are its own."""
+    """A platform with its own tables."""
     made = make_platform(stack.env()).create()
     monkeypatch.setattr("dataco_assets.cli.rejected.settings", lambda: made.settings)
     yield made
@@ -38,7 +38,7 @@ def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform
 
 @pytest.fixture(scope="module")
 def shared_tables(stack: Stack) -> Iterator[str]:
-    """Prefix of HBase tables for the tests that do not look into them: creating some takes seconds."""
+    """Prefix of HBase tables that tests share which do not read them, because creating tables takes seconds."""
     owner = make_platform(stack.env())
     yield owner.settings.hbase_table_prefix
     owner.drop()
@@ -46,7 +46,7 @@ def shared_tables(stack: Stack) -> Iterator[str]:
 
 @pytest.fixture
 def topics(stack: Stack, shared_tables: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform]:
-    """A platform whose topics are its own."""
+    """A platform with its own topics."""
     made = make_platform(stack.env(), hbase_table_prefix=shared_tables).create()
     monkeypatch.setattr("dataco_assets.cli.rejected.settings", lambda: made.settings)
     yield made
@@ -174,7 +174,7 @@ def test_a_click_rejected_again_keeps_its_chain(topics: Platform) -> None:
     topics.drain()
     second = (latest_rejection(topics).key() or b"").decode()
     assert second != first
-    # The new record is one that nobody has sent back yet, although it carries the headers of a replay.
+    # The new record has not been sent back yet, although it has the headers of a replay.
     run_well("replay", second, "--yes", "--anyway")
     topics.drain()
     third = (latest_rejection(topics).key() or b"").decode()
@@ -208,7 +208,7 @@ def test_large_clicks_and_tombstones_are_shown_whole(topics: Platform) -> None:
 
 
 def test_a_message_that_the_rejected_topic_cannot_hold_holds_nothing_up(topics: Platform, tmp_path: Path) -> None:
-    # Random: brokers judge the size of what was compressed. The last one unpacks to more than any record may have.
+    # Random, because brokers check the compressed size. The last one unpacks to more than any record may have.
     large, unpacking = secrets.token_hex(200_000).encode(), b"0" * (17 * 1024 * 1024)
     topics.produce([large], partition=0)
     topics.produce([unpacking], partition=1, **{"compression.type": "lz4", "message.max.bytes": 100_000_000})
@@ -272,7 +272,7 @@ def test_many_clicks_go_back_in_portions_and_each_once(topics: Platform) -> None
 
 def test_what_kafka_does_not_take_is_not_marked(topics: Platform) -> None:
     topics.produce([b"bad"], partition=0)
-    # Random: brokers judge the size of what was compressed.
+    # Random, because brokers check the compressed size.
     topics.produce([click("large", padding=secrets.token_hex(1024 * 1024))], partition=1)
     topics.drain()
     _limit_messages(topics, 100_000)

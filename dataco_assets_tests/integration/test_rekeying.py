@@ -1,4 +1,4 @@
-"""A clicks table with the row keys of version 1: refused by drain and set-up, and given new keys without loss.
+"""Tests a clicks table with row keys of version 1: drain and set-up refuse it, and it gets new keys without loss.
 
 The old rows are written by `keys_of_version_1`, which shares no code with the product.
 """
@@ -26,7 +26,7 @@ USERS = 40
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing catches it."""
+    """Simulates kill -9: nothing catches it."""
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def stored(platform: Platform) -> dict[bytes, dict[bytes, tuple[bytes, int]]]:
 
 
 def expected(rows: dict[bytes, dict[bytes, tuple[bytes, int]]]) -> dict[bytes, dict[bytes, tuple[bytes, int]]]:
-    """What is to become of old rows: the new key, every column, and the time at which the row was stored."""
+    """The expected new rows: new key, every column, and the time at which the row was stored."""
     optional = {f"user_agent_data:{name}".encode() for name in ("browser", "operating_system", "device")}
     optional.add(b"geo_data:city")
     moved: dict[bytes, dict[bytes, tuple[bytes, int]]] = {}
@@ -79,7 +79,7 @@ def expected(rows: dict[bytes, dict[bytes, tuple[bytes, int]]]) -> dict[bytes, d
 def tied_hours(rows: list[OldRow]) -> set[int]:
     """Hours that hold several clicks of a user in one millisecond, and those before where they reach back.
 
-    Not those after: these rows were stored without a word to the ledger, so it knows of no hour with clicks.
+    Not those after: these rows were stored without the ledger, which therefore has no hour with clicks.
     """
     seen: dict[tuple[bytes, bytes], int] = {}
     for row in rows:
@@ -133,7 +133,7 @@ def test_setup_marks_the_table_it_creates(stack: Stack, admin: ClicksAdmin) -> N
 def test_rekeying_loses_and_doubles_nothing_and_keeps_times_wherever_it_is_killed(
     platform: Platform, admin: ClicksAdmin
 ) -> None:
-    """Killed at one step after the other, and half-way through copying; each time it is simply started again."""
+    """Killed at each step, and half-way through copying, and started again each time."""
     rows = old_rows(2_500)
     for start in range(0, len(rows), 700):  # so that rows have several times
         put_old_rows(platform, rows[start : start + 700])
@@ -193,7 +193,7 @@ def test_while_it_is_unfinished_setup_says_so_and_nothing_can_be_stored(
         rekey_clicks(platform.settings, platform.hbase, admin, on_step=killer(RekeyingStep.COPIED))
     with pytest.raises(RekeyingUnfinished, match=r"--rekey-clicks"):
         list(provision(platform.settings, lambda: spark))
-    # A drain of the earlier version looks at no key; HBase itself refuses what it writes.
+    # A drain of the earlier version checks no keys; HBase itself refuses its writes.
     monkeypatch.setattr("dataco_assets.ingest.drain.require_current_keys", lambda *_: None)
     platform.produce([click("2", user="bob")])
     with pytest.raises(HBaseRefused, match=r"read only"):

@@ -1,7 +1,7 @@
-"""Forty days of clicks in any order, with refreshes, deaths and erasures in between: at rest `verify` finds nothing.
+"""Simulates forty days of clicks with refreshes, killed runs and erasures; in the end `verify` finds no difference.
 
-And with each of five planted bugs it finds something: otherwise its silence would mean nothing. Everything is drawn
-from a seed. The functions of the drain and of the assets run for real, on real servers; only the clicks are made up.
+With each of five planted bugs it must find one, which shows that it can. Everything is drawn from a seed. The functions
+of the drain and of the assets run on real servers; only the clicks are made up.
 """
 
 import random
@@ -33,15 +33,15 @@ LONGEST = 30 * MINUTE
 
 @dataclass
 class World:
-    """What the visitors did, and in which order it is sent.
+    """The clicks of all visitors, and the order in which they are sent.
 
     Attributes:
-        chance: All dice.
+        chance: The random numbers.
         days: Days of visits.
         clicks: Every click by event id: its user, and its message.
         order: Event ids in the order they are sent; some twice.
         erased: Users erased on the way.
-        seen: What happened to the platform, counted.
+        seen: How often each event happened to the platform.
     """
 
     chance: random.Random
@@ -52,7 +52,7 @@ class World:
     seen: dict[str, int] = field(default_factory=dict)
 
     def count(self, what: str) -> None:
-        """Notes that something happened."""
+        """Counts an event."""
         self.seen[what] = self.seen.get(what, 0) + 1
 
     def left(self) -> int:
@@ -88,7 +88,7 @@ def make_world(seed: int, days: int, visits: int) -> World:
 
 
 class Simulation:
-    """A world happening to a platform."""
+    """Applies a world's events to a platform."""
 
     def __init__(self, world: World, platform: Platform, refreshes: Refreshes, turns: int) -> None:
         self.world = world
@@ -100,7 +100,7 @@ class Simulation:
         self.batches = [world.order[start : start + size] for start in range(0, len(world.order), size)]
 
     def run(self) -> None:
-        """Lets everything happen, then lets the platform come to rest."""
+        """Applies all events, then refreshes until no hour is dirty."""
         for turn in range(self.turns):
             self.arrive()
             self.refresh()
@@ -115,7 +115,7 @@ class Simulation:
         self.refreshes.settle()
 
     def arrive(self, death: float = 0.25) -> None:
-        """The next clicks come in, if any are left; now and then the drain dies at one of its steps."""
+        """Drains the next clicks, if any are left; sometimes the drain is killed at one of its steps."""
         if not self.batches:
             return
         batch = self.batches.pop(0)
@@ -129,7 +129,7 @@ class Simulation:
             self.platform.drain()
 
     def refresh(self) -> None:
-        """A refresh of a random range; during it clicks arrive, it dies, or Elasticsearch does not answer."""
+        """Refreshes a random range; meanwhile clicks arrive, the run is killed, or Elasticsearch does not answer."""
         hours, place, event = self.hours(), self.chance.choice(list(STEPS)), self.chance.random()
         if not hours:
             return
@@ -153,7 +153,7 @@ class Simulation:
                 self.world.count("refreshes")
 
     def hours(self) -> list[int]:
-        """Some of the dirty hours, as the sensor asks for them; or all of a few days, as a backfill does."""
+        """Some of the dirty hours, like the sensor; or all hours of a few days, like a backfill."""
         dirty = self.refreshes.dirty()
         if not dirty:
             return []
@@ -164,7 +164,7 @@ class Simulation:
         return dirty[first : first + self.chance.randrange(1, 60)]
 
     def erase(self) -> None:
-        """Somebody who has clicked asks to be forgotten."""
+        """Erases a user who has clicked."""
         user = self.chance.choice(self.world.users())
         self.world.erased.add(user)
         erased = erase(self.platform.settings, self.platform.hbase, [user])
@@ -248,7 +248,7 @@ def test_a_planted_bug_is_found(
 
 
 def test_the_same_world_without_a_bug_is_true(platform: Platform, refreshes: Refreshes) -> None:
-    """What the planted bugs are compared with."""
+    """The reference for the planted bugs."""
     simulation = Simulation(make_world(seed=7, days=6, visits=150), platform, refreshes, turns=6)
 
     simulation.run()

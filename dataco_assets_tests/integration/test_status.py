@@ -1,4 +1,4 @@
-"""`dataco status` on real servers: what it shows, what needs a hand, and whom it asks."""
+"""Tests `dataco status` on real servers: what it shows, what it reports as a problem, and which servers it queries."""
 
 import json
 from typing import Any

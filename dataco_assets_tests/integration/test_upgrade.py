@@ -1,4 +1,4 @@
-"""What a version with row keys 1 left behind is taken over by the documented upgrade, and is right afterwards.
+"""Tests the documented upgrade of a platform with row keys of version 1: everything is kept and correct.
 
 `row_key_1.json` was written by that version, on real servers: 61 clicks of 8 users in three hours, several of a user in
 the same millisecond, with and without optional cells and event ids; one sent twice, the second time without its city;
@@ -45,7 +45,7 @@ LATE = 1_795_096_800_005
 
 @pytest.fixture
 def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
-    """The platform of the earlier version, as that version left it."""
+    """A platform with the data of the earlier version."""
     made = make_platform(
         stack.env(),
         partitions_start="2026-11-01-00:00",
@@ -67,7 +67,7 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
 
 
 def restore_topic(platform: Platform) -> None:
-    """Messages that were read long ago; what they say does not matter any more."""
+    """Fills the topic with messages that were read long ago; their content does not matter."""
     for partition, position in positions().items():
         platform.produce([b"read"] * position, partition=partition)
 

@@ -1,4 +1,4 @@
-"""`dataco verify` on real servers: what it finds, what it must not mistake for a difference, and how it ends."""
+"""Tests `dataco verify` on real servers: what it finds, what is not a difference, and its exit codes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ LATER = NOON + 100 * HOUR_MS
 
 
 def fill(platform: Platform) -> None:
-    """Clicks in three hours, two of them adjacent and a visit across their edge."""
+    """Stores clicks in three hours, two of them adjacent with a visit across their border."""
     platform.produce(
         [
             click("a1", at=NOON + 50 * 60_000, user="ann", url="https://shop.example/a"),
@@ -89,7 +89,7 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
 
 
 def _add_hours_that_are_dirty_for_ever(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One whose clicks HBase may have dropped, and one before a first partition that was moved."""
+    """Adds an hour whose clicks HBase may have dropped, and one before a first partition that was moved."""
     first = NOON - 3 * HOUR_MS  # not next to the compared hours, which would count as expired, too
     monkeypatch.setenv("DATACO_PARTITIONS_START", hour_key(first))
     settings.cache_clear()
@@ -174,13 +174,13 @@ def tamper(platform: Platform, hour: int, column: str, value: int) -> None:
 
 
 def drop_column(platform: Platform, hour: int, column: str) -> None:
-    """Makes the hour's file one of an older layout."""
+    """Removes a column from the hour's file, as in an older layout."""
     path = hour_path(platform.settings.aggregates_uri, hour).removeprefix("file://")
     pq.write_table(pq.read_table(path).drop_columns([column]), path)
 
 
 def test_what_nobody_knows_of_is_found(platform: Platform, refreshes: Refreshes) -> None:
-    """A file that went, an hour the ledger never heard of, and one that HBase may have forgotten."""
+    """A deleted file, an hour that is not in the ledger, and one that HBase may have dropped."""
     fill(platform)
     refreshes.settle()
     put_unmarked(platform, "stray", LATER + 500 * HOUR_MS)
@@ -212,7 +212,7 @@ def test_a_click_that_lands_meanwhile_is_no_false_alarm(
     honest, landed = verifier.read_hour, [False]
 
     def landing(uri: str, hour: int) -> Any:
-        """When the clicks were read already, and the files not yet: one more, and its hour refreshed."""
+        """Adds a click and refreshes its hour after the clicks were read and before the files are."""
         if hour == NOON and not landed[0]:
             landed[0] = True
             platform.produce([click("late", at=NOON + 5, user="late")])
