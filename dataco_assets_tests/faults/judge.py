@@ -74,6 +74,11 @@ def is_drained(platform: Platform) -> bool:
     return read_ledger(platform) == {p: end for p, end in read_ends(platform).items() if end}
 
 
+def has_dirty_hours(platform: Platform) -> bool:
+    """Whether an hour waits for its clicks to become searchable."""
+    return any(_count(cells, b"h:dirty") > _count(cells, b"h:done") for _, cells in _hour_rows(platform))
+
+
 def read_log(platform: Platform) -> list[Logged]:
     """Everything committed that the clicks topic holds."""
     messages = read_topic(platform.settings.kafka_bootstrap_servers, platform.settings.clicks_topic)
@@ -209,15 +214,23 @@ def _hours(platform: Platform) -> tuple[set[int], set[int]]:
     """Hours marked dirty, and hours that know when their first click was stored; epoch ms."""
     dirty: set[int] = set()
     known_since: set[int] = set()
-    for key, cells in _scan(platform, platform.settings.hours_table):
-        if not key[:1].isdigit():
-            continue  # the ledger's own row: from which hour on it has to be read
-        hour = int(datetime.strptime(key.decode(), "%Y-%m-%d-%H:%M").replace(tzinfo=UTC).timestamp()) * 1000
-        if int.from_bytes(cells.get(b"h:dirty", b""), "big") > 0:
+    for hour, cells in _hour_rows(platform):
+        if _count(cells, b"h:dirty") > 0:
             dirty.add(hour)
         if b"h:first_stored_at" in cells:
             known_since.add(hour)
     return dirty, known_since
+
+
+def _hour_rows(platform: Platform) -> Iterator[tuple[int, dict[bytes, bytes]]]:
+    for key, cells in _scan(platform, platform.settings.hours_table):
+        if key[:1].isdigit():  # the others are the ledger's own
+            start = datetime.strptime(key.decode(), "%Y-%m-%d-%H:%M").replace(tzinfo=UTC)
+            yield int(start.timestamp()) * 1000, cells
+
+
+def _count(cells: Mapping[bytes, bytes], column: bytes) -> int:
+    return int.from_bytes(cells.get(column, b""), "big")
 
 
 def _volume(truth: Truth, log: Sequence[Logged], at_least: int) -> list[str]:

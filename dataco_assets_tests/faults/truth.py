@@ -9,9 +9,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import blake2b
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from dataco_assets.sources.generator import SentClick
+from dataco_assets_tests.oracle import OracleClick
 
 _HOUR = 60 * 60 * 1000
 _HALF_HOUR = 30 * 60 * 1000
@@ -60,11 +63,36 @@ class Truth:
 def event_of(value: bytes) -> tuple[str, int]:
     """Event id and time (epoch ms) of a valid click's bytes."""
     fields = json.loads(value)
-    stamp = fields["timestamp"]
-    if isinstance(stamp, str):
-        moment = datetime.fromisoformat(stamp)
-        stamp = int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
-    return fields["event_id"], stamp
+    return fields["event_id"], _epoch_ms(fields["timestamp"])
+
+
+def oracle_click(value: bytes) -> OracleClick:
+    """A valid click's bytes as the oracle of the aggregates takes them."""
+    fields = json.loads(value)
+    user_id, time = fields["user_id"], _epoch_ms(fields["timestamp"])
+    # As in the row key, this decides between clicks of the same millisecond.
+    identity = blake2b(f"{user_id}\x1f{fields['event_id']}".encode(), digest_size=16).hexdigest()
+    return OracleClick(f"{time:013}-{identity}", user_id, time, _page(fields["url"]), fields.get("country") or None)
+
+
+def _epoch_ms(stamp: str | int) -> int:
+    if isinstance(stamp, int):
+        return stamp
+    moment = datetime.fromisoformat(stamp)
+    return int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
+
+
+def _page(url: str) -> str:
+    """The page of a URL of the generator's site, which has neither credentials nor empty paths."""
+    parts = urlsplit(url)
+    default_port = {"http": ":80", "https": ":443"}[parts.scheme]
+    kept = [
+        part
+        for part in parts.query.split("&")
+        if part.partition("=")[0] not in {"gclid", "fbclid", "msclkid"} and not part.startswith("utm_")
+    ]
+    query = f"?{'&'.join(kept)}" if any(kept) else ""
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default_port)}{parts.path}{query}"
 
 
 def own_hours(times: Iterable[int]) -> set[int]:

@@ -4,11 +4,9 @@ Every command runs as a separate process, configured by environment variables on
 """
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
-import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dataco_assets_tests import oracle
+from dataco_assets_tests.documents import compare_documents, read_documents
 from local_stack.stack import Stack
 
 pytestmark = pytest.mark.stack
@@ -91,29 +90,9 @@ def materialize(environment: Mapping[str, str], select: str, *options: str) -> N
     run(environment, "dagster", "asset", "materialize", "-m", "dataco_assets.definitions", "--select", select, *options)
 
 
-def documents(environment: Mapping[str, str]) -> dict[tuple[int, str, str], dict[str, Any]]:
-    """Everything the alias holds, read with nothing but HTTP; fails when a document is there twice."""
-    found: dict[tuple[int, str, str], dict[str, Any]] = {}
-    after: list[Any] | None = None
-    url = f"{environment['DATACO_ELASTICSEARCH_URL']}/{environment['DATACO_INDEX_ALIAS']}/_search"
-    while True:
-        body: dict[str, Any] = {
-            "size": 5_000,
-            "sort": [{"hour": "asc"}, {"page": "asc"}, {"country": "asc"}],
-            **({"search_after": after} if after else {}),
-        }
-        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310  # loopback
-            hits = json.load(reply)["hits"]["hits"]
-        for hit in hits:
-            source = hit["_source"]
-            hour_ms = round(datetime.fromisoformat(source["hour"]).timestamp() * 1000)
-            key = (hour_ms, source["page"], source["country"])
-            assert key not in found
-            found[key] = source
-        if not hits:
-            return found
-        after = hits[-1]["sort"]
+def documents(environment: Mapping[str, str]) -> dict[oracle.Key, dict[str, Any]]:
+    """Everything the alias holds; fails when a document is there twice."""
+    return read_documents(environment["DATACO_ELASTICSEARCH_URL"], environment["DATACO_INDEX_ALIAS"])
 
 
 def clicks_of(file: Path) -> Iterator[oracle.OracleClick]:
@@ -155,11 +134,11 @@ def test_a_real_log_ends_in_the_index_exactly_as_plain_python_computes_it(enviro
     expected = oracle.aggregate(clicks_of(LOG.file), range(first_hour, first_hour + LOG.hours * HOUR, HOUR))
 
     first = documents(environment)
-    compare(first, expected)
+    compare_documents(first, expected, clicks=LOG.clicks)
 
     # Sent a second time and refreshed again: the same.
     send_and_refresh(environment)
-    compare(documents(environment), expected)
+    compare_documents(documents(environment), expected, clicks=LOG.clicks)
     assert "dirty hours" in run(environment, "dataco", "status")
     since, until = (moment.strftime(PARTITION) for moment in (LOG.first_hour, LAST_HOUR))
     top = run(environment, "dataco", "top", "--limit", "5", "--since", since, "--until", until)
@@ -175,24 +154,3 @@ def send_and_refresh(environment: dict[str, str]) -> None:
         "--partition-range",
         f"{LOG.first_hour:{PARTITION}}...{LAST_HOUR:{PARTITION}}",
     )
-
-
-def compare(
-    found: Mapping[tuple[int, str, str], Mapping[str, Any]],
-    expected: Mapping[tuple[int, str, str], oracle.OracleRow],
-) -> None:
-    assert sum(row.click_count for row in expected.values()) == LOG.clicks, "a pass must not be vacuous"
-    assert found.keys() == expected.keys()
-    for key, row in expected.items():
-        document = found[key]
-        assert document["click_count"] == row.click_count, key
-        assert document["unique_users"] == row.unique_users, key
-        assert document["entering_users"] == row.entering_users, key
-        assert (document["entries"], document["exits"], document["bounces"]) == (row.entries, row.exits, row.bounces)
-        assert document["time_spent_samples"] == row.time_spent_samples, key
-        assert document["time_spent_seconds_sum"] == pytest.approx(row.time_spent_seconds_sum), key
-        if row.average_time_spent_seconds is None:
-            assert document.get("average_time_spent_seconds") is None, key
-        else:
-            assert document["average_time_spent_seconds"] == pytest.approx(row.average_time_spent_seconds), key
-        assert document["host"] == urlsplit(LOG.base_url).netloc, key
