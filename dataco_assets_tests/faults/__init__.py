@@ -1,6 +1,6 @@
-"""Faults: real servers and workers are killed, stalled and starved under load; then a judge reads everything back.
+"""Fault tests: real servers and workers are killed, stalled or out of disk under load; then all data is compared.
 
-`truth` knows what was produced, `traffic` produces it, `worker` drains it in processes of its own (`crew` keeps one
-alive), `servers` breaks things, `judge` compares the end with the truth, and `planted` holds bugs that the judge has
-to find. Only tests of the ingest live here.
+`traffic` produces messages and `truth` records them, `worker` drains them in separate processes (`crew` keeps one
+running), `servers` injects faults, `judge` compares the result with the truth, and `planted` has bugs that the
+comparison must find.
 """

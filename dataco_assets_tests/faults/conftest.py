@@ -1,4 +1,4 @@
-"""The stack this room breaks, and a world on it for each test."""
+"""Fixtures of the fault tests: servers to be broken, and a platform with producers and workers for each test."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ SEED = int(os.environ.get("FAULT_SEED", "20260601"))
 
 @dataclass
 class World:
-    """One platform with its producers and workers, on the servers that get broken."""
+    """A platform with its producers and workers, on the servers that are broken."""
 
     platform: Platform
     servers: Servers
@@ -37,39 +37,39 @@ class World:
         return Worker(self.platform, self.folder / "worker.log", *arguments)
 
     def crew(self) -> Crew:
-        """Workers that drain until the crew is left."""
+        """A worker that is restarted whenever it is killed, until the context is left."""
         return Crew(self.platform, self.folder / "worker.log")
 
     def drain(self, *arguments: str) -> dict[str, Any]:
-        """Drains once in a process of its own, which must succeed."""
+        """Drains once in a separate process, which must succeed."""
         return self.worker("--once", *arguments).result()
 
     def in_flight(self) -> int:
-        """Messages produced that the ledger has not passed; after a fault it may take a while to be told."""
+        """Messages produced but not yet drained, by the ledger; waits for the servers to answer after a fault."""
         read = Retrying(retry=retry_if_exception_type(ANSWERLESS), stop=stop_after_delay(60), reraise=True)
         return self.traffic.truth.messages - sum(read(read_ledger, self.platform).values())
 
     def workers_in_trouble(self) -> bool:
-        """Whether a worker had to give up a drain."""
+        """Whether a worker had to abort a drain."""
         log = self.folder / "worker.log"
         return log.exists() and TROUBLE in log.read_text()
 
     def judge(self, *, at_least: int, log: Sequence[Logged] | None = None) -> None:
-        """Full read and comparison with the truth; see `judge.judge`."""
+        """Reads everything and compares it with the truth; see `judge.judge`."""
         judge(self.platform, self.traffic.truth, at_least=at_least, log=log)
 
     def judge_progress(self) -> None:
-        """Nothing ran ahead of what is durable."""
+        """Checks that no offset is ahead of durable data; see `judge.judge_progress`."""
         judge_progress(self.platform, self.traffic.truth)
 
     def note(self, fault: str, *, times: int, in_flight: int) -> None:
-        """Adds a line to the table that the test run ends with; call it once the judge is content."""
+        """Adds a line to the table at the end of the test run; call it after the comparison."""
         self.tried.append(Tried(fault, times, in_flight, self.traffic.truth.messages))
 
 
 @pytest.fixture(scope="session")
 def fault_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Servers to be broken; a developer may name a folder in DATACO_FAULT_STACK_DIR that is used and left running."""
+    """Servers to be broken; those of the folder DATACO_FAULT_STACK_DIR, if set, which are left running."""
     folder = os.environ.get(REUSED_STACK)
     chosen = Path(folder) if folder else tmp_path_factory.mktemp("faults")
     servers = make_servers(chosen, fillable="SOAK_MINUTES" not in os.environ)  # a long soak holds too much for memory
@@ -83,14 +83,14 @@ def fault_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture
 def make_world(fault_stack: Servers, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
-    """Makes a world with the settings given; afterwards all servers are well.
+    """Makes a world with the given settings; afterwards all servers are repaired.
 
-    Its tables and topics go only from servers that are left running: dropping them takes seconds a test.
+    Its tables and topics are dropped only on servers that are left running, because that takes seconds per test.
     """
     made: list[World] = []
 
     def make(**overrides: Any) -> World:
-        # Short, so that outages of seconds show what a run does in those of minutes.
+        # Short, so that outages of seconds have the effect that longer ones have in production.
         chosen: dict[str, Any] = {"hbase_thrift_timeout_seconds": 5.0, "hbase_retry_seconds": 15.0, **overrides}
         platform = make_platform(fault_stack.stack.env(), **chosen).create(partitions=3)
         made.append(World(platform, fault_stack, tmp_path, Traffic(platform, SEED), request.config.stash[TRIED]))

@@ -1,7 +1,6 @@
-"""Workers as processes: one that is started and ends, and a crew that keeps one alive whatever happens to it.
+"""Workers as processes: a single one, and a crew that restarts one whenever it is killed.
 
-Belongs here: starting, signalling and waiting for workers. The crew stands for what starts runs again in production
-(run retries, the lag sensor). Does not belong here: what a worker does (`worker`).
+The crew stands for the run retries and the lag sensor, which start runs again in production.
 """
 
 import json
@@ -29,7 +28,7 @@ class Worker:
 
     Args:
         platform: What it drains.
-        log: File its log lines are added to.
+        log: File to which its log is appended.
         arguments: Its command line; see `worker`.
     """
 
@@ -49,11 +48,11 @@ class Worker:
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """Sends it a signal; nothing happens when it has ended."""
+        """Sends it a signal; does nothing if it has ended."""
         self._process.send_signal(number)
 
     def is_stopped(self) -> bool:
-        """Whether SIGSTOP holds it."""
+        """Whether it is stopped by SIGSTOP."""
         status = Path(f"/proc/{self._process.pid}/stat").read_text()
         return status.rpartition(")")[2].split()[0] == "T"
 
@@ -67,13 +66,13 @@ class Worker:
         return self._process.returncode
 
     def result(self, seconds: float = 120) -> dict[str, Any]:
-        """What it did; fails when it failed."""
+        """Its result; fails if it failed."""
         output, _ = self._process.communicate(timeout=seconds)
         assert self._process.returncode == 0, self.log()
         return json.loads(output)
 
     def end(self) -> None:
-        """Kills it; harmless when it has ended."""
+        """Kills it; does nothing if it has ended."""
         self._process.kill()
         self._process.wait(30)
 
@@ -83,7 +82,7 @@ class Worker:
 
 
 class Crew:
-    """Keeps one worker draining: whenever it is killed, another takes its place. Use it as a context manager.
+    """Keeps one worker draining: whenever it is killed, another is started. Use it as a context manager.
 
     Attributes:
         deaths: Workers that were killed.
@@ -112,7 +111,7 @@ class Crew:
             self._require_going()
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal to the worker of the moment."""
+        """Sends a signal to the current worker."""
         self._worker.send(number)
 
     def wait_drained(self, seconds: float = 180) -> None:
@@ -124,7 +123,7 @@ class Crew:
         wait_until(self._is_drained, seconds=seconds, what=f"everything is drained\n{self._worker.log()}")
 
     def wait_for(self, offsets: int, seconds: float = 120) -> None:
-        """Returns once so many offsets, in all partitions together, lie behind the ledger."""
+        """Returns once the given number of offsets, summed over all partitions, is drained."""
 
         def reached() -> bool:
             self._require_going()
@@ -143,7 +142,7 @@ class Crew:
             return False
 
     def _require_going(self) -> None:
-        assert not self._gave_up, f"a worker gave up: somebody would have to repair this\n{self._worker.log()}"
+        assert not self._gave_up, f"a worker gave up: this would need manual intervention\n{self._worker.log()}"
 
     def _hire(self) -> Worker:
         return Worker(self._platform, self._log, "--forever")
@@ -153,7 +152,7 @@ class Crew:
             ended = self._worker.ended
             if ended is None:
                 continue
-            if ended >= 0:  # killed is one thing, giving up another
+            if ended >= 0:  # it was not killed, but gave up
                 self._gave_up = True
                 return
             self.deaths += 1

@@ -1,7 +1,7 @@
 """A code location whose ingest is killed once at each step that a test names.
 
-Belongs here: what Dagster's processes load. The platform's own asset, job and sensor; only the drain is told where to
-die: at a step for which there is a file of its name in the folder that `DYING_FOLDER` names. Each death takes the file.
+Asset, job and sensors are the platform's own. The drain kills its process at a step if the folder named by
+`DYING_FOLDER` has a file of the step's name, and removes the file first.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The whole platform as a code location whose publications wait half-way while the file `HELD_FILE` names exists."""
+"""The whole platform as a code location; publications pause half-way while the file named by `HELD_FILE` exists."""
 
 import os
 import time
@@ -15,7 +15,7 @@ _delete_stale: Callable[..., int] = publication.delete_stale
 
 
 def _delete_stale_later(*arguments: Any) -> int:
-    """The step after the documents were written, and before they are compared and their hours counted as done."""
+    """Runs after the documents are written, and before they are compared and their hours count as done."""
     held = Path(os.environ["HELD_FILE"])
     while held.exists():
         time.sleep(0.1)

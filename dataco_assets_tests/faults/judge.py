@@ -1,7 +1,6 @@
-"""The judge: reads everything back with plain clients and says what differs from the truth.
+"""Reads all data with plain clients and lists every difference from the truth.
 
-Belongs here: the full read at the end, and the comparison (a pure function). Neither uses the code under test: not its
-scan, not its ledgers, not its arithmetic of hours.
+Neither the reading nor the comparison (a pure function) uses the code under test.
 """
 
 from collections import Counter
@@ -31,7 +30,7 @@ class Found:
         ledger: The offset ledger: next offset by partition.
         ends: Last stable offset by partition.
         dirty: Hours marked dirty, epoch ms.
-        known_since: Hours whose first storing was noted, epoch ms.
+        known_since: Hours with the time of their first stored click, epoch ms.
         rejected_values: How often each value was written to the rejected topic, copies included.
     """
 
@@ -75,7 +74,7 @@ def is_drained(platform: Platform) -> bool:
 
 
 def has_dirty_hours(platform: Platform) -> bool:
-    """Whether an hour waits for its clicks to become searchable."""
+    """Whether an hour has clicks that are not searchable yet."""
     return any(_count(cells, b"h:dirty") > _count(cells, b"h:done") for _, cells in _hour_rows(platform))
 
 
@@ -86,7 +85,7 @@ def read_log(platform: Platform) -> list[Logged]:
 
 
 def look(platform: Platform) -> Found:
-    """Reads everything back; the ledger first, so that workers may go on meanwhile and yet nothing seems ahead."""
+    """Reads everything; the ledger first, so that it does not seem ahead when workers go on meanwhile."""
     ledger = read_ledger(platform)
     rejected: dict[bytes, bytes | None] = {}
     altered: set[bytes] = set()
@@ -110,7 +109,7 @@ def look(platform: Platform) -> Found:
 
 
 def ran_ahead(topic: str, truth: Truth, found: Found, log: Iterable[Logged]) -> list[str]:
-    """What the ledger has passed although it is not durable. Must be empty at every moment, not only at the end.
+    """Messages before the ledger's offsets that are not durable; must be empty at any time, not only at the end.
 
     Args:
         topic: Name of the clicks topic.
@@ -143,14 +142,14 @@ def ran_ahead(topic: str, truth: Truth, found: Found, log: Iterable[Logged]) -> 
 
 
 def problems(topic: str, truth: Truth, found: Found, log: Sequence[Logged], *, at_least: int) -> list[str]:
-    """What differs from the truth once everything has been drained; nothing, if all is well.
+    """The differences from the truth once everything has been drained.
 
     Args:
         topic: Name of the clicks topic.
         truth: What was produced.
         found: What the platform holds.
         log: What the topic holds.
-        at_least: So many messages must have gone through, or the verdict means nothing.
+        at_least: Minimum number of messages, without which a pass would mean nothing.
     """
     stored = dict(found.rows)
     expected = {_key(topic, entry) for entry in log if truth.is_broken(entry.value)}
@@ -171,9 +170,9 @@ def judge(platform: Platform, truth: Truth, *, at_least: int, log: Sequence[Logg
     """Reads everything back and compares.
 
     Args:
-        platform: What is judged.
+        platform: The platform to check.
         truth: What was produced.
-        at_least: So many messages must have gone through.
+        at_least: Minimum number of messages.
         log: What the topic held, if it no longer holds all that was drained.
 
     Raises:
@@ -185,17 +184,17 @@ def judge(platform: Platform, truth: Truth, *, at_least: int, log: Sequence[Logg
 
 
 def judge_progress(platform: Platform, truth: Truth) -> None:
-    """Makes sure that nothing has run ahead of what is durable; the topic need not be drained.
+    """Checks that no offset is ahead of durable data; the topic need not be drained.
 
     Raises:
-        AssertionError: names everything that has.
+        AssertionError: names everything that is not durable.
     """
     told = ran_ahead(platform.settings.clicks_topic, truth, look(platform), read_log(platform))
     assert not told, "\n".join(told)
 
 
 def _scan(platform: Platform, table: str, **options: Any) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
-    """All rows, by a plain connection of its own."""
+    """All rows, over a plain connection."""
     settings = platform.settings
     connection = happybase.Connection(settings.hbase_thrift_host, settings.hbase_thrift_port, timeout=60_000)
     try:
@@ -205,13 +204,13 @@ def _scan(platform: Platform, table: str, **options: Any) -> Iterator[tuple[byte
 
 
 def _rows(platform: Platform) -> list[tuple[str, int]]:
-    # The user id makes sure that a row without an event id would be seen too.
+    # With the user id, a row without an event id would be found, too.
     rows = _scan(platform, platform.settings.clicks_table, columns=[_ID, _TIME, _USER], batch_size=5_000)
     return [(cells.get(_ID, key).decode(), int(cells.get(_TIME, b"-1"))) for key, cells in rows]
 
 
 def _hours(platform: Platform) -> tuple[set[int], set[int]]:
-    """Hours marked dirty, and hours that know when their first click was stored; epoch ms."""
+    """Hours marked dirty, and hours with the time of their first stored click; epoch ms."""
     dirty: set[int] = set()
     known_since: set[int] = set()
     for hour, cells in _hour_rows(platform):

@@ -1,7 +1,6 @@
-"""Bugs planted on purpose, which the judge has to find: a harness that passes them proves nothing.
+"""Bugs planted on purpose, which the comparison must find: otherwise passing it would prove nothing.
 
-Belongs here: each bug as a small change made inside a worker's process, chosen by its name. Product code knows none of
-this.
+Each bug is a small change inside a worker's process, selected by name. Product code has no hooks for them.
 """
 
 import uuid
@@ -19,7 +18,7 @@ from dataco_assets.rejected.records import LARGEST_RECORD_BYTES
 
 
 def _commit_before_write() -> None:
-    """Offsets move before the rows they speak of are durable."""
+    """Offsets move before their rows are durable."""
     checkpoint: Callable[..., None] = Drain._checkpoint
 
     def hasty(self: Drain, topic: Any, consumer: RangeConsumer, window: Any) -> None:
@@ -31,7 +30,7 @@ def _commit_before_write() -> None:
 
 
 def _unacknowledged_rejects() -> None:
-    """Rejected records are sent, but nobody waits for Kafka's word."""
+    """Rejected records are sent without waiting for Kafka's acknowledgement."""
 
     def careless(self: AckedProducer) -> None:
         del self
@@ -42,7 +41,7 @@ def _unacknowledged_rejects() -> None:
 
     AckedProducer.flush = careless
     AckedProducer._raise_if_refused = careless
-    # The test has deleted the rejected topic, which a drain notices when it asks for its limit.
+    # The test has deleted the rejected topic, which a drain notices when it reads the topic's limit.
     KafkaAdmin.message_limit_bytes = limit
 
 
@@ -56,7 +55,7 @@ def _random_row_key() -> None:
         add(self, other, row.replace(key, other, 1), origin, origin_bytes=origin_bytes)
 
     RowWriter.add = scattering
-    # A drain would notice such rows, left by the one before, and refuse the table.
+    # A drain would notice such rows of an earlier drain, and refuse the table.
     drain.require_current_keys = lambda *_: None
 
 

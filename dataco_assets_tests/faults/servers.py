@@ -1,8 +1,4 @@
-"""What is done to the servers: killed, stalled, starved of disk; and healed, so that the next test finds them well.
-
-Belongs here: faults and their repair by restarting, as an init system would. Does not belong here: how a server is
-started (`local_stack`).
-"""
+"""Injects faults into the servers (killed, stalled, disk full) and repairs them by restarting."""
 
 import os
 import signal
@@ -21,10 +17,10 @@ from local_stack.stack import Stack
 ANSWERLESS = (OSError, EOFError, TException, KafkaException)
 """What plain clients raise while a server is down."""
 DISK = "16g"
-"""Only said: a tmpfs takes the memory of what it holds. HDFS sets 256 MB aside for every file that is being written."""
+"""Only a limit: a tmpfs uses memory for its contents. HDFS sets 256 MB aside for every file that is being written."""
 _LEFT_BYTES = 2 * 1024 * 1024
 USED = ("kafka", "namenode", "datanode", "hbase", "thrift")
-"""The servers this room needs, each after those it needs."""
+"""The servers that the fault tests need, each after its dependencies."""
 
 
 class Servers:
@@ -32,7 +28,7 @@ class Servers:
 
     Args:
         stack: Its servers.
-        fillable: HDFS gets a file system of its own, in memory, where that can be had.
+        fillable: HDFS gets a separate file system in memory, if possible.
     """
 
     def __init__(self, stack: Stack, *, fillable: bool) -> None:
@@ -45,7 +41,7 @@ class Servers:
         self.stack.up(["kafka"])  # makes the folders
         if self._fillable and not self.disk.is_mount():
             self.disk.mkdir(parents=True, exist_ok=True)
-            with suppress(subprocess.CalledProcessError):  # a container may lack the right; then no disk gets full
+            with suppress(subprocess.CalledProcessError):  # a container may forbid it; then no disk can be filled
                 _run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "dataco-faults", str(self.disk))
         self.stack.up(USED)
 
@@ -61,14 +57,14 @@ class Servers:
         self.stack.kill(name, signal.SIGKILL)
 
     def restart(self, name: str) -> None:
-        """Starts a dead server and returns when it answers, and HBase when all its regions do."""
+        """Starts a server that is down and returns when it answers; HBase when all its regions do."""
         self.stack.start(name)
         self.stack.wait_ready(name)
         if name == "hbase":
             self.stack.wait_ready("thrift")
 
     def stall(self, name: str, seconds: float) -> None:
-        """Stops a server in its tracks for so many seconds (SIGSTOP, SIGCONT): its connections stay open, silent."""
+        """Suspends a server for a number of seconds (SIGSTOP, SIGCONT): its connections stay open, but silent."""
         self.stack.kill(name, signal.SIGSTOP)
         try:
             threading.Event().wait(seconds)  # the stall itself, not a wait for anything
@@ -80,7 +76,7 @@ class Servers:
         return any(status.name == name and status.running for status in self.stack.status())
 
     def heal(self) -> None:
-        """Starts what is dead and returns when everything answers."""
+        """Starts the servers that are down and returns when all answer."""
         for name in USED:
             if not self.is_running(name):
                 self.stack.start(name)
@@ -89,12 +85,12 @@ class Servers:
             except StackError:
                 if self.is_running(name):
                     raise
-                self.stack.start(name)  # it was dying already of what was done to it
+                self.stack.start(name)  # it was already crashing because of the fault
                 self.stack.wait_ready(name)
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """HDFS's file system is cut down to what it holds and a little more, which the clicks fill in seconds."""
+        """Shrinks HDFS's file system to its contents and a little more, which the clicks fill in seconds."""
         disk = os.statvfs(self.disk)
         used = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
         _run("mount", "-o", f"remount,size={used + _LEFT_BYTES}", str(self.disk))
@@ -104,9 +100,9 @@ class Servers:
             _run("mount", "-o", f"remount,size={DISK}", str(self.disk))
 
     def restart_hdfs_and_hbase(self) -> None:
-        """What a disk that was full asks for: a DataNode remembers more of a block than it could write.
+        """Restarts them as necessary after a full disk: the DataNode has recorded more of a block than it could write.
 
-        Until it is started again it refuses to recover that block ("Block length mismatch"), and HBase waits for it.
+        Until it is restarted, it refuses to recover that block ("Block length mismatch"), and HBase waits for it.
         """
         self.kill("datanode")
         self.restart("datanode")

@@ -1,7 +1,4 @@
-"""The table of faults that a test run ends with: a pytest plugin, for tests may run in several processes.
-
-Belongs here: collecting its lines and showing them. Does not belong here: trying faults.
-"""
+"""A pytest plugin that prints a table of the injected faults at the end, also from tests in several processes."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,24 +21,24 @@ _TOLD = "faults tried"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for the table."""
+    """Creates the empty table."""
     config.stash[TRIED] = []
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Takes over what was tried in a process of `pytest -n`; one that crashed told nothing."""
+    """Adds the lines of a process of `pytest -n`; one that crashed has none."""
     node.config.stash[TRIED] += [Tried(**line) for line in getattr(node, "workeroutput", {}).get(_TOLD, ())]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tells the process that shows the table, when this is not it."""
+    """Sends the lines to the process that prints the table, if this is another."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output[_TOLD] = [asdict(line) for line in session.config.stash[TRIED]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Shows what was tried and survived."""
+    """Prints the table."""
     tried = config.stash[TRIED]
     if not tried:
         return

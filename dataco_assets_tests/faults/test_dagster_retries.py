@@ -1,4 +1,4 @@
-"""Dagster itself: its sensor starts the ingest, its run retries start again what was killed."""
+"""Tests Dagster's part: the sensor starts an ingest, and run retries restart one that was killed."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STEPS = (Step.ROWS_STORED, Step.OFFSETS_MOVED)
 """Before and after the offsets moved; `test_worker_faults` kills a drain at every step, without Dagster."""
 
-LOCATION = "dataco_assets_tests.faults.dying_location"  # not imported: it would make this process die
+LOCATION = "dataco_assets_tests.faults.dying_location"  # not imported, because it would kill this process
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -41,7 +41,7 @@ def test_killed_before_and_after_its_offsets_moved_and_retried_by_dagster(
             death.touch()
             world.traffic.send(3_000)
             in_flight = max(in_flight, world.in_flight())
-            # Killed, and what was left to do is done: by Dagster's retry or, if that is late, by the sensor's next run.
+            # The run is killed, and another does its work: Dagster's retry or, if that is late, the sensor's next run.
             wait_until(
                 lambda death=death: not death.exists() and is_drained(world.platform),
                 seconds=180,

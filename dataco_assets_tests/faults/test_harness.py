@@ -1,4 +1,4 @@
-"""The harness is not blind: with each planted bug the judge goes red, and a vacuous run is no pass."""
+"""Tests the comparison itself: it finds each planted bug, and a run without messages does not pass."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""1,000,000 clicks waiting, the gateway killed three times on the way; and the worker's memory. Part of `make soak`."""
+"""Drains 1,000,000 clicks with the gateway killed three times, and checks the worker's memory (`make soak`)."""
 
 import os
 from collections.abc import Callable
@@ -31,13 +31,13 @@ def test_a_million_clicks_with_the_gateway_killed_three_times(make_world: Callab
     world.judge(at_least=1_300_000)
     for waiting, told in ((300_000, small), (1_000_000, large)):
         print(f"{waiting:,} waiting: peak RSS {told['peak_rss_bytes'] / MEBIBYTE:.0f} MiB, {told['seconds']:.1f} s")
-    # Both filled every buffer while the gateway was away; what is more would follow the backlog.
+    # Both filled every buffer while the gateway was down; any more would grow with the backlog.
     assert large["peak_rss_bytes"] - small["peak_rss_bytes"] < 64 * MEBIBYTE
     world.note("1,000,000 waiting, thrift killed -9", times=3, in_flight=large["in_flight"])
 
 
 def _drain_with_kills(world: World, *, waiting: int, kills: int) -> dict[str, Any]:
-    """Drains once, the gateway killed at even distances; what the worker did."""
+    """Drains once, with the gateway killed at regular intervals; returns the worker's result."""
     drained = _drained(world)
     world.traffic.send(waiting)
     worker = world.worker("--once")

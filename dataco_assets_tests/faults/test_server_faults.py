@@ -1,4 +1,4 @@
-"""Broker, gateway and HBase killed and stalled under load, and a disk that is full."""
+"""Tests broker, gateway and HBase being killed and stalled under load, and a full disk."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Everything at once, at random, for as long as wanted: `make soak MINUTES=30`; half a minute of it in `make test`."""
+"""Injects random faults for a given time: `make soak MINUTES=30`; half a minute of it in `make test`."""
 
 import os
 import random
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.faults, pytest.mark.timeout(60 * (M
 
 
 class Chaos:
-    """Picks faults at random and remembers them."""
+    """Picks faults at random and records them."""
 
     def __init__(self, world: World, crew: Crew) -> None:
         self.log: list[str] = []
@@ -45,7 +45,7 @@ class Chaos:
         }
 
     def strike(self) -> None:
-        """Waits until some clicks were drained since the last fault, then does the next."""
+        """Waits until some clicks were drained since the last fault, then injects the next."""
         fault = self._draw.choices(list(self._weights), list(self._weights.values()))[0]
         produced = self._world.traffic.truth.messages
         self._crew.wait_for(min(produced, produced - self._world.in_flight() + self._draw.randrange(2_000)))
@@ -55,7 +55,7 @@ class Chaos:
         self.log[-1] += f": {fault()}"
 
     def told(self) -> str:
-        """Everything that was done, for a failure's message."""
+        """Everything that was done, for error messages."""
         return "\n".join([f"FAULT_SEED={SEED} SOAK_MINUTES={MINUTES:g}", *self.log])
 
     def _kill_worker(self) -> str:

@@ -1,4 +1,4 @@
-"""What happens to the topic itself: re-created, cut by retention, its group deleted, transactions among the clicks."""
+"""Tests changes of the topic: re-created, cut by retention, its group deleted, transactions among the clicks."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -104,5 +104,5 @@ def _done(*futures: "Future[object]") -> None:
 
 
 def _created(world: World, topic: str) -> Callable[[], bool]:
-    """Whether a topic was created: deletion goes on in the background, so until then it is still "there"."""
+    """Whether a topic was created; it still exists for a while after its deletion, which runs in the background."""
     return lambda: world.platform.admin.create_topic(topic, partitions=3, replication=1, config={})

@@ -1,4 +1,4 @@
-"""Workers that die at every step, at random moments, in pairs, and one that comes back from the dead."""
+"""Tests workers killed at every step and at random moments, two workers at once, and one that was suspended."""
 
 import random
 import signal
@@ -18,7 +18,7 @@ def test_killed_at_every_step_and_run_again(world: World) -> None:
     for step in Step:
         world.traffic.send(6_000)
         in_flight = world.in_flight()
-        nth = 1 if step == Step.PLANNED else 2  # the second checkpoint: something is behind it, something before
+        nth = 1 if step == Step.PLANNED else 2  # the second checkpoint, so that there are clicks before and after it
 
         died = world.worker("--once", "--at", step, "--nth", str(nth))
 

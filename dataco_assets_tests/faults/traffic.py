@@ -1,7 +1,6 @@
-"""Sends generated clicks and keeps the truth about them. A plain producer, not the platform's.
+"""Sends generated clicks in bulk, at a steady rate or in transactions, and records them in the truth.
 
-Belongs here: in bulk, at a steady rate from a thread, in transactions. Does not belong here: what a click looks like
-(`dataco_assets.sources.generator`), and what must come of it (`truth`).
+It uses a plain producer, not the platform's.
 """
 
 import threading
@@ -26,7 +25,7 @@ class Traffic:
 
     Args:
         platform: Where the clicks go.
-        seed: Decides every click.
+        seed: Seed of the generator.
     """
 
     def __init__(self, platform: Platform, seed: int) -> None:
@@ -37,10 +36,10 @@ class Traffic:
         self._producer = self._make_producer()
 
     def send(self, count: int, **spec: Any) -> None:
-        """Sends so many messages as fast as possible, and returns when all are acknowledged.
+        """Sends messages as fast as possible, and returns when all are acknowledged.
 
         Args:
-            count: Messages.
+            count: Number of messages.
             spec: Shares that differ; see `GeneratorSpec`.
         """
         with _Sender(self._producer, self._platform.settings.clicks_topic) as sender:
@@ -49,7 +48,7 @@ class Traffic:
                 self.truth.add(sent)
 
     def send_in_vain(self, count: int) -> None:
-        """Sends messages that will be lost before anybody reads them, so the truth does not know them."""
+        """Sends messages that will be lost before they are read, without adding them to the truth."""
         with _Sender(self._producer, self._platform.settings.clicks_topic) as sender:
             for sent in self._stream(count):
                 sender.send(sent)
@@ -61,7 +60,7 @@ class Traffic:
         return SteadyLoad(sender, self.truth, stream, per_second)
 
     def transaction(self, count: int, *, commit: bool) -> None:
-        """Sends so many messages in one transaction, and commits it or rolls it back."""
+        """Sends messages in one transaction, and commits it or rolls it back."""
         stream = list(self._stream(count))
         producer = self._make_producer(
             **{
@@ -110,7 +109,7 @@ class Traffic:
 
 
 class SteadyLoad:
-    """Sends at a steady rate until it is left, then waits until everything is acknowledged.
+    """Sends at a steady rate until the context is left, then waits until everything is acknowledged.
 
     Attributes:
         sent: Messages sent so far.
@@ -137,7 +136,7 @@ class SteadyLoad:
         self._ended.set()
 
     def end(self) -> None:
-        """Sends no more, and returns when everything sent is acknowledged."""
+        """Stops sending, and returns when everything sent is acknowledged."""
         self._ended.set()
         self._thread.join(_ACKNOWLEDGED_WITHIN_SECONDS)
         self._sender.wait_acknowledged()
@@ -152,7 +151,7 @@ class SteadyLoad:
 
 
 class _Sender:
-    """Hands messages to a producer and makes sure that each is acknowledged."""
+    """Sends messages through a producer and checks that each is acknowledged."""
 
     def __init__(self, producer: Producer, topic: str) -> None:
         self._producer = producer
@@ -177,7 +176,7 @@ class _Sender:
         while True:
             try:
                 self._producer.produce(self._topic, sent.value, key=sent.key, on_delivery=self._on_delivery)
-            except BufferError:  # the broker is away and the queue is full
+            except BufferError:  # the broker is down and the queue is full
                 self._producer.poll(0.1)
             else:
                 self._producer.poll(0)

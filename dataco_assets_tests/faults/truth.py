@@ -1,7 +1,4 @@
-"""What was produced, and what must follow from it: in plain Python, sharing no code with the pipeline.
-
-Belongs here: the oracle. Does not belong here: reading what came of it (`judge`).
-"""
+"""Records what was produced, and computes the expected result, without any code of the pipeline."""
 
 import json
 import threading
@@ -21,7 +18,7 @@ _HALF_HOUR = 30 * 60 * 1000
 
 
 class Logged(NamedTuple):
-    """A message the clicks topic holds, as a plain consumer sees it."""
+    """A message of the clicks topic, as a plain consumer reads it."""
 
     partition: int
     offset: int
@@ -30,12 +27,12 @@ class Logged(NamedTuple):
 
 @dataclass
 class Truth:
-    """Everything that was produced and counts (a rolled-back transaction does not).
+    """Everything that was produced, without transactions that were rolled back.
 
     Attributes:
         times: Event time (epoch ms) of every valid click, by event id.
-        broken: How often each message that is no valid click was sent, by its bytes.
-        messages: Messages sent in all.
+        broken: How often each invalid message was sent, by its bytes.
+        messages: Total number of messages.
     """
 
     times: dict[str, int] = field(default_factory=dict)
@@ -44,7 +41,7 @@ class Truth:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, sent: SentClick) -> None:
-        """Takes one message into account; several threads may."""
+        """Records a message; thread-safe."""
         with self._lock:
             self.messages += 1
             if not sent.valid:
@@ -56,7 +53,7 @@ class Truth:
             self.times[event_id] = event_ms
 
     def is_broken(self, value: bytes | None) -> bool:
-        """Whether these bytes were sent as something that must be rejected."""
+        """Whether these bytes were sent as an invalid message."""
         return value in self.broken
 
 
@@ -67,7 +64,7 @@ def event_of(value: bytes) -> tuple[str, int]:
 
 
 def oracle_click(value: bytes) -> OracleClick:
-    """A valid click's bytes as the oracle of the aggregates takes them."""
+    """A valid click as input of the aggregates' oracle."""
     fields = json.loads(value)
     user_id, time = fields["user_id"], _epoch_ms(fields["timestamp"])
     # As in the row key, this decides between clicks of the same millisecond.
@@ -83,7 +80,7 @@ def _epoch_ms(stamp: str | int) -> int:
 
 
 def _page(url: str) -> str:
-    """The page of a URL of the generator's site, which has neither credentials nor empty paths."""
+    """The page of a URL of the generator's site, whose URLs have no credentials and no empty paths."""
     parts = urlsplit(url)
     default_port = {"http": ":80", "https": ":443"}[parts.scheme]
     kept = [

@@ -1,8 +1,8 @@
-"""A process that drains, as a Dagster run does; may be told where to die.
+"""A process that drains the topic like a Dagster run, and can be killed at a given step.
 
 `python -m dataco_assets_tests.faults.worker --once` drains once and prints what it did as JSON. `--forever` drains
-again and again, and goes on after trouble that is said to pass, as run retries and sensors would; other trouble ends
-it with `GAVE_UP`. The settings come from `DATACO_*`.
+again and again, and continues after passing errors, as run retries and sensors would; other errors end it with
+`GAVE_UP`. The settings come from `DATACO_*`.
 """
 
 import argparse
@@ -33,7 +33,7 @@ logger = logging.getLogger("dataco.worker")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Drains as asked; the exit code."""
+    """Drains as the arguments say; returns the exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     if options.plant:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             result = _drain(settings, options.on_data_loss, on_step)
         except DatacoError as error:
             if options.once or error.kind is not ErrorKind.PASSING:
-                logger.error("%s: %s", type(error).__name__, error)  # a person reads it
+                logger.error("%s: %s", type(error).__name__, error)  # for people to read
                 return GAVE_UP
             logger.warning("%s: %s: %s", TROUBLE, type(error).__name__, error)
             time.sleep(_PAUSE_AFTER_TROUBLE_SECONDS)
