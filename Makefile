@@ -13,34 +13,34 @@ PORT ?= 3000
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/.installed ## real and made-up clicks through the whole platform; ends with the busiest pages
+demo: $(VENV)/.installed ## send real and made-up clicks through the whole platform, and show the busiest pages
 	@$(BIN)/dataco demo --dir $(STACK)
 
-test: $(VENV)/.installed ## the whole test suite, on real servers it starts and stops itself
+test: $(VENV)/.installed ## run the whole test suite, on real servers that it starts and stops
 	$(BIN)/pytest -n 2
 
-test-fast: $(VENV)/.installed ## only the tests that need no server
+test-fast: $(VENV)/.installed ## run the tests that need no server
 	$(BIN)/pytest dataco_assets_tests/unit
 
-bench: $(VENV)/.installed ## every performance figure beside its peer, on servers of its own; updates docs/performance.md
+bench: $(VENV)/.installed ## measure all performance figures beside their peers; updates docs/performance.md
 	@$(BIN)/python -m benchmarks
 
 soak: $(VENV)/.installed ## break servers at random for MINUTES=30, then drain 1,000,000 clicks with the gateway killed
 	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s dataco_assets_tests/faults/test_soak.py dataco_assets_tests/faults/test_million.py
 
-ui: $(VENV)/.installed ## the Dagster UI on the demo's servers, sensors running, at PORT=3000; Ctrl-C ends it
+ui: $(VENV)/.installed ## run the Dagster UI on the demo's servers, with sensors, at PORT=3000; Ctrl-C stops it
 	@exec $(BIN)/dataco stack ui --dir $(STACK) --port $(PORT)
 
 down: $(VENV)/.installed ## stop the servers, keep their data (.stack/)
 	@$(BIN)/dataco stack down --dir $(STACK)
 
-lint: $(VENV)/.installed ## style, types and import rules
+lint: $(VENV)/.installed ## check style, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-format: $(VENV)/.installed ## put the code into the project's format
+format: $(VENV)/.installed ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

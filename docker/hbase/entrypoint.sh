@@ -17,7 +17,7 @@ java_on_hbase() {
     $run java "-Xmx${HEAP:-256m}" -XX:+ExitOnOutOfMemoryError -Djava.net.preferIPv4Stack=true -cp "$conf:$jars" "$@"
 }
 
-# The master ends when HDFS is not there yet. Compose's own order of start holds for `up` only, not after a reboot.
+# The master ends if HDFS is not up yet. Compose's start order applies to `up` only, not after a reboot.
 await_namenode() {
     address=${NAMENODE:-namenode:8020}
     until (exec 3<>"/dev/tcp/${address%:*}/${address##*:}") 2>/dev/null; do
