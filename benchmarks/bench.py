@@ -1,7 +1,4 @@
-"""The bench: a stack, platforms with names of their own on it, and workers whose time and memory are their own.
-
-Belongs here: what every measurement needs. Does not belong here: any measurement.
-"""
+"""What every measurement needs: a stack, platforms on it, and workers that run in separate processes."""
 
 import json
 import os

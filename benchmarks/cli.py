@@ -1,7 +1,4 @@
-"""`python -m benchmarks`: one run, from a stack to the table.
-
-Belongs here: the order of the measurements, and where results go. Does not belong here: any measurement.
-"""
+"""`python -m benchmarks`: runs the measurements in order and writes their results."""
 
 import os
 import tempfile
@@ -48,13 +45,13 @@ class Only(StrEnum):
 
 @app.command()
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="Small amounts: to see that all works, not how fast.")] = False,
-    only: Annotated[list[Only] | None, typer.Option(help="Only this part and what it needs; repeatable.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small amounts, to test that the benchmarks work.")] = False,
+    only: Annotated[list[Only] | None, typer.Option(help="Only this part and those it depends on; repeatable.")] = None,
 ) -> None:
     """Measure each figure beside its peer, print them, write JSON, and update docs/performance.md.
 
-    The page is only changed by a whole run. A stack of its own is started and removed, unless DATACO_TEST_STACK_DIR
-    names one to use.
+    Only a complete run changes the page. The servers are started for the run and removed afterwards, unless
+    DATACO_TEST_STACK_DIR names the folder of a running stack.
     """
     console = Console(highlight=False)
     started, found, findings = time.monotonic(), facts(), Findings()
@@ -82,7 +79,7 @@ def main(
 
 
 def _run(bench: Bench, console: Console, wanted: set[Only], keep: Callable[[], None]) -> None:
-    """Takes the steps that are wanted, and keeps what was found after each."""
+    """Runs the requested steps, and writes the findings after each."""
     large, small = bench.platform("large"), bench.platform("small")
     sizes = bench.sizes
     made: list[Platform] = []

@@ -1,7 +1,4 @@
-"""What a benchmark run finds out: figures beside their peers, curves, and where the time goes.
-
-Pure data. Does not belong here: measuring it, and showing it (`report`, `curves`).
-"""
+"""The results of a benchmark run, as data: figures beside their peers, curves, and the time of each stage."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

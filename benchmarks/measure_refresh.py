@@ -32,7 +32,7 @@ _LOOK_SECONDS = 5.0  # interval at which Dagster's daemon evaluates its sensors
 
 @dataclass(frozen=True)
 class Refreshed:
-    """A refresh, and what it could not do without.
+    """A refresh, and the times of the parts that it cannot avoid.
 
     Attributes:
         name: Its name as a figure.
@@ -131,7 +131,7 @@ def _launched(bench: Bench, large: Platform, name: str, spans: Sequence[tuple[st
 
 
 def measure_floors(bench: Bench, refreshed: Sequence[Refreshed], documents_per_second: float) -> None:
-    """Each refresh against what no code of this platform could spare it: reading, writing, and Dagster's own records.
+    """Each refresh against the minimum that any code would need: reading, writing, and Dagster's own work.
 
     Args:
         bench: The bench.
@@ -165,7 +165,7 @@ def measure_dev(bench: Bench, large: Platform) -> None:
         _settle_ledger(ledger)
         since, dirty_at = time.time(), {}
         for number, hour in enumerate(hours):
-            # At moments spread evenly over what lies between two looks: runs of one length would keep step with them.
+            # At moments spread evenly over the sensor's interval: runs of equal length would stay in step with it.
             time.sleep((number / len(hours) * _LOOK_SECONDS - time.time()) % _LOOK_SECONDS)
             dirty_at[hour] = time.time()
             ledger.mark_dirty([hour], holding_clicks=[hour], stored_since_ms=int(dirty_at[hour] * 1000))
@@ -217,7 +217,7 @@ def _profile(bench: Bench, work: str, measured: dict[str, float]) -> None:
 
 
 def _settle_ledger(ledger: HourLedger) -> None:
-    """Everything is done to begin with: hours the backfill left out must not take the sensor's turns."""
+    """Marks all hours as done, so that the sensor does not refresh hours that the backfill left out."""
     ledger.set_done({state.hour: state.dirty for state in ledger.all() if state.is_dirty})
 
 
@@ -229,7 +229,7 @@ def _wait_until_done(ledger: HourLedger, hour: int) -> None:
 
 
 def _wait_until_idle(home: str) -> None:
-    """A run goes on for a moment after its hour is done, and the sensor never has two in flight."""
+    """A run goes on for a moment after its hour is done, and the sensor starts no other in the same lane meanwhile."""
     with dg.DagsterInstance.from_config(home) as instance:
         _wait(
             lambda: all(run.is_finished for run in instance.get_runs()),

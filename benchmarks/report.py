@@ -1,7 +1,4 @@
-"""Shows findings: on the terminal, as JSON, and as the tables of docs/performance.md.
-
-Does not belong here: measuring, and the picture (`curves`).
-"""
+"""Writes findings to the terminal, as JSON, and into the tables of docs/performance.md."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
 """HBase's own PerformanceEvaluation: how fast one Java client puts rows of a click's shape.
 
-Belongs here: running it with the stack's configuration and reading what it says. Its rows: 12 cells in the same three
-families, encoded and split like the clicks table, values of a click's mean size. Its values are random bytes, which no
-codec makes smaller, so its table is not compressed: that would only slow it.
+It runs with the stack's configuration. Its rows have 12 cells in the same three families, encoded and split like the
+clicks table, with values of a click's mean size. The values are random bytes, which cannot be compressed, so its table
+is not: that would only slow it.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""The measurements that need a process of their own: `python -m benchmarks.workers NAME ARGUMENTS ANSWER_FILE`.
+"""The measurements that need a separate process: `python -m benchmarks.workers NAME ARGUMENTS ANSWER_FILE`.
 
-Belongs here: workers by name. The environment configures a worker, as it does every process of the platform.
+Environment variables configure a worker, like every process of the platform.
 """
 
 from collections.abc import Callable

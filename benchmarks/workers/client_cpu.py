@@ -1,4 +1,4 @@
-"""What a click costs this process, stage by stage, without any server but Kafka for the consuming."""
+"""Measures the CPU time of a click in one process, stage by stage; only consuming needs a server (Kafka)."""
 
 import time
 from collections.abc import Callable

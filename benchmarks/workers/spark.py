@@ -1,4 +1,4 @@
-"""What is measured on Spark alone: platforms made, and the connector writing the clicks of a topic."""
+"""Creates platforms, and measures the Spark connector writing the clicks of a topic."""
 
 import time
 from collections import deque
@@ -22,7 +22,7 @@ _FIELDS = (
 
 
 def session(master: str = "local[*]", *, plain: bool = False) -> SparkSession:
-    """A session as the platform makes it; or plain: its JVM as it comes, for a peer that knows nothing of ours."""
+    """A session as the platform makes it; or plain, with default JVM options, for a peer."""
     config = settings()
     jars = connector_jars(config.connector_jars or None)
     conf = spark_conf(
