@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.jobs import REFRESH_JOB
@@ -15,7 +16,13 @@ from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.sensors.circumstances import circumstances
 from dataco_assets.sensors.parking import settled_hours
 from dataco_assets.sensors.refresh import HoursView, failures_by_hour, hours_to_refresh, run_request
-from dataco_assets.sensors.runs import CIRCUMSTANCES_TAG, backlog_speed, past_runs, refreshes_in_flight
+from dataco_assets.sensors.runs import (
+    CIRCUMSTANCES_TAG,
+    backlog_speed,
+    past_runs,
+    refreshes_in_flight,
+    register_pool,
+)
 from dataco_assets.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -58,6 +65,7 @@ def dirty_hours_sensor(
         running_hour_seconds=settings.running_hour_refresh_seconds,
     )
     if runs:
+        register_pool(context.instance, str(url_country_aggregates.op.pool))
         return [run_request(run, {CIRCUMSTANCES_TAG: now_circumstances}) for run in runs]
     return dg.SkipReason(" ".join(_reasons(len(dirty), list(entries.values()), _left_alone(found))))
 

@@ -40,6 +40,18 @@ def refreshes_in_flight(instance: dg.DagsterInstance) -> tuple[set[int], set[Lan
     return hours, {Lane(run.tags[LANE_TAG]) for run in going if LANE_TAG in run.tags}
 
 
+def register_pool(instance: dg.DagsterInstance, pool: str) -> None:
+    """Records a pool with the instance's default limit, if it is not recorded yet.
+
+    Dagster itself records a pool while it dequeues the pool's first run, too late to limit other runs that it dequeues
+    in the same pass.
+    """
+    storage = instance.event_log_storage
+    has_limit = storage.supports_global_concurrency_limits and instance.global_op_concurrency_default_limit is not None
+    if has_limit and pool not in storage.get_concurrency_keys():
+        storage.initialize_concurrency_limit_to_default(pool)
+
+
 def past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
     """The job's finished runs, newest first, within the sensors' look-back."""
     finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]

@@ -5,11 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.instance.config import PoolGranularity
+from dagster._core.op_concurrency_limits_counter import GlobalOpConcurrencyLimitsCounter
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.test_utils import create_run_for_test
 from hypothesis import given
@@ -18,6 +21,7 @@ from pydantic import SecretStr
 
 from dataco_assets.assets.failures import RunFailure
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key, hour_of, touched_hours
+from dataco_assets.definitions import build_defs
 from dataco_assets.errors import ErrorKind
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.hours import DirtyHours, HourLedger
@@ -41,6 +45,7 @@ from dataco_assets.sensors.refresh import (
 )
 from dataco_assets.sensors.runs import IN_FLIGHT
 from dataco_assets.settings import Settings, settings
+from local_stack.stack import DAGSTER_CONFIG
 
 FIRST = 1_767_225_600_000  # 2026-01-01T00:00Z
 NOON = FIRST / 1000 + 12 * 3_600  # epoch seconds
@@ -669,6 +674,26 @@ def test_dirty_hours_become_requests_and_those_in_flight_do_not(
         tags=range_tags(hour_key(hour(1)), hour_key(hour(3))),
     )
     assert [request.partition_key for request in tick_hours(instance)] == [hour_key(hour(7))]
+
+
+def test_the_first_two_refreshes_of_an_instance_do_not_run_at_the_same_time(
+    tmp_path: Path, ledger: Callable[[Sequence[int]], None]
+) -> None:
+    job = build_defs().resolve_job_def(REFRESH_JOB)
+    (tmp_path / "dagster.yaml").write_text(DAGSTER_CONFIG.read_text())
+    ledger(hours([1, 7]))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as new:
+        assert tick_hours(new)
+        first, second = (new.create_run_for_job(job, tags=range_tags(*[hour_key(hour(n))] * 2)) for n in (1, 7))
+        # As Dagster's daemon does when it dequeues runs.
+        storage = new.event_log_storage
+        pools = GlobalOpConcurrencyLimitsCounter(
+            *(new, [first, second], [], storage.get_concurrency_keys(), storage.get_pool_limits()),
+            pool_granularity=PoolGranularity.RUN,
+        )
+        assert not pools.is_blocked(first)
+        pools.update_counters_with_launched_item(first)
+        assert pools.is_blocked(second)
 
 
 def test_failures_are_counted_by_hour_up_to_its_last_success(
