@@ -1,7 +1,6 @@
 """The whole platform on one page: assets, checks, jobs, sensors and resources.
 
-Belongs here: putting them together. Does not belong here: any of them. Loading this module needs no server, no JVM and
-none of the heavy libraries: those are imported where they are used.
+Loading this module needs no server, no JVM and none of the heavy libraries: those are imported where they are used.
 """
 
 import os

@@ -1,7 +1,6 @@
 """The hours as Dagster partitions, and the conversion between the tags of a run and its hours.
 
-Belongs here: the one partitions definition of the platform. Does not belong here: which hours need work
-(`ledgers/hours.py`).
+Which hours need work is in `ledgers/hours.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,8 +1,4 @@
-"""The `dataco` command.
-
-Belongs here: putting the command groups together, and how errors reach a person. Does not belong here: any command;
-each group has a module beside this one.
-"""
+"""The `dataco` command: its groups, each in a module of this package, and the reporting of errors."""
 
 import sys
 from importlib.metadata import entry_points, version

@@ -1,7 +1,6 @@
 """`dataco backfill`: computes and publishes a range of hours anew, as one run of the job `refresh_hours`.
 
-Belongs here: which hours may be requested, and how the run is started and reported. Does not belong here: the refresh
-(`dataco_assets.assets`, loaded when the command runs so that `--help` stays quick).
+The definitions are imported when the command runs, so that `--help` stays quick.
 """
 
 import functools

@@ -1,7 +1,6 @@
-"""`dataco erase-user`: removes what is stored of users, and keeps it from coming back.
+"""`dataco erase-user`: deletes users' clicks, and prevents them from being stored again.
 
-Belongs here: options, the confirmation, the report. Does not belong here: erasing
-(`dataco_assets.privacy.erasure`, imported when the command runs so that `--help` stays quick).
+`dataco_assets.privacy.erasure` does the work; it is imported when the command runs, so that `--help` stays quick.
 """
 
 import sys

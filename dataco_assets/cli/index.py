@@ -1,7 +1,6 @@
-"""`dataco index …`: looking after the index.
+"""`dataco index …`: maintains the index.
 
-Belongs here: options, progress and the closing line. Does not belong here: how an index is rebuilt
-(`dataco_assets.index.rebuild`, imported when a command runs so that `--help` stays quick).
+`dataco_assets.index.rebuild` does the work; it is imported when a command runs, so that `--help` stays quick.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any

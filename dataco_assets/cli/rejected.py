@@ -1,10 +1,7 @@
 """`dataco rejected …`: shows rejected clicks and sends them back.
 
-Belongs here: options, and how records are shown. Does not belong here: reading the rejected topic and deciding what
-goes back (`dataco_assets.rejected.replay`, imported when a command runs so that `--help` stays quick).
-
-Everything in a record is untrusted: it is shown without markup, and what a terminal would interpret is
-escaped.
+`dataco_assets.rejected` does the work; it is imported when a command runs, so that `--help` stays quick. Everything in
+a record is untrusted: it is shown without markup, and what a terminal would interpret is escaped.
 """
 
 import base64

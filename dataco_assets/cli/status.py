@@ -1,8 +1,4 @@
-"""`dataco status`: shows servers, lag, dirty hours and parked work; exits with 1 when manual intervention is needed.
-
-Belongs here: requests to the servers, and how the results are shown. Does not belong here: parking and resuming
-(`dataco_assets.ledgers.parked`), measuring lag (`dataco_assets.ingest.log`).
-"""
+"""`dataco status`: shows servers, lag, dirty hours and parked work; exits with 1 when manual intervention is needed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

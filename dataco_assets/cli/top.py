@@ -1,7 +1,6 @@
 """`dataco top`: the busiest pages, from Elasticsearch.
 
-Belongs here: options, the hours that are meant, and how pages are shown. Does not belong here: asking Elasticsearch
-(`dataco_assets.index.reading`, imported when the command runs so that `--help` stays quick).
+`dataco_assets.index.reading` is imported when the command runs, so that `--help` stays quick.
 """
 
 import re

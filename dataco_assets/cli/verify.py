@@ -1,7 +1,6 @@
-"""`dataco verify`: compares Parquet files and index with what the clicks in HBase add up to.
+"""`dataco verify`: recomputes hours from the clicks in HBase and compares them with Parquet files and index.
 
-Belongs here: options, the table of differences, exit codes. Does not belong here: recomputing and comparing
-(`dataco_assets.verification.verifier`, imported when the command runs so that `--help` stays quick).
+`dataco_assets.verification` does the work; it is imported when the command runs, so that `--help` stays quick.
 """
 
 import time

@@ -1,7 +1,7 @@
-"""The reply to a scan of one column without values: row keys and times, read straight from the bytes.
+"""Parses the reply to a scan of one column without values: row keys and times, straight from the bytes.
 
 thriftpy2 builds three objects and a dictionary per row of such a reply, which takes ten times as long as reading the
-two values of interest. A test holds this against thriftpy2's own. Does not belong here: asking, connections, retries.
+two values of interest. A test compares this with thriftpy2's own parser.
 
 The format is Thrift's strict binary protocol (see `mutations`) of `Hbase.thrift`: `scannerGetList` answers
 `{0: list<TRowResult>}` or an exception under another field, with `TRowResult {1: row, 2: map<column, TCell>}` and

@@ -1,7 +1,4 @@
-"""Sums of the index's documents by hour and run, which publication and rebuild compare.
-
-Belongs here: requesting sums per hour from Elasticsearch. Does not belong here: comparing them.
-"""
+"""Sums of the index's documents by hour and run, which publication and rebuild compare."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass

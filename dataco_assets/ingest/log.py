@@ -1,6 +1,6 @@
-"""Where the topic and the platform stand: the numbers a plan is made from, and the lag that sensors and people see.
+"""Reads the offsets of topic and ledger, from which runs are planned, and computes the lag.
 
-Metadata calls only, each with the deadline of the client given. Does not belong here: reading messages.
+It makes metadata calls only, each with the deadline of the given client.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,4 @@
-"""The offset ledger in HBase: where ingest stands in each partition, stored beside the clicks it speaks of.
-
-Belongs here: reading and moving positions. Does not belong here: deciding them (`plan.py`).
+"""The offset ledger in HBase: the next offset to ingest in each partition, stored beside the clicks.
 
 Table: row = `<topic>/<partition, 5 digits>`; cell `o:next` = `<topic id> <next offset>`, one cell so that it moves as a
 whole; an empty value stands for a partition whose position was forgotten (a deleted cell could hide a later one, see

@@ -1,12 +1,12 @@
 """The suppression list: erased users, whose earlier clicks must not be stored again.
 
-Belongs here: the list of them and the rule. Does not belong here: erasing (`dataco_assets/privacy/erasure.py`).
+Erasing itself is in `dataco_assets/privacy/erasure.py`.
 
 HBase table, one row per erased user. The row key is a BLAKE2b hash of the user id, so that the list does not contain
 the ids themselves. (They are pseudonymous, not anonymous: whoever can guess an id can look it up.)
     * `s:erased_at`: epoch ms as text, by HBase's clock; it never goes back;
     * `p:unfinished`: names of the hours whose clicks are being deleted, until these are marked dirty, separated by
-      spaces: what an erasure that was interrupted left to do. One cell, since deleted cells could hide later ones (see
+      spaces: the remaining work of an interrupted erasure. One cell, since deleted cells could hide later ones (see
       `clients/hbase.py`). Earlier versions kept a cell `p:<hour>` for each; these are read, too, and removed at
       the end.
 

@@ -1,6 +1,6 @@
-"""Whether clicks are conserved: an hour's aggregates count as many clicks as HBase holds rows of the hour.
+"""Checks that clicks are conserved: an hour's aggregates count as many clicks as HBase has rows of the hour.
 
-Pure. Does not belong here: counting the rows (`spark_resources/row_counts.py`).
+Pure; `spark_resources/row_counts.py` counts the rows.
 """
 
 from collections.abc import Mapping

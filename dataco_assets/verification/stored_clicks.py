@@ -1,7 +1,4 @@
-"""Reading the clicks table directly, row by row, without Spark, for `dataco verify`.
-
-Belongs here: scans over a time span, all salts at once. Does not belong here: aggregating and writing.
-"""
+"""Reads the clicks of a time span from HBase row by row, without Spark, for `dataco verify`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,4 @@
-"""Reading: exact offset ranges of one topic, and whole topics.
-
-Does not belong here: which offsets to read, and what the messages mean.
-"""
+"""Consumers that read exact offset ranges of a topic, or a whole topic."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

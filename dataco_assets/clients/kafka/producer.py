@@ -1,7 +1,4 @@
-"""Writing: a producer that knows what was acknowledged.
-
-Does not belong here: what is sent.
-"""
+"""A producer whose `flush` returns only when all messages are acknowledged."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""Topics and groups as brokers know them: metadata calls, each with a deadline.
-
-Does not belong here: messages.
-"""
+"""Reads and changes topics and consumer groups with metadata calls, each with a deadline."""
 
 import time
 from collections.abc import Mapping
