@@ -32,7 +32,7 @@ from local_stack.text import last_error_line
 PortChoice = Literal["auto", "default"]
 
 DAGSTER_CONFIG = Path(__file__).with_name("dagster.yaml")
-_OURS = ("data", "logs", "conf")  # folders `down --wipe` removes, beside the Dagster instance
+_FOLDERS = ("data", "logs", "conf")  # folders `down --wipe` removes, beside the Dagster instance
 _LOCK = "lock"
 _PROBE_PAUSE_SECONDS = 0.25
 _RECOVERY_SECONDS = 60.0
@@ -314,7 +314,7 @@ class Stack:
             future.result()
 
     def _wipe(self) -> None:
-        for name in (*_OURS, "dagster"):
+        for name in (*_FOLDERS, "dagster"):
             shutil.rmtree(self.folder / name, ignore_errors=False) if (self.folder / name).exists() else None
         for name in (FILE, "supervisord.pid", _LOCK):
             (self.folder / name).unlink(missing_ok=True)
@@ -472,7 +472,7 @@ class Stack:
             yield
 
     def _refuse_foreign_folder(self) -> None:
-        foreign = [name for name in _OURS if (self.folder / name).exists()]
+        foreign = [name for name in _FOLDERS if (self.folder / name).exists()]
         if foreign and not (self.folder / FILE).is_file():
             raise StackError(
                 f"{self.folder} is not a stack, but holds {', '.join(foreign)}. Choose an empty folder with --dir."
@@ -500,7 +500,7 @@ class Stack:
         self._save()
 
     def _make_folders(self) -> None:
-        for name in (*_OURS, "dagster", "data/aggregates"):
+        for name in (*_FOLDERS, "dagster", "data/aggregates"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         (self.folder / "dagster" / "dagster.yaml").write_text(dagster_config(self.folder))
 

@@ -11,7 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
 from dataco_assets_tests.faults.crew import Crew, Worker
 from dataco_assets_tests.faults.judge import judge, judge_progress, read_ledger
-from dataco_assets_tests.faults.servers import ANSWERLESS, Servers, make_servers
+from dataco_assets_tests.faults.servers import CONNECTION_ERRORS, Servers, make_servers
 from dataco_assets_tests.faults.table import TRIED, Tried
 from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.faults.truth import Logged
@@ -46,7 +46,7 @@ class World:
 
     def in_flight(self) -> int:
         """Messages produced but not yet drained, by the ledger; waits for the servers to answer after a fault."""
-        read = Retrying(retry=retry_if_exception_type(ANSWERLESS), stop=stop_after_delay(60), reraise=True)
+        read = Retrying(retry=retry_if_exception_type(CONNECTION_ERRORS), stop=stop_after_delay(60), reraise=True)
         return self.traffic.truth.messages - sum(read(read_ledger, self.platform).values())
 
     def workers_in_trouble(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from dataco_assets_tests.faults import worker as worker_module
 from dataco_assets_tests.faults.judge import is_drained, read_ledger
-from dataco_assets_tests.faults.servers import ANSWERLESS
+from dataco_assets_tests.faults.servers import CONNECTION_ERRORS
 from dataco_assets_tests.platforms import Platform
 from dataco_assets_tests.waiting import wait_until
 
@@ -129,7 +129,7 @@ class Crew:
             self._require_going()
             try:
                 return sum(read_ledger(self._platform).values()) >= offsets
-            except ANSWERLESS:
+            except CONNECTION_ERRORS:
                 return False
 
         wait_until(reached, seconds=seconds, what=f"{offsets:,} offsets are drained\n{self._worker.log()}")
@@ -138,7 +138,7 @@ class Crew:
         self._require_going()
         try:
             return is_drained(self._platform)
-        except ANSWERLESS:
+        except CONNECTION_ERRORS:
             return False
 
     def _require_going(self) -> None:

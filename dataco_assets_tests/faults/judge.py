@@ -134,10 +134,10 @@ def ran_ahead(topic: str, truth: Truth, found: Found, log: Iterable[Logged]) -> 
         if event_id not in stored:
             lost.append(event_id)
     return [
-        *_told("valid clicks the ledger has passed are not in HBase", lost),
-        *_told("invalid messages the ledger has passed are not, unchanged, in the rejected topic", unrejected),
-        *_told("hours touched by clicks the ledger has passed are not dirty", touched_hours(times) - found.dirty),
-        *_told("hours with clicks do not know since when", own_hours(times) - found.known_since),
+        *_listed("valid clicks the ledger has passed are not in HBase", lost),
+        *_listed("invalid messages the ledger has passed are not, unchanged, in the rejected topic", unrejected),
+        *_listed("hours touched by clicks the ledger has passed are not dirty", touched_hours(times) - found.dirty),
+        *_listed("hours with clicks lack the time of their first one", own_hours(times) - found.known_since),
     ]
 
 
@@ -155,13 +155,13 @@ def problems(topic: str, truth: Truth, found: Found, log: Sequence[Logged], *, a
     expected = {_key(topic, entry) for entry in log if truth.is_broken(entry.value)}
     return [
         *_volume(truth, log, at_least),
-        *_told("clicks are in HBase more than once", _repeated(event_id for event_id, _ in found.rows)),
-        *_told("valid clicks are not in HBase", truth.times.keys() - stored.keys()),
-        *_told("clicks are in HBase that nobody produced", stored.keys() - truth.times.keys()),
-        *_told("clicks have another time in HBase", {i for i, at in found.rows if truth.times.get(i, at) != at}),
-        *_told("rejected records belong to no invalid message", found.rejected.keys() - expected),
-        *_told("rejected records were written with different bytes", found.altered),
-        *_told("partitions whose ledger is not the last stable offset", _unequal(found.ledger, found.ends)),
+        *_listed("clicks are in HBase more than once", _repeated(event_id for event_id, _ in found.rows)),
+        *_listed("valid clicks are not in HBase", truth.times.keys() - stored.keys()),
+        *_listed("clicks are in HBase that nobody produced", stored.keys() - truth.times.keys()),
+        *_listed("clicks have another time in HBase", {i for i, at in found.rows if truth.times.get(i, at) != at}),
+        *_listed("rejected records belong to no invalid message", found.rejected.keys() - expected),
+        *_listed("rejected records were written with different bytes", found.altered),
+        *_listed("partitions whose ledger is not the last stable offset", _unequal(found.ledger, found.ends)),
         *ran_ahead(topic, truth, found, log),
     ]
 
@@ -179,8 +179,8 @@ def judge(platform: Platform, truth: Truth, *, at_least: int, log: Sequence[Logg
         AssertionError: names everything that differs.
     """
     whole_log = read_log(platform) if log is None else log
-    told = problems(platform.settings.clicks_topic, truth, look(platform), whole_log, at_least=at_least)
-    assert not told, "\n".join(told)
+    found_problems = problems(platform.settings.clicks_topic, truth, look(platform), whole_log, at_least=at_least)
+    assert not found_problems, "\n".join(found_problems)
 
 
 def judge_progress(platform: Platform, truth: Truth) -> None:
@@ -189,8 +189,8 @@ def judge_progress(platform: Platform, truth: Truth) -> None:
     Raises:
         AssertionError: names everything that is not durable.
     """
-    told = ran_ahead(platform.settings.clicks_topic, truth, look(platform), read_log(platform))
-    assert not told, "\n".join(told)
+    found_problems = ran_ahead(platform.settings.clicks_topic, truth, look(platform), read_log(platform))
+    assert not found_problems, "\n".join(found_problems)
 
 
 def _scan(platform: Platform, table: str, **options: Any) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
@@ -233,19 +233,19 @@ def _count(cells: Mapping[bytes, bytes], column: bytes) -> int:
 
 
 def _volume(truth: Truth, log: Sequence[Logged], at_least: int) -> list[str]:
-    told: list[str] = []
+    found_problems: list[str] = []
     if len(log) != truth.messages:
-        told.append(f"Kafka itself holds {len(log):,} messages, though it acknowledged {truth.messages:,}")
+        found_problems.append(f"Kafka itself holds {len(log):,} messages, though it acknowledged {truth.messages:,}")
     broken = sum(truth.broken.values())
     if truth.messages < at_least or not truth.times or not broken:
-        told.append(
+        found_problems.append(
             f"only {truth.messages:,} messages went through, {len(truth.times):,} distinct valid and {broken:,} "
             f"invalid ones: a pass would mean nothing (at least {at_least:,} are wanted, and some of each)"
         )
-    return told
+    return found_problems
 
 
-def _told(what: str, which: Iterable[object]) -> list[str]:
+def _listed(what: str, which: Iterable[object]) -> list[str]:
     listed = sorted(map(str, which))
     return [f"{len(listed):,} {what}: {', '.join(listed[:_SHOWN])}"] if listed else []
 

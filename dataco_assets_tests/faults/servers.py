@@ -14,12 +14,12 @@ from thriftpy2.thrift import TException
 from local_stack.errors import StackError
 from local_stack.stack import Stack
 
-ANSWERLESS = (OSError, EOFError, TException, KafkaException)
+CONNECTION_ERRORS = (OSError, EOFError, TException, KafkaException)
 """What plain clients raise while a server is down."""
 DISK = "16g"
 """Only a limit: a tmpfs uses memory for its contents. HDFS sets 256 MB aside for every file that is being written."""
 _LEFT_BYTES = 2 * 1024 * 1024
-USED = ("kafka", "namenode", "datanode", "hbase", "thrift")
+NEEDED_SERVERS = ("kafka", "namenode", "datanode", "hbase", "thrift")
 """The servers that the fault tests need, each after its dependencies."""
 
 
@@ -43,7 +43,7 @@ class Servers:
             self.disk.mkdir(parents=True, exist_ok=True)
             with suppress(subprocess.CalledProcessError):  # a container may forbid it; then no disk can be filled
                 _run("mount", "-t", "tmpfs", "-o", f"size={DISK}", "dataco-faults", str(self.disk))
-        self.stack.up(USED)
+        self.stack.up(NEEDED_SERVERS)
 
     def down(self) -> None:
         """Stops the servers and removes everything."""
@@ -77,7 +77,7 @@ class Servers:
 
     def heal(self) -> None:
         """Starts the servers that are down and returns when all answer."""
-        for name in USED:
+        for name in NEEDED_SERVERS:
             if not self.is_running(name):
                 self.stack.start(name)
             try:

@@ -17,7 +17,7 @@ class Tried:
 
 
 TRIED = pytest.StashKey[list[Tried]]()
-_TOLD = "faults tried"
+_OUTPUT_KEY = "faults tried"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,13 +28,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Adds the lines of a process of `pytest -n`; one that crashed has none."""
-    node.config.stash[TRIED] += [Tried(**line) for line in getattr(node, "workeroutput", {}).get(_TOLD, ())]
+    node.config.stash[TRIED] += [Tried(**line) for line in getattr(node, "workeroutput", {}).get(_OUTPUT_KEY, ())]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Sends the lines to the process that prints the table, if this is another."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output[_TOLD] = [asdict(line) for line in session.config.stash[TRIED]]
+        output[_OUTPUT_KEY] = [asdict(line) for line in session.config.stash[TRIED]]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

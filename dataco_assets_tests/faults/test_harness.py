@@ -38,7 +38,7 @@ def test_the_judge_is_content_with_the_truth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("differs", "told"),
+    ("differs", "message"),
     [
         ({"rows": [("a", NOON)]}, "1 valid clicks are not in HBase: b"),
         ({"rows": [*found().rows, ("a", NOON)]}, "1 clicks are in HBase more than once: a"),
@@ -50,11 +50,11 @@ def test_the_judge_is_content_with_the_truth() -> None:
         ({"altered": frozenset({b"clicks/0/1"})}, "1 rejected records were written with different bytes"),
         ({"ledger": {0: 2}}, "1 partitions whose ledger is not the last stable offset: 0: 2 of 3"),
         ({"dirty": frozenset({NOON})}, "1 hours touched by clicks the ledger has passed are not dirty"),
-        ({"known_since": frozenset()}, "1 hours with clicks do not know since when"),
+        ({"known_since": frozenset()}, "1 hours with clicks lack the time of their first one"),
     ],
 )
-def test_the_judge_names_what_differs(differs: dict[str, object], told: str) -> None:
-    assert any(line.startswith(told) for line in problems("clicks", truth(), found(**differs), LOG, at_least=3))
+def test_the_judge_names_what_differs(differs: dict[str, object], message: str) -> None:
+    assert any(line.startswith(message) for line in problems("clicks", truth(), found(**differs), LOG, at_least=3))
 
 
 def test_a_run_in_which_too_little_went_through_is_no_pass() -> None:
@@ -89,17 +89,17 @@ def test_finds_rejected_records_nobody_acknowledged(world: World) -> None:
 @pytest.mark.stack
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    ("bug", "told"),
+    ("bug", "message"),
     [
         ("random-row-key", "clicks are in HBase more than once"),
         ("forgotten-hours", "hours touched by clicks the ledger has passed are not dirty"),
     ],
 )
-def test_finds_rows_doubled_and_hours_forgotten(world: World, bug: str, told: str) -> None:
+def test_finds_rows_doubled_and_hours_forgotten(world: World, bug: str, message: str) -> None:
     # From one full hour to another: the first clicks touch an hour that holds none, whatever time it is now.
     world.traffic.send(6_000, hours=2.0, until_ms=time.time_ns() // 1_000_000 // HOUR * HOUR)
     died = world.worker("--once", "--plant", bug, "--at", "hours_marked")
     assert died.wait() == -signal.SIGKILL
     world.drain("--plant", bug)
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=message):
         world.judge(at_least=6_000)

@@ -8,7 +8,7 @@ import pytest
 
 from dataco_assets_tests.faults.conftest import World
 from dataco_assets_tests.faults.judge import read_ledger
-from dataco_assets_tests.faults.servers import ANSWERLESS
+from dataco_assets_tests.faults.servers import CONNECTION_ERRORS
 from dataco_assets_tests.waiting import wait_until
 
 pytestmark = [
@@ -29,8 +29,8 @@ def test_a_million_clicks_with_the_gateway_killed_three_times(make_world: Callab
     assert large["retries"] > 0
     assert large["stored"] + large["rejected"] == 1_000_000
     world.judge(at_least=1_300_000)
-    for waiting, told in ((300_000, small), (1_000_000, large)):
-        print(f"{waiting:,} waiting: peak RSS {told['peak_rss_bytes'] / MEBIBYTE:.0f} MiB, {told['seconds']:.1f} s")
+    for waiting, result in ((300_000, small), (1_000_000, large)):
+        print(f"{waiting:,} waiting: peak RSS {result['peak_rss_bytes'] / MEBIBYTE:.0f} MiB, {result['seconds']:.1f} s")
     # Both filled every buffer while the gateway was down; any more would grow with the backlog.
     assert large["peak_rss_bytes"] - small["peak_rss_bytes"] < 64 * MEBIBYTE
     world.note("1,000,000 waiting, thrift killed -9", times=3, in_flight=large["in_flight"])
@@ -54,5 +54,5 @@ def _drain_with_kills(world: World, *, waiting: int, kills: int) -> dict[str, An
 def _drained(world: World) -> int:
     try:
         return sum(read_ledger(world.platform).values())
-    except ANSWERLESS:
+    except CONNECTION_ERRORS:
         return 0

@@ -21,7 +21,7 @@ from dataco_assets.run_leases import lease_values
 from dataco_assets_tests import oracle
 from dataco_assets_tests.documents import compare_documents, read_documents
 from dataco_assets_tests.faults.judge import has_dirty_hours, is_drained, read_log
-from dataco_assets_tests.faults.servers import USED, Servers
+from dataco_assets_tests.faults.servers import NEEDED_SERVERS, Servers
 from dataco_assets_tests.faults.truth import oracle_click, own_hours
 from dataco_assets_tests.platforms import Platform
 from dataco_assets_tests.waiting import wait_until
@@ -46,7 +46,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.faults]
 @pytest.fixture
 def searchable(fault_stack: Servers) -> Iterator[None]:
     """Elasticsearch, which no other test of this folder needs."""
-    fault_stack.stack.up([*USED, SEARCH])
+    fault_stack.stack.up([*NEEDED_SERVERS, SEARCH])
     yield
     fault_stack.stack.stop(SEARCH)
 
@@ -94,7 +94,7 @@ def test_everything_goes_on_by_itself(make_world: "Callable[..., World]", tmp_pa
         ingests, refreshes = _at_work(instance, INGEST_JOB), _at_work(instance, REFRESH_JOB)
         _cut_the_power([dagster.pid, *_pids(world)])
     held.unlink()
-    world.servers.stack.up([*USED, SEARCH])
+    world.servers.stack.up([*NEEDED_SERVERS, SEARCH])
     world.traffic.send(2_000)
 
     with ui.running(), dg.DagsterInstance.from_config(home) as instance:

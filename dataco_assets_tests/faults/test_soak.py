@@ -54,7 +54,7 @@ class Chaos:
         self.log.append(f"{at:7.1f} s  {fault.__name__.strip('_')}")
         self.log[-1] += f": {fault()}"
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Everything that was done, for error messages."""
         return "\n".join([f"FAULT_SEED={SEED} SOAK_MINUTES={MINUTES:g}", *self.log])
 
@@ -118,8 +118,8 @@ def test_random_faults(world: World) -> None:
             crew.wait_drained(300)
             world.judge(at_least=int(PER_SECOND * 60 * MINUTES * 0.5))
         except BaseException as error:
-            error.add_note(chaos.told())
+            error.add_note(chaos.summary())
             raise
-    print(chaos.told())
+    print(chaos.summary())
     assert len(chaos.log) >= 3
     world.note(f"random soak, {MINUTES:g} min, seed {SEED}", times=len(chaos.log), in_flight=chaos.in_flight)

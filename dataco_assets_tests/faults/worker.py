@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             time.sleep(_PAUSE_AFTER_TROUBLE_SECONDS)
         else:
             if options.once:
-                print(json.dumps(_told(result)))
+                print(json.dumps(_as_json(result)))
                 return 0
             if not result.seen:
                 time.sleep(_PAUSE_SECONDS)
@@ -92,7 +92,7 @@ def _die_at(step: Step, nth: int, number: signal.Signals) -> Callable[[Step], No
     return on_step
 
 
-def _told(result: DrainResult) -> dict[str, object]:
+def _as_json(result: DrainResult) -> dict[str, object]:
     return {
         "stored": result.stored,
         "rejected": result.rejected.total(),
