@@ -3,10 +3,6 @@
 import re
 from functools import lru_cache
 from socket import AF_INET6, inet_pton
-from unicodedata import normalize
-
-MAX_PAGE_CHARACTERS = 8_193
-"""The longest URL of a click, and the `/` that stands for its empty path."""
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _BLANK = re.compile(r"[\x00-\x20\x7f]")
@@ -26,8 +22,9 @@ class InvalidUrl(ValueError):
 def page_of(url: str) -> str:
     """The page of a URL.
 
-    Scheme and host in lower case; default port, user name and password, fragment and tracking parameters removed; an
-    empty path becomes `/`. Everything else stays byte for byte. The page of a page is the page itself.
+    Scheme and ASCII letters of the host in lower case; default port, user name and password, fragment and tracking
+    parameters removed; an empty path becomes `/`. Everything else stays byte for byte. The page of a page is the page
+    itself.
 
     Args:
         url: An absolute http or https URL without lone surrogates.
@@ -52,11 +49,7 @@ def _canonical(url: str) -> str:
     authority, _, path = rest.partition("/")
     page = f"{scheme}://{_host_and_port(authority, _DEFAULT_PORTS[scheme])}/{path}"
     query = "&".join(part for part in query.split("&") if not _TRACKING_PARAMETER.match(part))
-    if query:
-        page = f"{page}?{query}"
-    if len(page) > MAX_PAGE_CHARACTERS:
-        raise InvalidUrl("becomes too long when its host is normalised")
-    return page
+    return f"{page}?{query}" if query else page
 
 
 _cached = lru_cache(maxsize=_CACHED_URLS)(_canonical)
@@ -96,16 +89,14 @@ def _ipv6(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    """A host name or IPv4 address in lower case.
+    """A host name or IPv4 address, its ASCII letters in lower case.
 
-    Letters outside ASCII stay letters (no Punycode) in Unicode normal form C, so that both ways to type an accent are
-    one host.
+    Other characters stay as written: what their lower case and normal form are depends on the version of Unicode, and
+    browsers send Punycode.
     """
     if not text:
         raise InvalidUrl("has no host")
-    host = text.lower()
-    if not host.isascii():
-        host = normalize("NFC", host)
+    host = text.encode().lower().decode()  # lower() of bytes changes ASCII letters only
     if _ASCII_NOT_IN_HOST.search(host):
         raise InvalidUrl("has a host with a character that no host has")
     return host

@@ -45,7 +45,8 @@ _TYPES: Final[Mapping[ColumnType, str]] = {
 PROPERTIES: Mapping[str, Mapping[str, Any]] = {
     **{column.name: {"type": _TYPES[column.type]} for column in COLUMNS},
     # Keywords without `ignore_above`, so that every page can be found and none is missing from a total. A page has at
-    # most 8,193 characters, of which at least 8 are ASCII (`http://…/`): at most 32,748 bytes, below the limit.
+    # most 8,193 characters (a URL and the `/` of its empty path), of which at least 8 are ASCII (`http://…/`): at most
+    # 32,748 bytes, below the limit.
     # `page.words` finds pages by the words (runs of letters) in them; without positions and norms it stays small.
     "page": {
         "type": "keyword",

@@ -23,8 +23,9 @@ from dataco_assets.aggregates.columns import LATER_COLUMNS, TOTALLED
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.cli import index as index_command
 from dataco_assets.cli import top as top_command
+from dataco_assets.clicks.event import MAX_URL
 from dataco_assets.clicks.hour import HOUR_MS
-from dataco_assets.clicks.page import MAX_PAGE_CHARACTERS, page_of
+from dataco_assets.clicks.page import page_of
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, open_client
 from dataco_assets.elasticsearch_errors import (
     AlreadyThere,
@@ -260,8 +261,8 @@ def test_the_mapping_is_strict(index: Index) -> None:
 @pytest.mark.parametrize("letter", ["a", "ü", "界", "𐌰"])
 def test_the_longest_page_can_be_stored_and_found(index: Index, letter: str) -> None:
     index.create()
-    page = page_of("http://a/" + letter * (MAX_PAGE_CHARACTERS - 9))
-    assert len(page) == MAX_PAGE_CHARACTERS
+    page = page_of("http://a?" + letter * (MAX_URL - 9))
+    assert len(page) == MAX_URL + 1  # and the "/" that stands for the empty path
 
     assert index.write(NOON, {(page, "DE"): 4}, generation=1) == []
 

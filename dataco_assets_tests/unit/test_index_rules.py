@@ -12,8 +12,9 @@ from dataco_assets.aggregates.columns import COLUMNS, TOTALLED
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.cli.times import TimeUnclear, moment
 from dataco_assets.cli.top import time_range
+from dataco_assets.clicks.event import MAX_URL
 from dataco_assets.clicks.hour import HOUR_MS
-from dataco_assets.clicks.page import MAX_PAGE_CHARACTERS, page_of
+from dataco_assets.clicks.page import page_of
 from dataco_assets.index.contents import RunContent
 from dataco_assets.index.layout import (
     MAX_TERM_BYTES,
@@ -124,8 +125,8 @@ def test_host_and_path(page: str, host: str, path: str) -> None:
 
 @pytest.mark.parametrize("start", ["http://", "https://"])
 def test_no_page_is_too_long_for_a_keyword(start: str) -> None:
-    page = page_of(start + "𐐨" * (MAX_PAGE_CHARACTERS - len(start) - 1) + "/")  # a letter of four bytes
-    assert len(page) == MAX_PAGE_CHARACTERS
+    page = page_of(start + "𐐨" * (MAX_URL - len(start)))  # a letter of four bytes
+    assert len(page) == MAX_URL + 1  # and the "/" that stands for the empty path
     assert len(page.encode()) <= MAX_TERM_BYTES
 
 
