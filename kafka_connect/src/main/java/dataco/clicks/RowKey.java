@@ -1,0 +1,33 @@
+package dataco.clicks;
+
+import java.nio.charset.StandardCharsets;
+import java.util.zip.CRC32;
+
+/**
+ * The row key of a click, 49 bytes of ASCII: {@code SS-TTTTTTTTTTTTT-HHHHHHHHHHHHHHHHHHHHHHHHHHHHHHHH}.
+ *
+ * <p>{@code SS} is the salt, crc32(user id) % 16 as two hex digits; {@code T} the time in epoch ms; {@code H}
+ * BLAKE2b-128 of user id, U+001F and event id, so that the same event of a user is the same row.
+ */
+public final class RowKey {
+    /** Number of salts of a table. */
+    public static final int SALTS = 16;
+
+    private static final long FOURTEEN_DIGITS = 10_000_000_000_000L;
+
+    private RowKey() {}
+
+    /** Returns the row key of a click. */
+    public static byte[] of(Click click) {
+        String time = Long.toString(FOURTEEN_DIGITS + click.timestamp()).substring(1);
+        String key = salt(click.userId()) + "-" + time + "-" + Hashes.hexOf(click.userId(), click.eventId());
+        return key.getBytes(StandardCharsets.US_ASCII);
+    }
+
+    /** The salt of a user's rows, as it begins the key. */
+    private static String salt(String userId) {
+        CRC32 checksum = new CRC32();
+        checksum.update(userId.getBytes(StandardCharsets.UTF_8));
+        return "0" + Long.toHexString(checksum.getValue() % SALTS);
+    }
+}
