@@ -1,0 +1,104 @@
+"""The click codecs in Python and Java against each other: the same verdict and the same bytes for any payload.
+
+Environment variables: DATACO_CODEC_RECORDS, how many payloads are tried (100,000); DATACO_CODEC_SEED, which ones (drawn
+by chance, and printed).
+"""
+
+import json
+import os
+import random
+import re
+import struct
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from dataco_assets.clicks.event import Click, Reason, parse
+from dataco_assets.clicks.row import cells, row_key
+from dataco_assets_tests.codecs.payloads import Record, records
+from local_stack import java
+from local_stack.programs import run
+
+_PROJECT = Path(__file__).parents[2] / "kafka_connect"
+_BUILD_SECONDS = 900  # a first build downloads Maven's plugins
+_JUDGING_SECONDS = 300
+_BATCH = 20_000
+_SHOWN = 10
+_DETAIL = re.compile(rb"[ -~]{1,200}")
+
+
+@pytest.fixture(scope="module")
+def class_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Java codec and its harness, compiled, with the jars they need."""
+    answer = tmp_path_factory.mktemp("java") / "classpath"
+    goals = ["test-compile", "dependency:build-classpath", f"-Dmdep.outputFile={answer}"]
+    skipped = ["-Dcheckstyle.skip", "-Dspotless.check.skip"]
+    command = [java.tool("mvn"), "--batch-mode", "--quiet", "--file", _PROJECT / "pom.xml", *goals, *skipped]
+    run("Maven: compiling the Java codec", command, seconds=_BUILD_SECONDS)
+    return os.pathsep.join(
+        [str(_PROJECT / "target/classes"), str(_PROJECT / "target/test-classes"), answer.read_text()]
+    )
+
+
+def frame(record: Record) -> bytes:
+    """A record as `CodecHarness` reads it."""
+    length = -1 if record.payload is None else len(record.payload)
+    return struct.pack(">qqi", record.record_time_ms, record.earliest_ms, length) + (record.payload or b"")
+
+
+def verdict_of_python(record: Record) -> bytes:
+    """What the Python codec makes of a record, as `CodecHarness` writes it, without the detail of a rejection."""
+    parsed = parse(record.payload, record_time_ms=record.record_time_ms, earliest_ms=record.earliest_ms)
+    if not isinstance(parsed, Click):
+        return b"R" + parsed.reason.encode()
+    row = (struct.pack(">i", len(value)) + value for _, value in cells(parsed))
+    return b"C" + row_key(parsed.user_id, parsed.timestamp, parsed.event_id) + b"".join(row)
+
+
+def verdicts_of_java(class_path: str, batch: Sequence[Record], folder: Path) -> Iterator[bytes]:
+    """What the Java codec makes of the records, in their order; checks that details are printable."""
+    asked, answered = folder / "records", folder / "verdicts"
+    asked.write_bytes(b"".join(map(frame, batch)))
+    command = [java.checked_java(), "-cp", class_path, "dataco.clicks.CodecHarness"]
+    with asked.open("rb") as source, answered.open("wb") as target:
+        subprocess.run(command, stdin=source, stdout=target, check=True, timeout=_JUDGING_SECONDS)
+    with answered.open("rb") as answers:
+        while size := answers.read(4):
+            answer = answers.read(int.from_bytes(size, "big"))
+            if answer.startswith(b"R"):
+                answer, _, detail = answer.partition(b"\0")
+                assert _DETAIL.fullmatch(detail), detail
+            yield answer
+
+
+def described(record: Record, python: bytes, java: bytes) -> str:
+    """A record on which the codecs disagree, ready to become a vector."""
+    return f"{json.dumps(record.as_vector())}\n  Python: {python[:300]!r}\n  Java:   {java[:300]!r}"
+
+
+def test_any_payload_has_the_same_verdict_and_bytes(class_path: str, tmp_path: Path) -> None:
+    number = int(os.environ.get("DATACO_CODEC_RECORDS", "100000"))
+    seed = int(os.environ.get("DATACO_CODEC_SEED", random.SystemRandom().randrange(2**32)))
+    print(f"DATACO_CODEC_SEED={seed} DATACO_CODEC_RECORDS={number}")
+    generated = records(random.Random(seed), number)
+    kinds: Counter[str] = Counter()
+    while batch := list(islice(generated, _BATCH)):
+        mine = [verdict_of_python(record) for record in batch]
+        theirs = list(verdicts_of_java(class_path, batch, tmp_path))
+        assert len(theirs) == len(batch)
+        kinds.update("click" if verdict[:1] == b"C" else verdict[1:].decode() for verdict in mine)
+        differing = [trio for trio in zip(batch, mine, theirs, strict=True) if trio[1] != trio[2]]
+        assert not differing, "\n".join(
+            [
+                f"seed {seed}: {len(differing)} of {len(batch)} differ",
+                *(described(*trio) for trio in differing[:_SHOWN]),
+            ]
+        )
+    print(dict(kinds.most_common()))
+    if number >= _BATCH:  # otherwise the generator has lost its way to a rule
+        assert set(kinds) == {"click", *Reason} - {Reason.REFUSED_BY_STORE}
+        assert kinds["click"] > number / 5
