@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+MVN    := mvn --batch-mode --quiet --no-transfer-progress --file kafka_connect/pom.xml
 STACK  ?= .stack
 MINUTES ?= 30
 PORT ?= 3000
@@ -17,6 +18,7 @@ demo: $(VENV)/.installed ## send real and made-up clicks through the whole platf
 	@$(BIN)/dataco demo --dir $(STACK)
 
 test: $(VENV)/.installed ## run the whole test suite, on real servers that it starts and stops
+	$(MVN) verify
 	$(BIN)/pytest -n 2
 
 test-fast: $(VENV)/.installed ## run the tests that need no server
@@ -39,10 +41,12 @@ lint: $(VENV)/.installed ## check style, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(MVN) validate
 
 format: $(VENV)/.installed ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(MVN) spotless:apply
 
 $(VENV)/.installed: pyproject.toml local_stack/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and no python3 was found (Debian: apt-get install python3.11 python3.11-venv)."; exit 1; }
