@@ -111,7 +111,9 @@ def url_country_aggregates(
         yield from evaluations(SCHEMA, hours, computed.problems.schema, targets)
         yield from evaluations(USERS_WITHIN_CLICKS, hours, computed.problems.users, targets)
         yield from evaluations(AVERAGE_WITHIN_VISIT, hours, computed.problems.averages, targets)
-        yield from evaluations(CLICKS_CONSERVED, hours, computed.not_conserved, targets)
+        yield from evaluations(
+            CLICKS_CONSERVED, hours, computed.not_conserved, targets, not_compared=computed.changed_meanwhile
+        )
         computed.refuse_problems()
 
 
@@ -124,6 +126,7 @@ class ComputedHours:
         totals: What each adds up to.
         problems: What is wrong with them, if anything.
         not_conserved: Hours whose clicks are not those of HBase, and how.
+        changed_meanwhile: Hours of which that cannot be said, because clicks came and went.
         busiest_pages: Page, country and clicks of the groups with most clicks over all hours.
         rows_scanned: Rows read from HBase.
     """
@@ -132,6 +135,7 @@ class ComputedHours:
     totals: "dict[int, HourTotals]"
     problems: "Problems"
     not_conserved: dict[int, list[str]]
+    changed_meanwhile: set[int]
     busiest_pages: list[tuple[str, str, int]]
     rows_scanned: int
 
@@ -203,7 +207,26 @@ def compute_hours(
         changed = {hour: clicks for hour, clicks in stored.clicks.items() if clicks != rows_before[hour]}
         rows_after = count_rows(session, settings.clicks_table, list(changed)) if changed else {}
     not_conserved = conservation_problems(changed, rows_before, rows_after)
-    return ComputedHours(files, stored.totals, stored.problems, not_conserved, stored.pages.busiest(), rows_scanned())
+    changed_meanwhile = _changed_meanwhile(hbase, settings, {hour: generations[hour] for hour in not_conserved})
+    return ComputedHours(
+        files,
+        stored.totals,
+        stored.problems,
+        {hour: found for hour, found in not_conserved.items() if hour not in changed_meanwhile},
+        changed_meanwhile,
+        stored.pages.busiest(),
+        rows_scanned(),
+    )
+
+
+def _changed_meanwhile(hbase: HBaseResource, settings: Settings, generations: Mapping[int, int]) -> set[int]:
+    """Those hours whose clicks changed after their generations were read; none without asking, if there are none."""
+    from dataco_assets.ledgers.hours import HourLedger
+
+    if not generations:
+        return set()
+    with hbase.client() as client:
+        return HourLedger(client, settings.hours_table).changed_since(generations)
 
 
 class _Stored:

@@ -16,6 +16,7 @@ necessary, lowers the hour, after the counters were raised. Reading the ledger r
 the cell read before the scan, so that it fails if hours were marked meanwhile.
 """
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
@@ -32,7 +33,9 @@ _LOW_ROW, _LOW = b"low-water", b"h:low"  # behind all hours, too
 _LOW_STEP_MS = 24 * HOUR_MS
 """The low-water mark is raised in steps of this length, not at every look."""
 MARKED_WITHIN_SECONDS = 120.0
-"""A click's hour is marked dirty within this time after the click was stored, unless the drain died in between."""
+"""A click's hour is marked dirty within this time after the click was stored, unless the drain died in between.
+The same holds for rows that an erasure or a drain deletes."""
+_MARK_POLL_SECONDS = 2.0
 _ROWS_PER_CALL = 500
 _ROWS_PER_SCAN_PAGE = 10_000  # more than a year of hours; about 1 MB
 _SCAN_MARGIN_MS = HOUR_MS
@@ -164,6 +167,27 @@ class HourLedger(LedgerTable):
         wanted = sorted(set(hours))
         rows = self._read_rows([hour_key(hour).encode() for hour in wanted], None)
         return {hour: _state(hour, rows.get(hour_key(hour).encode(), {})) for hour in wanted}
+
+    def changed_since(
+        self, generations: Mapping[int, int], *, settle_seconds: float = MARKED_WITHIN_SECONDS
+    ) -> set[int]:
+        """Hours whose clicks changed after their generations were read, and which are therefore dirty.
+
+        Clicks are stored or deleted first and their hours marked afterwards, so this waits for marks that are yet to
+        come.
+
+        Args:
+            generations: The value of `dirty` that was read before the clicks were, by hour.
+            settle_seconds: Longest time to wait for a mark.
+        """
+        deadline = time.monotonic() + settle_seconds
+        changed: set[int] = set()
+        while True:
+            unchanged = generations.keys() - changed
+            changed |= {hour for hour, state in self.read(unchanged).items() if state.dirty != generations[hour]}
+            if len(changed) == len(generations) or time.monotonic() >= deadline:
+                return changed
+            time.sleep(_MARK_POLL_SECONDS)
 
     def all(self, start_ms: int = 0, end_ms: int | None = None) -> list[HourState]:
         """States of the hours in [start, end) that were ever touched, oldest first.

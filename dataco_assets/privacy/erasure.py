@@ -137,6 +137,7 @@ def erase(
         erasure.hours |= changed
         _mark(settings, ledger, changed)
         left += _delete(hbase, settings.clicks_table, list(portion))
+        _mark(settings, ledger, changed)  # within MARKED_WITHIN_SECONDS, however many clicks follow
         on_progress(erasure.clicks)
     # Once more: clicks of others may have come into an hour after theirs while theirs were deleted. Of an erasure that
     # broke off only the hours are known, so any hour after one of them counts.

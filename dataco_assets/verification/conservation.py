@@ -11,9 +11,10 @@ def conservation_problems(
 ) -> dict[int, list[str]]:
     """Compares the clicks of aggregates with the rows counted before and after they were computed.
 
-    Rows are only added, so the scan behind the aggregates saw at least those counted before it and at most those
-    counted after it. No clock is involved. An erasure also removes rows; of an hour that has fewer of them afterwards,
-    the two counts change places.
+    While rows are only added, the scan behind the aggregates saw at least those counted before it and at most those
+    counted after it; while they are only removed, the reverse. No clock is involved. Where rows came and went, as when
+    a user is erased while new clicks arrive, the two counts limit nothing: an hour that is reported here is at fault
+    only if it did not change meanwhile (`dataco_assets.ledgers.hours.HourLedger.changed_since`).
 
     Args:
         clicks: Sum of `click_count` by hour (epoch ms).

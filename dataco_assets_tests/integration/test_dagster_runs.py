@@ -25,6 +25,7 @@ from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.setup import ensure_index
+from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.partitions import range_tags, run_hours
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
@@ -269,6 +270,7 @@ def test_an_aggregation_that_loses_clicks_is_stopped_before_publication(
         return honest(clicks.where("user_id <> 'bob'"), *arguments)
 
     monkeypatch.setattr(aggregation, "aggregate", losing)
+    monkeypatch.setitem(HourLedger.changed_since.__kwdefaults__ or {}, "settle_seconds", 0.0)
     result = refresh(platform, HOURS)
 
     assert not result.success

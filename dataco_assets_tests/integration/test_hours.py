@@ -17,6 +17,7 @@ from dataco_assets.clicks.row import cells, row_key
 from dataco_assets.clients.elasticsearch import SearchClient, connect, open_client
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
+from dataco_assets.privacy.erasure import erase
 from dataco_assets_tests.platforms import NOON, Platform, click, epoch_ms
 from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, die, failure_of, interpose
 from spark_resources import publication
@@ -98,6 +99,48 @@ def test_rows_that_come_or_go_while_an_hour_is_computed_are_no_false_alarm(
             interpose(patch, "write the Parquet", after=change)
             refreshes.compute(HOURS)
         assert len(platform.rows()) != rows
+
+
+def test_an_erasure_and_new_clicks_during_a_refresh_are_no_false_alarm(
+    platform: Platform, refreshes: Refreshes
+) -> None:
+    """As many rows afterwards as before, and fewer in between."""
+    visit(platform, "stays")
+    visit(platform, "erased")
+    rows = len(platform.rows())
+    with pytest.MonkeyPatch.context() as patch:
+        interpose(patch, "scan", before=lambda: erase(platform.settings, platform.hbase, ["erased"]))
+        interpose(patch, "write the Parquet", after=lambda: visit(platform, "new"))
+        refreshes.refresh(HOURS)
+    assert len(platform.rows()) == rows
+    assert set(HOURS[1:]) <= set(refreshes.dirty()), "computed from clicks that are not there any more"
+    refreshes.settle()
+    assert refreshes.differences() == []
+
+
+def test_a_change_whose_mark_is_yet_to_come_is_waited_for(
+    platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A drain stores clicks first and marks their hours afterwards."""
+    visit(platform, "first")
+    gone, new = (parse(click(name, at=NOON, user=name), record_time_ms=NOON, earliest_ms=0) for name in ("a", "b"))
+    assert isinstance(gone, Click)
+    assert isinstance(new, Click)
+    table, key = platform.settings.clicks_table, row_key(gone.user_id, gone.timestamp, gone.event_id)
+    platform.put(table, key, dict(cells(gone)))
+
+    def mark(_seconds: float) -> None:
+        platform.hours.mark_dirty(HOURS, holding_clicks=(), stored_since_ms=0)
+
+    monkeypatch.setattr("dataco_assets.ledgers.hours.time.sleep", mark)
+    interpose(monkeypatch, "scan", before=lambda: platform.hbase.delete_rows(table, [key]))
+    interpose(
+        monkeypatch,
+        "write the Parquet",
+        after=lambda: platform.put(table, row_key(new.user_id, new.timestamp, new.event_id), dict(cells(new))),
+    )
+    refreshes.compute(HOURS)
+    assert NOON in refreshes.dirty()
 
 
 def test_a_run_that_dies_at_any_step_leaves_its_hours_dirty(
