@@ -1,13 +1,16 @@
 """Tests that commands report at once brokers that refuse connections or whose name does not resolve."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
 from dataco_assets.clients.kafka.brokers import Brokers
-from dataco_assets.clients.kafka.failures import KafkaUnavailable
+from dataco_assets.clients.kafka.consumer import RangeConsumer
+from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable
 from dataco_assets.clients.kafka.producer import AckedProducer
-from dataco_assets.clients.kafka.topics import KafkaAdmin
+from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicState
+from dataco_assets.errors import ErrorKind
 
 NOBODY = [("127.0.0.1:1", "Connection refused"), ("nohost.invalid:9092", "Failed to resolve")]
 
@@ -31,6 +34,32 @@ def test_a_message_that_nobody_takes_is_given_up_within_the_patience(servers: st
     assert time.monotonic() - began < 20
 
 
-def test_a_run_waits_for_its_whole_timeout() -> None:
-    with pytest.raises(KafkaUnavailable):
-        KafkaAdmin(Brokers("127.0.0.1:1"), timeout_seconds=1.0).topic("clicks")
+def send(brokers: Brokers) -> None:
+    with AckedProducer(brokers, "clicks", timeout_seconds=1.0) as producer:
+        producer.send(None, b"{}")
+
+
+def read(brokers: Brokers) -> None:
+    with RangeConsumer(brokers, "group", "clicks", [OffsetRange(0, 0, 1)], stall_seconds=1.0) as consumer:
+        list(consumer.batches())
+
+
+@pytest.mark.parametrize(("servers", "why"), NOBODY)
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda brokers: KafkaAdmin(brokers, timeout_seconds=1.0).topic("clicks"),
+        lambda brokers: KafkaAdmin(brokers, timeout_seconds=1.0).topics(),
+        lambda brokers: KafkaAdmin(brokers, timeout_seconds=1.0).committed("g", TopicState("clicks", "id", (0,))),
+        send,
+        read,
+    ],
+    ids=["describe", "list", "committed", "send", "read"],
+)
+def test_a_run_waits_for_its_whole_timeout_and_then_says_why(
+    use: Callable[[Brokers], object], servers: str, why: str
+) -> None:
+    with pytest.raises((KafkaUnavailable, Undeliverable), match=rf"(?s){servers}.*{why}") as caught:
+        use(Brokers(servers))
+    assert caught.value.kind is ErrorKind.PASSING
+    assert "DATACO_KAFKA_BOOTSTRAP_SERVERS" in str(caught.value)

@@ -13,6 +13,7 @@ from dataco_assets.clients.kafka.failures import (
     OffsetsLost,
     TopicMissing,
     missing,
+    refusal,
     translate,
     unreachable,
 )
@@ -49,6 +50,7 @@ class RangeConsumer:
     ) -> None:
         self._servers = brokers.servers
         self._topic = topic
+        self._group = group
         self._stall_seconds = stall_seconds
         self._ends = {r.partition: r.end for r in ranges}
         self.positions = {r.partition: r.start for r in ranges}
@@ -75,7 +77,7 @@ class RangeConsumer:
 
         Raises:
             OffsetsLost: an offset of the ranges is no longer there.
-            AuthenticationFailed, TopicMissing, KafkaUnavailable: see `failures`.
+            AccessDenied, AuthenticationFailed, TlsRefused, TopicMissing, KafkaUnavailable: see `failures`.
         """
         progress_at = time.monotonic()
         while self._unfinished:
@@ -92,6 +94,7 @@ class RangeConsumer:
                     unreachable(
                         self._servers,
                         f"{self._last_trouble}; nothing came from topic {self._topic} for {self._stall_seconds:.0f} s",
+                        self._reachability.trouble,
                     )
                 )
 
@@ -99,7 +102,7 @@ class RangeConsumer:
         """Commits offsets to the group, for other tools to see; never moves one backwards.
 
         Raises:
-            KafkaUnavailable
+            AccessDenied, KafkaUnavailable
         """
         wanted = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         try:
@@ -108,7 +111,9 @@ class RangeConsumer:
             if ahead:
                 self._consumer.commit(offsets=ahead, asynchronous=False)
         except KafkaException as error:
-            raise translate(error, self._servers, self._topic) from error
+            if not self._unfinished:  # so no message can be lost by asking for the events that explain a time-out
+                self._take()
+            raise translate(error, self._servers, f"group {self._group}", self._reachability.trouble) from error
 
     def _take(self) -> tuple[list[Message], dict[int, int]]:
         try:
@@ -143,11 +148,18 @@ class RangeConsumer:
             )
         elif code in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}:
             raise TopicMissing(missing(self._topic))
+        elif code == KafkaError.GROUP_AUTHORIZATION_FAILED and self._group == READER_GROUP:
+            pass  # nothing is committed to it
+        elif refused := refusal(problem, self._servers, self._asked_about(code)):
+            raise refused
         elif problem.fatal():
             raise KafkaUnavailable(unreachable(self._servers, problem.str()))
         else:
             # Brokers down, time-outs: librdkafka goes on trying by itself; the stall deadline judges.
             self._last_trouble = problem.str()
+
+    def _asked_about(self, code: int) -> str:
+        return f"group {self._group}" if code == KafkaError.GROUP_AUTHORIZATION_FAILED else f"topic {self._topic}"
 
     def _advance(self, reached: Mapping[int, int]) -> None:
         finished: list[int] = []

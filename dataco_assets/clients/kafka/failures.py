@@ -3,8 +3,10 @@
 KafkaFailure               anything else that Kafka refuses                    permanent
 ├── KafkaUnavailable       no broker answers in time                           passing
 ├── Undeliverable          a message was not acknowledged in time              passing
-├── AuthenticationFailed   the user or password is refused                 permanent
-├── MessageRefused         a message is too large, or may not be written       permanent
+├── AuthenticationFailed   the user or password is refused                     permanent
+├── AccessDenied           the user may not do what was asked (ACLs)           permanent
+├── TlsRefused             a certificate is not accepted                       permanent
+├── MessageRefused         a message is too large or malformed                 permanent
 ├── TopicMissing           the topic does not exist                            permanent
 └── OffsetsLost            offsets to be read are no longer in the topic       permanent
 """
@@ -28,6 +30,14 @@ class AuthenticationFailed(KafkaFailure):
     """A broker refuses the credentials, and would refuse them again."""
 
 
+class AccessDenied(KafkaFailure):
+    """A broker's access control lists do not let the user do what was asked."""
+
+
+class TlsRefused(KafkaFailure):
+    """Client or broker does not accept the other's certificate, and would not accept it again."""
+
+
 class TopicMissing(KafkaFailure):
     """The topic does not exist."""
 
@@ -43,7 +53,7 @@ class Undeliverable(KafkaFailure):
 
 
 class MessageRefused(KafkaFailure):
-    """A broker refuses a message, and would refuse it again: too large for the topic, or no permission to write."""
+    """A broker refuses a message, and would refuse it again: it is too large for the topic, or malformed."""
 
 
 _MISSING: frozenset[int | None] = frozenset(
@@ -58,6 +68,7 @@ _UNREACHABLE: frozenset[int | None] = frozenset(
         KafkaError._TIMED_OUT,
         KafkaError._TIMED_OUT_QUEUE,
         KafkaError._RESOLVE,
+        KafkaError._SSL,  # a connection that ends during the handshake; for certificates see _TLS_REFUSALS
         KafkaError._NOENT,
         KafkaError._WAIT_COORD,
         KafkaError._WAIT_CACHE,
@@ -80,6 +91,21 @@ _UNREACHABLE: frozenset[int | None] = frozenset(
 )
 
 
+_DENIED: frozenset[int | None] = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.DELEGATION_TOKEN_AUTHORIZATION_FAILED,
+    }
+)
+_UNAUTHENTICATED: frozenset[int | None] = frozenset(
+    {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM}
+)
+# librdkafka has one code for all failures of TLS. These are OpenSSL's words for those that time does not end: a
+# certificate that is not accepted here, an alert (the broker accepts neither ours nor our versions), no TLS there.
+_TLS_REFUSALS = ("certificate verify failed", "certificate could not be verified", " alert ", "wrong version number")
 _UNACKNOWLEDGED = frozenset(
     {
         KafkaError._MSG_TIMED_OUT,
@@ -97,41 +123,76 @@ def error_code(error: BaseException | None) -> int | None:
     return error.args[0].code() if isinstance(error, KafkaException) else None
 
 
-def translate(error: KafkaException, servers: str, what: str) -> KafkaFailure:
+def refusal(error: KafkaError, servers: str, what: str) -> KafkaFailure | None:
+    """The permanent error that stands for refused credentials, rights or certificates; None for any other error.
+
+    Args:
+        error: As the client reported it.
+        servers: The brokers.
+        what: What was asked about, for the message: best a topic's name.
+    """
+    code, text = error.code(), error.str()
+    if code in _DENIED:
+        return AccessDenied(
+            f"Kafka at {servers} does not permit a request about {what}: {text.rstrip('.')}. Grant the user of "
+            "DATACO_KAFKA_OPTIONS the rights that docs/operations.md lists."
+        )
+    if code in _UNAUTHENTICATED:
+        return AuthenticationFailed(
+            f"Kafka at {servers} refuses the authentication ({text}). User and password are set by "
+            "DATACO_KAFKA_OPTIONS."
+        )
+    if code == KafkaError._SSL and any(words in text for words in _TLS_REFUSALS):
+        return TlsRefused(
+            f"Kafka at {servers} and this machine do not trust each other (TLS: {text}). ssl.ca.location in "
+            "DATACO_KAFKA_OPTIONS must name the certificate of the authority that signed the brokers' certificates. "
+            "Those must be valid today, and for the host names in DATACO_KAFKA_BOOTSTRAP_SERVERS and in the brokers' "
+            "advertised.listeners."
+        )
+    return None
+
+
+def translate(error: KafkaException, servers: str, what: str, trouble: str | None = None) -> KafkaFailure:
     """What an error means.
 
     Args:
         error: As the client raised it.
         servers: The brokers asked.
         what: What was asked about, for the message: best a topic's name.
+        trouble: What the last connection failed with, where that is known: a time-out does not say why.
     """
     code = error_code(error)
     text = error.args[0].str()
     if code in _MISSING:
         return TopicMissing(missing(what))
+    if refused := refusal(error.args[0], servers, what):
+        return refused
     if code in _UNREACHABLE:
-        return KafkaUnavailable(unreachable(servers, text))
-    return KafkaFailure(f"Kafka at {servers} refuses a request about {what}: {text}.")
+        return KafkaUnavailable(unreachable(servers, text, trouble))
+    return KafkaFailure(f"Kafka at {servers} refuses a request about {what}: {text.rstrip('.')}.")
 
 
-def delivery_failure(error: KafkaError, servers: str, topic: str) -> KafkaFailure:
+def delivery_failure(error: KafkaError, servers: str, topic: str, trouble: str | None = None) -> KafkaFailure:
     """The error for a message that a producer could not deliver.
 
     Args:
         error: As the client reported it.
         servers: The brokers.
         topic: The topic it was sent to.
+        trouble: What the last connection failed with, where that is known.
     """
     code = error.code()
     if code in _MISSING:
         return TopicMissing(missing(topic))
+    if refused := refusal(error, servers, f"a message to topic {topic}"):
+        return refused
     if code in _UNREACHABLE or code in _UNACKNOWLEDGED or error.retriable():
         return Undeliverable(
-            f"A message to topic {topic} was not acknowledged by Kafka at {servers}: {error.str()}. Is the broker "
-            "running (DATACO_KAFKA_BOOTSTRAP_SERVERS)?"
+            f"A message to topic {topic} was not acknowledged by Kafka at {servers}: {_joined(error.str(), trouble)}. "
+            "Is the broker running (DATACO_KAFKA_BOOTSTRAP_SERVERS)?"
         )
-    way_out = "Raise the topic's max.message.bytes." if code in _TOO_LARGE else "Is writing to the topic permitted?"
-    return MessageRefused(f"Kafka at {servers} refuses a message to topic {topic}: {error.str()}. {way_out}")
+    way_out = " Raise the topic's max.message.bytes." if code in _TOO_LARGE else ""
+    return MessageRefused(f"Kafka at {servers} refuses a message to topic {topic}: {error.str()}.{way_out}")
 
 
 def missing(topic: str) -> str:
@@ -139,11 +200,13 @@ def missing(topic: str) -> str:
     return f"Topic {topic} does not exist. `dataco setup` creates the platform's topics."
 
 
-def unauthenticated(servers: str, why: str) -> str:
-    """What to say of brokers that refuse the credentials."""
-    return f"Kafka at {servers} refuses the authentication ({why}). User and password are set by DATACO_KAFKA_OPTIONS."
-
-
-def unreachable(servers: str, why: str) -> str:
+def unreachable(servers: str, why: str, trouble: str | None = None) -> str:
     """What to say of brokers that do not answer."""
-    return f"Kafka at {servers} does not answer ({why}). Is it running? Its address is DATACO_KAFKA_BOOTSTRAP_SERVERS."
+    return (
+        f"Kafka at {servers} does not answer ({_joined(why, trouble)}). Is it running? Its address is "
+        "DATACO_KAFKA_BOOTSTRAP_SERVERS."
+    )
+
+
+def _joined(why: str, trouble: str | None) -> str:
+    return why if trouble is None or trouble in why else f"{why}; {trouble}"

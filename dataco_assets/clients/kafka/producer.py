@@ -97,24 +97,29 @@ class AckedProducer:
             Undeliverable: an earlier message was not acknowledged in time.
             MessageRefused, TopicMissing: an earlier message was refused.
             KafkaUnavailable: see `refused_seconds`.
-            AuthenticationFailed: a broker refuses the credentials.
+            AccessDenied, AuthenticationFailed, TlsRefused: a broker refuses rights, credentials or certificate.
         """
         arguments: dict[str, Any] = {"key": key, "value": value, "on_delivery": self._on_delivery}
         if timestamp_ms is not None:
             arguments["timestamp"] = timestamp_ms
         if headers is not None:
             arguments["headers"] = list(headers)
-        while True:
+        while not self._queued(arguments):
+            pass  # it has waited for a moment
+
+    def _queued(self, arguments: Mapping[str, Any]) -> bool:
+        """Takes what brokers replied and queues a message; False while the queue is full."""
+        try:
             self._producer.poll(0)
             self._raise_if_refused()
             try:
                 self._producer.produce(self._topic, **arguments)
             except BufferError:
                 self._producer.poll(_POLL_SECONDS)
-            except KafkaException as error:
-                raise delivery_failure(error.args[0], self._servers, self._topic) from error
-            else:
-                return
+                return False
+        except KafkaException as error:  # also from `poll`: no message of this producer can be sent any more
+            raise self._failure(error.args[0]) from error
+        return True
 
     def flush(self) -> None:
         """Waits until every message is acknowledged.
@@ -123,10 +128,10 @@ class AckedProducer:
             Undeliverable: one was not acknowledged in time.
             MessageRefused, TopicMissing: one was refused.
             KafkaUnavailable: see `refused_seconds`.
-            AuthenticationFailed: a broker refuses the credentials.
+            AccessDenied, AuthenticationFailed, TlsRefused: a broker refuses rights, credentials or certificate.
         """
         deadline = time.monotonic() + self._timeout + 5
-        while (left := self._producer.flush(_POLL_SECONDS)) and time.monotonic() < deadline:
+        while (left := self._flushed()) and time.monotonic() < deadline:
             self._reachability.check()
         self._raise_if_refused()
         if left:
@@ -135,6 +140,16 @@ class AckedProducer:
                 f"by Kafka at {self._servers}."
             )
 
+    def _flushed(self) -> int:
+        try:
+            return self._producer.flush(_POLL_SECONDS)
+        except KafkaException as error:  # a fatal one: no message of this producer can be sent any more
+            self._reachability.check()
+            raise self._failure(error.args[0]) from error
+
+    def _failure(self, error: KafkaError) -> KafkaFailure:
+        return delivery_failure(error, self._servers, self._topic, self._reachability.trouble)
+
     def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
         if error is not None and self._refused is None:
             self._refused = error
@@ -142,7 +157,7 @@ class AckedProducer:
     def _raise_if_refused(self) -> None:
         self._reachability.check()
         if self._refused is not None:
-            raise delivery_failure(self._refused, self._servers, self._topic)
+            raise self._failure(self._refused)
 
 
 def click_producer(settings: "Settings") -> AckedProducer:

@@ -1,10 +1,13 @@
-"""Reports early that brokers refuse connections or credentials, which librdkafka by itself retries until a deadline."""
+"""Reports early that brokers refuse connections, credentials or certificates.
+
+librdkafka by itself tries all of them again until a deadline, and then reports a time-out.
+"""
 
 import time
 
 from confluent_kafka import KafkaError
 
-from dataco_assets.clients.kafka.failures import AuthenticationFailed, KafkaUnavailable, unauthenticated, unreachable
+from dataco_assets.clients.kafka.failures import KafkaFailure, KafkaUnavailable, refusal, unreachable
 
 PERSON_SECONDS = 2.0
 """How long a person at a terminal waits for a port that refuses; a run rides over the restart of a broker."""
@@ -23,28 +26,28 @@ class Reachability:
         self._servers = servers
         self._patience = patience_seconds
         self._down_since: float | None = None
-        self._why = "no connection"
-        self._credentials_refused: str | None = None
+        self._refusal: KafkaFailure | None = None
+        self.trouble: str | None = None
+        """What the last connection failed with."""
 
     def on_error(self, error: KafkaError) -> None:
         """Takes an error of the client; called from its `poll`."""
-        if error.code() == KafkaError._AUTHENTICATION:
-            self._credentials_refused = error.str()
-        elif error.code() in _UNCONNECTED:
-            self._why = error.str()
+        self._refusal = self._refusal or refusal(error, self._servers, "this client")
+        if error.code() in _UNCONNECTED:
+            self.trouble = error.str()
         elif error.code() == KafkaError._ALL_BROKERS_DOWN and self._down_since is None:
             self._down_since = time.monotonic()
 
     def check(self) -> None:
-        """Raises once a broker has refused the credentials, or all have refused connections beyond the patience.
+        """Raises once a broker has refused this client, or all have refused connections beyond the patience.
 
         Raises:
-            AuthenticationFailed: with the broker's reason.
+            AuthenticationFailed, TlsRefused, AccessDenied: with the reason.
             KafkaUnavailable: with the reason of the last refusal.
         """
-        if self._credentials_refused is not None:
-            raise AuthenticationFailed(unauthenticated(self._servers, self._credentials_refused))
+        if self._refusal is not None:
+            raise self._refusal
         if self._patience is None or self._down_since is None:
             return
         if time.monotonic() - self._down_since >= self._patience:
-            raise KafkaUnavailable(unreachable(self._servers, self._why))
+            raise KafkaUnavailable(unreachable(self._servers, self.trouble or "no connection"))

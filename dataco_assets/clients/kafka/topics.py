@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.05
+_COORDINATOR_SECONDS = 2.0
+"""How long the coordinator of a group is asked before a look at what the broker reports of it."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class KafkaAdmin:
         """The topic's id and partitions.
 
         Raises:
-            TopicMissing, KafkaUnavailable
+            TopicMissing, AccessDenied, KafkaUnavailable
         """
         futures = self._client.describe_topics(TopicCollection([name]), request_timeout=self._timeout)
         described = self._result(futures[name], name)
@@ -90,9 +92,7 @@ class KafkaAdmin:
         try:
             return set(self._client.list_topics(timeout=self._timeout).topics)
         except KafkaException as error:
-            self._client.poll(0)
-            self._reachability.check()
-            raise translate(error, self._servers, "its topics") from error
+            raise self._failure(error, "its topics") from error
 
     def earliest(self, topic: TopicState) -> dict[int, int]:
         """First offset still kept, by partition."""
@@ -118,23 +118,28 @@ class KafkaAdmin:
         group's coordinator is getting ready, as it is on a fresh broker. Asked again until the deadline for the same
         reason.
         """
+        consumer = Consumer(self._brokers.config(fixed={"group.id": group, "error_cb": self._reachability.on_error}))
         ready = Retrying(
             retry=retry_if_exception_type(KafkaUnavailable),
             stop=stop_after_delay(self._timeout),
             wait=wait_fixed(0.2),
             reraise=True,
         )
-        return ready(self._committed, group, topic)
-
-    def _committed(self, group: str, topic: TopicState) -> dict[int, int]:
-        consumer = Consumer(self._brokers.config(fixed={"group.id": group}))
         try:
-            wanted = [TopicPartition(topic.name, partition) for partition in topic.partitions]
-            found = consumer.committed(wanted, timeout=self._timeout)
-        except KafkaException as error:
-            raise translate(error, self._servers, topic.name) from error
+            return ready(self._committed, consumer, group, topic)
         finally:
             consumer.close()
+
+    def _committed(self, consumer: Consumer, group: str, topic: TopicState) -> dict[int, int]:
+        wanted = [TopicPartition(topic.name, partition) for partition in topic.partitions]
+        try:
+            found = consumer.committed(wanted, timeout=min(_COORDINATOR_SECONDS, self._timeout))
+        except KafkaException as error:
+            event = consumer.poll(0)  # a refusal that the call itself reports as a time-out
+            self._reachability.check()
+            problem = event.error() if event is not None else None
+            cause = error if problem is None else KafkaException(problem)
+            raise translate(cause, self._servers, f"group {group}", self._reachability.trouble) from error
         return {entry.partition: entry.offset for entry in found if entry.offset >= 0}
 
     def create_topic(self, name: str, *, partitions: int, replication: int, config: Mapping[str, str]) -> bool:
@@ -189,8 +194,13 @@ class KafkaAdmin:
             self._client.poll(_POLL_SECONDS)
             self._reachability.check()
             if time.monotonic() > deadline:
-                raise KafkaUnavailable(unreachable(self._servers, "no answer in time"))
+                raise KafkaUnavailable(unreachable(self._servers, "no answer in time", self._reachability.trouble))
         try:
             return future.result()
         except KafkaException as error:
-            raise translate(error, self._servers, what) from error
+            raise self._failure(error, what) from error
+
+    def _failure(self, error: KafkaException, what: str) -> KafkaFailure:
+        self._client.poll(0)
+        self._reachability.check()
+        return translate(error, self._servers, what, self._reachability.trouble)
