@@ -7,6 +7,7 @@
     ├── IndexMissing               permanent: what the request names does not exist
     ├── IndexClosed                permanent: an operator closed the index
     ├── AlreadyThere               permanent: what was to be created exists
+    ├── CertificateRefused         permanent: client and server do not trust each other
     └── ElasticsearchRefused       permanent: permission, mapping, or a request it does not understand
 
 The Python client and Spark's connector report the same error types in different wrappings; both are classified here, by
@@ -21,6 +22,16 @@ from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.untrusted import on_one_line
 
 _MESSAGE_LIMIT = 300
+_CUT_OFF = (
+    "eof occurred",
+    "unexpected_eof",
+    "unexpected eof",
+    "reset",
+    "broken pipe",
+    "timed out",
+    "terminated the handshake",
+)
+"""How OpenSSL and Java report a connection that ended during the handshake, as while a server restarts."""
 
 
 class ElasticsearchError(DatacoError):
@@ -55,6 +66,10 @@ class IndexClosed(ElasticsearchError):
 
 class AlreadyThere(ElasticsearchError):
     """What was to be created exists."""
+
+
+class CertificateRefused(ElasticsearchError):
+    """The server's certificate is not accepted here, or there is no TLS at its port."""
 
 
 class ElasticsearchRefused(ElasticsearchError):
@@ -92,6 +107,23 @@ def unavailable(address: str, why: str) -> ElasticsearchUnavailable:
     return ElasticsearchUnavailable(
         f"Elasticsearch at {address} does not answer ({shortened(why)}). Is it running? Its address is "
         "DATACO_ELASTICSEARCH_URL."
+    )
+
+
+def handshake_failure(address: str, why: str) -> ElasticsearchError:
+    """The error of a TLS connection that could not be established.
+
+    Args:
+        address: The server's URL without credentials.
+        why: What OpenSSL or Java reported.
+    """
+    if any(words in why.lower() for words in _CUT_OFF):
+        return unavailable(address, why)
+    return CertificateRefused(
+        f"Elasticsearch at {address} and this machine do not trust each other (TLS: {shortened(why)}). "
+        "DATACO_ELASTICSEARCH_CA_FILE must name the certificate (PEM) of the authority that signed the server's; if it "
+        "is empty, Python and Java must both know that authority. The server's certificate must be valid now, and for "
+        "the host in DATACO_ELASTICSEARCH_URL."
     )
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dataco_assets.certificates import check_certificates
 from dataco_assets.errors import DatacoError
 from dataco_assets.kafka_options import check_options
 
@@ -150,6 +151,11 @@ class Settings(BaseSettings):
     )
     elasticsearch_username: str = Field("", description="User name; empty: no authentication.")
     elasticsearch_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    elasticsearch_ca_file: str = Field(
+        "",
+        description="PEM file with the certificate of the authority that signed Elasticsearch's, for `https://`; "
+        "empty: Python and Java must both know the authority.",
+    )
     index_alias: IndexAlias = Field(
         "dataco-url-country",
         description="Alias that readers search; its indices are named alias-YYYY.MM.",
@@ -259,6 +265,13 @@ class Settings(BaseSettings):
             raise ValueError("must be a folder that exists, or empty")
         return value
 
+    @field_validator("elasticsearch_ca_file")
+    @classmethod
+    def _certificates(cls, value: str) -> str:
+        if value:
+            check_certificates(value)
+        return value
+
     @field_validator("spark_conf")
     @classmethod
     def _spark_names(cls, value: SecretStr) -> SecretStr:
@@ -281,6 +294,15 @@ class Settings(BaseSettings):
     def spark_options(self) -> dict[str, str]:
         """Further Spark configuration."""
         return _object_of_texts(self.spark_conf)
+
+    @model_validator(mode="after")
+    def _authority_with_tls(self) -> Self:
+        if self.elasticsearch_ca_file and not self.elasticsearch_url.startswith("https://"):
+            raise SettingsError(
+                f"DATACO_ELASTICSEARCH_CA_FILE is set, but DATACO_ELASTICSEARCH_URL={self.elasticsearch_url} does not "
+                "begin with https://: nothing would be encrypted."
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

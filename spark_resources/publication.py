@@ -8,21 +8,37 @@ same document again changes nothing, and a generation older than the published o
 """
 
 import re
-from collections.abc import Iterable, Mapping
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
-from dataco_assets.elasticsearch_errors import IndexMissing, VersionConflict, failure, shortened, unavailable
+from dataco_assets.certificates import truststore
+from dataco_assets.elasticsearch_errors import (
+    ElasticsearchUnavailable,
+    IndexMissing,
+    VersionConflict,
+    failure,
+    handshake_failure,
+    shortened,
+    unavailable,
+)
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.index.layout import PAGE_PARTS, PROPERTIES, month_of
 from spark_resources.jvm_errors import reported
+from spark_resources.session import runs_own_tasks
 
 _ID = "_document_id"
 _ID_DIGITS = 32
+_TRUSTSTORE = "es.net.ssl.truststore.location"
+_HANDSHAKE_SECONDS = 5
 _CONNECTOR = {
     "es.nodes.wan.only": "true",  # use the configured address only: nodes in containers or behind a proxy report others
     "es.index.auto.create": "false",
@@ -39,6 +55,10 @@ _CONNECTOR = {
     "es.http.timeout": "20s",
     "es.http.retries": "1",
 }
+
+
+class ExecutorsElsewhere(DatacoError):
+    """The authority's file cannot be handed to executors on other machines."""
 
 
 class PublicationFailed(DatacoError):
@@ -76,6 +96,7 @@ def publish(
     url: str,
     username: str = "",
     password: str = "",
+    ca_file: str = "",
 ) -> None:
     """Writes the aggregates of the hours, each into the index of its month.
 
@@ -89,26 +110,81 @@ def publish(
         url: Elasticsearch, `http(s)://host:port`.
         username: User name; empty: no authentication.
         password: That user's password.
+        ca_file: PEM file of the authorities to trust; empty: those that the JVM knows.
 
     Raises:
+        ExecutorsElsewhere: executors run on other machines, and nothing names their truststore.
         VersionConflict: the index holds a newer version of a document.
         ElasticsearchError: it does not answer, or refuses.
         PublicationFailed: Spark failed for another reason.
     """
-    connection = _connection(url, username, password)
     months: dict[str, list[int]] = {}
     for hour in sorted(set(hours)):
         months.setdefault(month_of(hour), []).append(hour)
     missing = sorted(months.keys() - indices.keys())
     if missing:
         raise IndexMissing(f"There is no index for {', '.join(missing)}. `dataco setup` creates what is missing.")
-    for month, members in months.items():
-        of_month = aggregates.where(F.unix_millis("hour").isin(members))
-        writer = documents(of_month).write.format("org.elasticsearch.spark.sql").mode("append")
-        try:
-            writer.options(**_CONNECTOR, **connection).save(indices[month])
-        except (Py4JJavaError, PySparkException) as error:
-            raise explain(url, error) from error
+    session = aggregates.sparkSession
+    with _trust(session, ca_file) as trust:
+        connection = _connection(url, username, password) | trust
+        for month, members in months.items():
+            of_month = aggregates.where(F.unix_millis("hour").isin(members))
+            writer = documents(of_month).write.format("org.elasticsearch.spark.sql").mode("append")
+            try:
+                writer.options(**_CONNECTOR, **connection).save(indices[month])
+            except (Py4JJavaError, PySparkException) as error:
+                found = explain(url, error)
+                if isinstance(found, ElasticsearchUnavailable):
+                    found = _handshake_problem(session, url, ca_file) or found
+                raise found from error
+
+
+@contextmanager
+def _trust(session: SparkSession, ca_file: str) -> Iterator[dict[str, str]]:
+    """The connector's options for the authorities to trust, in force for as long as the context lasts."""
+    if not ca_file or session.sparkContext.getConf().contains(f"spark.{_TRUSTSTORE}"):
+        yield {}
+        return
+    if not runs_own_tasks(str(session.sparkContext.master)):
+        raise ExecutorsElsewhere(
+            f"Executors of {session.sparkContext.master} run on other machines, where DATACO_ELASTICSEARCH_CA_FILE="
+            f"{shortened(ca_file)} may not exist. Put a Java truststore with that certificate on each of them and name "
+            f'it in DATACO_SPARK_CONF: {{"spark.{_TRUSTSTORE}": "file:///…", "spark.es.net.ssl.truststore.pass": "…"}}.'
+        )
+    with truststore(ca_file) as store:
+        yield {_TRUSTSTORE: store.path.as_uri(), "es.net.ssl.truststore.pass": store.password}
+
+
+def _handshake_problem(session: SparkSession, url: str, ca_file: str) -> DatacoError | None:
+    """What is wrong with the server's certificate; the connector says only that no node is left."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return None
+    if not ca_file:
+        return _handshake_problem_of_java(session.sparkContext._jvm, url)
+    host, port = parts.hostname or "", parts.port or 443
+    try:
+        with socket.create_connection((host, port), timeout=_HANDSHAKE_SECONDS) as connection:
+            ssl.create_default_context(cafile=ca_file).wrap_socket(connection, server_hostname=host).close()
+    except ssl.SSLError as error:
+        return handshake_failure(url, str(error))
+    except OSError:
+        pass
+    return None
+
+
+def _handshake_problem_of_java(jvm: Any, url: str) -> DatacoError | None:
+    """The same by the authorities that Java knows, which may be others than Python's."""
+    try:
+        connection = jvm.java.net.URL(url).openConnection()
+        connection.setConnectTimeout(_HANDSHAKE_SECONDS * 1000)
+        connection.setReadTimeout(_HANDSHAKE_SECONDS * 1000)
+        connection.connect()
+        connection.disconnect()
+    except Py4JJavaError as error:
+        if error.java_exception.getClass().getName().startswith("javax.net.ssl."):
+            return handshake_failure(url, str(error.java_exception.getMessage()))
+    return None
 
 
 def _connection(url: str, username: str, password: str) -> dict[str, str]:

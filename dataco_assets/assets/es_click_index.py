@@ -211,6 +211,7 @@ class _Writer:
                     url=self.settings.elasticsearch_url,
                     username=self.settings.elasticsearch_username,
                     password=self.settings.elasticsearch_password.get_secret_value(),
+                    ca_file=self.settings.elasticsearch_ca_file,
                 )
 
 

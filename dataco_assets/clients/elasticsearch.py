@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from elastic_transport import ApiResponse, ConnectionTimeout, SerializationError, TlsError, TransportError
+from elastic_transport.client_utils import DEFAULT
 from elasticsearch import ApiError, Elasticsearch, UnsupportedProductError
 from elasticsearch.helpers import streaming_bulk
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
@@ -20,7 +21,7 @@ from dataco_assets.elasticsearch_errors import (
     ElasticsearchUnavailable,
     IndexMissing,
     failure,
-    shortened,
+    handshake_failure,
     unavailable,
 )
 
@@ -108,10 +109,7 @@ class SearchClient(Elasticsearch):
         except ApiError as error:
             raise self._from_reply(error) from error
         except TlsError as error:
-            raise ElasticsearchRefused(
-                f"Elasticsearch at {self.address} and this machine do not trust each other (TLS: "
-                f"{shortened(str(error.message))}). Is its certificate signed by an authority this machine knows?"
-            ) from error
+            raise handshake_failure(self.address, str(error.message)) from error
         except TransportError as error:
             why = "no answer in time" if isinstance(error, ConnectionTimeout) else str(error.message)
             raise unavailable(self.address, why) from error
@@ -129,6 +127,7 @@ def connect(settings: "Settings") -> SearchClient:
         settings.elasticsearch_url,
         username=settings.elasticsearch_username,
         password=settings.elasticsearch_password.get_secret_value(),
+        ca_file=settings.elasticsearch_ca_file,
     )
 
 
@@ -157,6 +156,7 @@ def open_client(
     *,
     username: str = "",
     password: str = "",
+    ca_file: str = "",
     request_seconds: float = REQUEST_SECONDS,
     retry_seconds: float = RETRY_SECONDS,
 ) -> SearchClient:
@@ -166,12 +166,14 @@ def open_client(
         url: `http(s)://host:port`.
         username: Empty: no authentication.
         password: Password of that user.
+        ca_file: PEM file of the authorities to trust; empty: those that the machine knows.
         request_seconds: Most one request may take.
         retry_seconds: How long a request that may be repeated is tried again, with exponential back-off and jitter.
     """
     client = SearchClient(
         url,
         basic_auth=(username, password) if username else None,
+        ca_certs=ca_file or DEFAULT,
         request_timeout=request_seconds,
         # The transport would repeat at once and whatever the request; `perform_request` knows better.
         max_retries=0,

@@ -22,6 +22,7 @@ from dataco_assets.clients.elasticsearch import (
 )
 from dataco_assets.elasticsearch_errors import (
     AlreadyThere,
+    CertificateRefused,
     ElasticsearchError,
     ElasticsearchRefused,
     ElasticsearchUnavailable,
@@ -30,6 +31,7 @@ from dataco_assets.elasticsearch_errors import (
     IndexMissing,
     VersionConflict,
     failure,
+    handshake_failure,
     shortened,
 )
 from dataco_assets.errors import ErrorKind
@@ -148,12 +150,34 @@ def test_nobody_there_names_the_url_and_no_password() -> None:
         assert "s3cret" not in str(caught.value)
 
 
-def test_a_person_is_told_within_seconds_that_a_port_refuses() -> None:
-    settings = Settings(elasticsearch_url=f"http://127.0.0.1:{_free_port()}")  # pyright: ignore[reportCallIssue]
+@pytest.mark.parametrize(("host", "why"), [("127.0.0.1", "refused"), ("nohost.invalid", "resolve|not known")])
+def test_a_person_is_told_within_seconds_that_a_port_refuses_or_a_name_does_not_resolve(host: str, why: str) -> None:
+    url = f"http://{host}:{_free_port()}"
+    settings = Settings(elasticsearch_url=url)  # pyright: ignore[reportCallIssue]
     started = time.monotonic()
-    with pytest.raises(ElasticsearchUnavailable, match="DATACO_ELASTICSEARCH_URL"):
+    with pytest.raises(ElasticsearchUnavailable, match=rf"{url}.*({why}).*DATACO_ELASTICSEARCH_URL"):
         connect_at_once(settings)
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("why", "kind"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired", CertificateRefused),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)", CertificateRefused),
+        ("PKIX path building failed: unable to find valid certification path", CertificateRefused),
+        ("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol", ElasticsearchUnavailable),
+        ("Remote host terminated the handshake", ElasticsearchUnavailable),
+        ("Connection reset", ElasticsearchUnavailable),
+    ],
+)
+def test_a_certificate_needs_a_person_and_a_server_that_goes_away_does_not(
+    why: str, kind: type[ElasticsearchError]
+) -> None:
+    found = handshake_failure("https://es:9200", why)
+    assert type(found) is kind
+    assert found.kind is (ErrorKind.PERMANENT if kind is CertificateRefused else ErrorKind.PASSING)
+    assert why in str(found)
 
 
 def test_a_refusal_at_first_contact_is_contact_and_then_a_run_s_patience_applies() -> None:
