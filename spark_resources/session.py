@@ -5,12 +5,15 @@ keeps its first ones. Runs on Java 17 (Java 11 and 8 too); pyspark adds the `--a
 """
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import pyspark
 from pyspark.sql import SparkSession
+
+from dataco_assets.errors import DatacoError, ErrorKind
 
 HBASE_SETTINGS: Final[Mapping[str, str]] = {
     # By default the client retries for about 20 minutes; with HBase down, the run must fail within one and be retried.
@@ -36,6 +39,16 @@ _COMPILER_OPTIONS = (
     "-XX:Tier4CompileThreshold=150000",
     "-XX:Tier4BackEdgeThreshold=400000",
 )
+
+
+_STANDALONE = "spark://"
+_MASTER_SECONDS = 3.0
+
+
+class SparkMasterUnavailable(DatacoError):
+    """No master of a standalone Spark cluster accepts a connection; trying again later may help."""
+
+    kind = ErrorKind.PASSING
 
 
 def spark_conf(
@@ -105,6 +118,33 @@ def spark_conf(
 def runs_own_tasks(master: str) -> bool:
     """Whether a driver with this master is its own and only executor."""
     return master.startswith("local")
+
+
+def require_master(master: str) -> None:
+    """Asks a standalone cluster's masters for a connection; any other master passes.
+
+    Spark itself tries for more than a minute, and then ends the session with an error that names no address.
+
+    Args:
+        master: Spark master URL.
+
+    Raises:
+        SparkMasterUnavailable: none of them accepts one.
+    """
+    if not master.startswith(_STANDALONE):
+        return
+    problems: list[str] = []
+    for address in master.removeprefix(_STANDALONE).split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=_MASTER_SECONDS):
+                return
+        except (OSError, ValueError) as error:
+            problems.append(f"{address}: {error}")
+    raise SparkMasterUnavailable(
+        f"Spark's master at {master} does not answer ({'; '.join(problems)}). Is it running? Its address is "
+        "DATACO_SPARK_MASTER."
+    )
 
 
 def spark_home() -> Path:

@@ -46,8 +46,13 @@ def post(url: str, message: Mapping[str, Any]) -> None:
         except requests.RequestException as error:
             # The client's own text quotes the URL, hence the cause is not kept either.
             raise WebhookFailed(
-                f"The webhook at {host} did not take the message ({type(error).__name__}). Its address is "
-                "DATACO_WEBHOOK_URL."
+                f"The webhook at {host} did not take the message ({_kind(error)}). Its address is DATACO_WEBHOOK_URL."
             ) from None
     if not answer.ok or answer.is_redirect:
         raise WebhookFailed(f"The webhook at {host} answered {answer.status_code}. Its address is DATACO_WEBHOOK_URL.")
+
+
+def _kind(error: requests.RequestException) -> str:
+    """The name of the innermost error, such as NameResolutionError or NewConnectionError."""
+    outer = error.args[0] if error.args else error
+    return type(getattr(outer, "reason", None) or error).__name__

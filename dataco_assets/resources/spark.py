@@ -28,11 +28,15 @@ class SparkResource(dg.ConfigurableResource):
 
         Raises:
             ConnectorJarsError: the connector jars are missing and cannot be fetched.
+            SparkMasterUnavailable: no master of a standalone cluster accepts a connection.
         """
         session = self._session
         if session is None:
             from dagster_pyspark import LazyPySparkResource
 
+            from spark_resources.session import require_master
+
+            require_master(self.settings.spark_master)
             session = self._session = LazyPySparkResource(spark_config=self.configuration()).spark_session
         return session
 

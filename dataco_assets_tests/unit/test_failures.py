@@ -113,6 +113,7 @@ PASSING = {
     "KafkaUnavailable",
     "OffsetGap",
     "PublicationFailed",
+    "SparkMasterUnavailable",
     "Undeliverable",
     "VersionConflict",
     "WebhookFailed",

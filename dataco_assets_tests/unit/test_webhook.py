@@ -48,8 +48,9 @@ def test_a_refusal_is_an_error_that_does_not_show_the_address(receiver: Receiver
 def test_a_webhook_that_is_away_or_stalls_ends_in_an_error_in_time(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(WebhookFailed):
-        post(f"http://127.0.0.1:1/{SECRET}", {})
+    for host, why in (("127.0.0.1:1", "NewConnectionError"), ("nohost.invalid", "NameResolutionError")):
+        with pytest.raises(WebhookFailed, match=rf"{host.partition(':')[0]} did not.*{why}.*DATACO_WEBHOOK_URL"):
+            post(f"http://{host}/{SECRET}", {})
     monkeypatch.setattr("dataco_assets.clients.webhook._SECONDS", 0.2)
     receiver.delay_seconds = 1.0
     started = time.monotonic()
