@@ -14,6 +14,10 @@ So that the dirty hours can be found without reading the whole ledger, the row `
 `h:low` = `<hour, epoch ms> <count>`; no hour before it waits for a refresh. Marking hours raises the count and, where
 necessary, lowers the hour, after the counters were raised. Reading the ledger raises the hour, by compare-and-put on
 the cell read before the scan, so that it fails if hours were marked meanwhile.
+
+Dirty hours that no refresh computes (expired, or before the first partition) get a cell `h:passed` before the mark is
+raised beyond them, so that the region server can find them without sending the others; `h:passed` in the row
+`low-water` says that this was done for all of them.
 """
 
 import time
@@ -23,6 +27,7 @@ from typing import ClassVar, Self
 
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key, touched_hours
 from dataco_assets.clients.hbase import Cells
+from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.table import LedgerTable
 
@@ -30,6 +35,8 @@ _BEHIND_HOURS = b"clock"
 _CLOCK_ROWS, _CLOCK = b"clock/", b"h:clock"
 _DIRTY, _DONE, _FIRST_STORED_AT = b"h:dirty", b"h:done", b"h:first_stored_at"
 _LOW_ROW, _LOW = b"low-water", b"h:low"  # behind all hours, too
+_PASSED, _YES = b"h:passed", b"1"
+_HAVING_PASSED = b"SingleColumnValueFilter('h', 'passed', =, 'binary:1', true, true)"
 _LOW_STEP_MS = 24 * HOUR_MS
 """The low-water mark is raised in steps of this length, not at every look."""
 MARKED_WITHIN_SECONDS = 120.0
@@ -203,6 +210,11 @@ class HourLedger(LedgerTable):
         )
         return [_state(hour_from_key(key.decode()), cells) for key, cells in rows]
 
+    def count(self) -> int:
+        """Number of hours that were ever marked; only their keys are read."""
+        keys = self._hbase.scan_times(self._table, None, _BEHIND_HOURS, column=_DIRTY)
+        return sum(1 for _ in keys)
+
     def unfinished(self, *, earliest_ms: int, ttl_days: int) -> DirtyHours:
         """The dirty hours, found without reading the hours that were finished long ago.
 
@@ -213,14 +225,45 @@ class HourLedger(LedgerTable):
             ttl_days: How long HBase keeps a cell.
         """
         now_ms = self.server_time_ms()
-        cell = self._read_cell(_LOW_ROW, _LOW)
-        low = _LowWater.of(cell)
+        cell, low = self._low_water()
         states = self.all(low.hour - HOUR_MS)  # of the first one it counts whether the hour before has expired
         found = dirty_hours(states, earliest_ms=earliest_ms, ttl_days=ttl_days, now_ms=now_ms, from_ms=low.hour)
         begin = found.waiting[0] if found.waiting else states[-1].hour if states else low.hour
         if begin - low.hour >= _LOW_STEP_MS:
-            self._hbase.put_if(self._table, _LOW_ROW, _LOW, expected=cell, value=low.raised_to(begin).encode())
+            self._note_passed(hour for hour in (*found.expired, *found.outside) if hour < begin)
+            if self._hbase.put_if(self._table, _LOW_ROW, _LOW, expected=cell, value=low.raised_to(begin).encode()):
+                self._hbase.put_if(self._table, _LOW_ROW, _PASSED, expected=None, value=_YES)
         return found
+
+    def dirty(self, *, earliest_ms: int, ttl_days: int) -> DirtyHours:
+        """All dirty hours, also those that no refresh computes, without reading hours that were finished long ago.
+
+        Args:
+            earliest_ms: Start of the first partition, epoch ms.
+            ttl_days: How long HBase keeps a cell.
+        """
+        now_ms = self.server_time_ms()
+        _, low = self._low_water()
+        states = {state.hour: state for state in self.all(low.hour - HOUR_MS)}
+        passed = self._hbase.scan(
+            self._table, None, hour_key(low.hour).encode(), filter_string=_HAVING_PASSED, page_rows=_ROWS_PER_SCAN_PAGE
+        )
+        hours = [hour_from_key(key.decode()) for key, _ in passed]
+        # With those next to them, on which it depends whether they have expired.
+        states |= self.read(hour + step for hour in hours for step in (-HOUR_MS, 0, HOUR_MS))
+        return dirty_hours(states.values(), earliest_ms=earliest_ms, ttl_days=ttl_days, now_ms=now_ms)
+
+    def _note_passed(self, hours: Iterable[int]) -> None:
+        rows = [encode_row(hour_key(hour).encode(), [(_PASSED, _YES)]) for hour in hours]
+        for start in range(0, len(rows), _ROWS_PER_CALL):
+            self._hbase.put_rows(self._table, rows[start : start + _ROWS_PER_CALL])
+
+    def _low_water(self) -> tuple[bytes | None, _LowWater]:
+        """The cell, and where to begin reading: at the start, if an earlier version noted no passed hours."""
+        row = self._hbase.rows(self._table, [_LOW_ROW], [_LOW, _PASSED]).get(_LOW_ROW, {})
+        cell = row.get(_LOW)
+        low = _LowWater.of(cell)
+        return cell, low if _PASSED in row else replace(low, hour=0)
 
     def server_time_ms(self) -> int:
         """HBase's own time, epoch ms: the only one that can be compared with the times at which clicks were stored."""
