@@ -76,7 +76,24 @@ IndexAlias = Annotated[
         "must be 1 to 100 lower-case letters, digits, dots, underscores or hyphens, starting with a letter or digit",
     ),
 ]
-Uri = Annotated[str, _rule(r"file://.*", "must be a URI of a folder, like file:///var/lib/dataco/aggregates")]
+Uri = Annotated[
+    str,
+    _rule(
+        r"file:///[^?#;]*",
+        "must be a URI of a folder, like file:///var/lib/dataco/aggregates, without the characters ? # ;",
+    ),
+]
+CatalogUri = Annotated[
+    str,
+    _rule(
+        r"|sqlite:////[^?#;]+|postgresql://[^/\s@]+/[^/\s@]+|https?://[^\s@]+",
+        "must be sqlite:////path/of/a/file, postgresql://host:port/database or the http(s) address of a REST catalog, "
+        "without user name and password, or empty",
+    ),
+]
+CatalogName = Annotated[
+    str, _rule(r"[a-z][a-z0-9_]{0,62}", "must be 1 to 63 lower-case letters, digits or underscores, first a letter")
+]
 SparkMaster = Annotated[
     str,
     _rule(
@@ -166,9 +183,20 @@ class Settings(BaseSettings):
     # Spark and the aggregates
     aggregates_uri: Uri = Field(
         default_factory=_local_aggregates,
-        description="Folder of the hourly Parquet, as a `file://` URI: one that every Spark worker and Dagster run "
-        "sees. Default: `.dataco/aggregates` under the working directory.",
+        description="Folder of the aggregates' table (the Iceberg warehouse), as a `file://` URI: one that every Spark "
+        "worker and Dagster run sees. Default: `.dataco/aggregates` under the working directory.",
     )
+    catalog_uri: CatalogUri = Field(
+        "",
+        description="Iceberg catalog of the table: `sqlite:////path` (runs on one machine only), "
+        "`postgresql://host:port/database`, or the address of a REST catalog. Empty: the SQLite file `catalog.db` in "
+        "the folder of the aggregates.",
+    )
+    catalog_name: CatalogName = Field(
+        "dataco", description="Name of the catalog in Spark and in the database; platforms that share one differ in it."
+    )
+    catalog_username: str = Field("", description="User name for the catalog; empty: none.")
+    catalog_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     spark_master: SparkMaster = Field(
         "local[*]", description="Spark master: `local[*]`, `spark://host:7077`, `k8s://…` or `yarn`."
     )

@@ -1,0 +1,327 @@
+"""Reading the aggregates' table without Spark, and making it.
+
+Belongs here: what is stored of which hour, an hour's rows, and the table's schema. Does not belong here: where the
+table is (`table.py`) and writing hours (`spark_resources/aggregates_table.py`).
+
+Which hours were computed, and of which generation, stands in the statistics that Iceberg keeps of each data file: no
+data file is opened for that. Every hour that was computed has one row without page and country, which tells an hour
+without clicks from one that was never computed; readers leave that row out.
+
+pyiceberg takes a second to import, so it is imported when a table is opened.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataco_assets.aggregates.columns import COLUMNS, ColumnType
+from dataco_assets.aggregates.table import IDENTIFIER, NAMESPACE, PARTITION, TABLE_PROPERTIES, TablePlace
+from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.errors import DatacoError, ErrorKind
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import FileScanTask, Table
+    from pyiceberg.types import IcebergType
+
+_ARROW_TYPES: Final[dict[ColumnType, pa.DataType]] = {
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "string": pa.string(),
+    "long": pa.int64(),
+    "double": pa.float64(),
+}
+ARROW_SCHEMA: Final = pa.schema(
+    [pa.field(column.name, _ARROW_TYPES[column.type], column.nullable) for column in COLUMNS]
+)
+"""The columns of the aggregates as Arrow types."""
+
+
+class AggregatesUnreadable(DatacoError):
+    """The table, or an hour's data file, is not as this platform and Iceberg write it, or is gone."""
+
+
+class AggregatesUnavailable(DatacoError):
+    """The table's catalog or storage does not answer; trying again later may help."""
+
+    kind = ErrorKind.PASSING
+
+
+@dataclass(frozen=True)
+class HourAggregates:
+    """One hour's aggregates; a table without rows means that the hour has no clicks."""
+
+    hour_ms: int
+    table: pa.Table
+    generation: int
+    computed_at_ms: int
+
+
+@dataclass(frozen=True)
+class StoredHour:
+    """What the statistics say of an hour: the number of its rows, and its generation."""
+
+    hour_ms: int
+    rows: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class TableState:
+    """What the table held at one moment.
+
+    Attributes:
+        snapshot_id: Iceberg's snapshot; None before the first commit.
+        hours: Hours that were computed, by start (epoch ms).
+    """
+
+    snapshot_id: int | None = None
+    hours: dict[int, StoredHour] = field(default_factory=dict)
+
+
+def ensure_table(place: TablePlace) -> bool:
+    """Creates the table, or adds the columns that an earlier version did not have.
+
+    Returns:
+        Whether it was created.
+
+    Raises:
+        AggregatesUnavailable: catalog or storage do not answer.
+        AggregatesUnreadable: the table's metadata cannot be read.
+    """
+    from pyiceberg.exceptions import TableAlreadyExistsError
+
+    with _explained(place):
+        if place.sqlite_file is not None:
+            Path(place.sqlite_file).parent.mkdir(parents=True, exist_ok=True)
+        catalog = _catalog(place)
+        catalog.create_namespace_if_not_exists(NAMESPACE)
+        created = False
+        if not catalog.table_exists(IDENTIFIER):
+            try:
+                _create(catalog, place)
+                created = True
+            except TableAlreadyExistsError:  # another process was quicker
+                pass
+        _add_missing_columns(catalog.load_table(IDENTIFIER))
+    return created
+
+
+def table_state(place: TablePlace, hours: Sequence[int] = ()) -> TableState:
+    """Which hours are stored, from the statistics of one snapshot; without any before the table is there.
+
+    Args:
+        place: Where the table is.
+        hours: The hours to look at, epoch ms; none given: all.
+
+    Raises:
+        AggregatesUnavailable: catalog or storage do not answer.
+        AggregatesUnreadable: the table's metadata cannot be read.
+    """
+    with _explained(place):
+        table = _load(place)
+        snapshot = None if table is None else table.current_snapshot()
+        if table is None or snapshot is None:
+            return TableState()
+        ids = {column.name: column.field_id for column in table.schema().fields}
+        wanted = set(hours)
+        found = {
+            hour: _stored_hour(hour, [task.file for task in tasks], ids)
+            for hour, tasks in _tasks_by_hour(table, hours).items()
+            if hour in wanted or not wanted
+        }
+    return TableState(snapshot.snapshot_id, dict(sorted(found.items())))
+
+
+def stored_hours(place: TablePlace) -> list[int]:
+    """Starts (epoch ms) of the hours that were ever computed, oldest first.
+
+    Raises:
+        AggregatesUnavailable, AggregatesUnreadable: as `table_state`.
+    """
+    return list(table_state(place).hours)
+
+
+def read_hour(place: TablePlace, hour_ms: int) -> HourAggregates | None:
+    """An hour's aggregates; None when it was never computed.
+
+    Raises:
+        AggregatesUnavailable, AggregatesUnreadable: as `read_hours`.
+    """
+    return next(read_hours(place, [hour_ms]))[1]
+
+
+def read_hours(place: TablePlace, hours: Sequence[int]) -> Iterator[tuple[int, HourAggregates | None]]:
+    """The aggregates of hours as one snapshot has them, one at a time, so that a month does not fill the memory.
+
+    Raises:
+        AggregatesUnavailable: catalog or storage do not answer.
+        AggregatesUnreadable: the table's metadata, or an hour's data file, cannot be read.
+    """
+    with _explained(place):
+        table = _load(place)
+        tasks = {} if table is None or not hours else _tasks_by_hour(table, hours)
+    for hour in hours:
+        if table is None or hour not in tasks:
+            yield hour, None
+        else:
+            yield hour, _read(place, table, hour, tasks[hour])
+
+
+def _read(place: TablePlace, table: "Table", hour_ms: int, tasks: "Sequence[FileScanTask]") -> HourAggregates:
+    from pyiceberg.expressions import AlwaysTrue
+    from pyiceberg.io.pyarrow import ArrowScan
+
+    try:
+        scan = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue())
+        stored = scan.to_table(tasks).select(ARROW_SCHEMA.names)
+        generation = pc.max(stored["generation"]).as_py()  # pyright: ignore[reportAttributeAccessIssue]  # made at import
+        computed_at = pc.max(stored["computed_at"].cast(pa.int64())).as_py()  # pyright: ignore[reportAttributeAccessIssue]  # made at import
+        rows = stored.filter(pc.field("page").is_valid()).cast(ARROW_SCHEMA)
+        return HourAggregates(hour_ms, rows, int(generation), int(computed_at) // 1000)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        with _explained(place):
+            for task in tasks:
+                _read_bytes(table, task.file.file_path)
+        raise AggregatesUnreadable(_unreadable(hour_ms, tasks, error)) from error
+
+
+def _read_bytes(table: "Table", path: str) -> None:
+    """Reads a file whatever it holds: an outage of the storage is not taken for a damaged file."""
+    try:
+        with table.io.new_input(path).open() as file:
+            file.read()
+    except FileNotFoundError:
+        return
+
+
+def _unreadable(hour_ms: int, tasks: "Sequence[FileScanTask]", error: Exception) -> str:
+    hour = datetime.fromtimestamp(hour_ms / 1000, UTC)
+    return (
+        f"The aggregates of {hour:%Y-%m-%dT%H:%MZ} are not as this platform writes them "
+        f"({type(error).__name__}: {str(error)[:200]}; {tasks[0].file.file_path[:300]}). Compute the hour again "
+        "(materialise url_country_aggregates for it, or `dataco backfill`): that replaces its files."
+    )
+
+
+def _catalog(place: TablePlace) -> "Catalog":
+    from pyiceberg.catalog import load_catalog
+
+    return load_catalog(place.catalog_name, **place.python_properties())
+
+
+def _load(place: TablePlace) -> "Table | None":
+    from pyiceberg.exceptions import NoSuchTableError
+
+    if place.sqlite_file is not None and not Path(place.sqlite_file).exists():
+        return None  # opening it would make it
+    try:
+        return _catalog(place).load_table(IDENTIFIER)
+    except NoSuchTableError:
+        return None
+
+
+def _create(catalog: "Catalog", place: TablePlace) -> None:
+    from pyiceberg.partitioning import PartitionField, PartitionSpec
+    from pyiceberg.transforms import HourTransform
+
+    schema = _iceberg_schema()
+    by_hour = PartitionField(schema.find_field("hour").field_id, 1000, HourTransform(), PARTITION)
+    catalog.create_table(
+        IDENTIFIER,
+        schema,
+        location=place.table_location,
+        partition_spec=PartitionSpec(by_hour),
+        properties=TABLE_PROPERTIES,
+    )
+
+
+def _iceberg_schema() -> "Schema":
+    """The columns of the registry; all may be null, as an hour's row without page has no measures."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import NestedField
+
+    types = _iceberg_types()
+    return Schema(
+        *(
+            NestedField(number, column.name, types[column.type], required=False, doc=column.description)
+            for number, column in enumerate(COLUMNS, start=1)
+        )
+    )
+
+
+def _add_missing_columns(table: "Table") -> None:
+    known = {column.name for column in table.schema().fields}
+    missing = [column for column in COLUMNS if column.name not in known]
+    if missing:
+        types = _iceberg_types()
+        with table.update_schema() as update:
+            for column in missing:
+                update.add_column(column.name, types[column.type], doc=column.description)
+
+
+def _iceberg_types() -> "dict[ColumnType, IcebergType]":
+    from pyiceberg.types import DoubleType, LongType, StringType, TimestamptzType
+
+    return {"timestamp": TimestamptzType(), "string": StringType(), "long": LongType(), "double": DoubleType()}
+
+
+def _tasks_by_hour(table: "Table", hours: Iterable[int]) -> "dict[int, list[FileScanTask]]":
+    """The data files of each hour (epoch ms); of others, too, that lie between the first and the last."""
+    from pyiceberg.expressions import AlwaysTrue, And, GreaterThanOrEqual, LessThan
+
+    span = sorted(hours)
+    within = (
+        And(
+            GreaterThanOrEqual(term="hour", value=_text(span[0])),
+            LessThan(term="hour", value=_text(span[-1] + HOUR_MS)),
+        )
+        if span
+        else AlwaysTrue()
+    )
+    found: dict[int, list[FileScanTask]] = {}
+    for task in table.scan(row_filter=within).plan_files():
+        found.setdefault(int(task.file.partition[0]) * HOUR_MS, []).append(task)
+    return found
+
+
+def _text(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+
+
+def _stored_hour(hour_ms: int, files: "Sequence[DataFile]", ids: dict[str, int]) -> StoredHour:
+    # Iceberg's own form of a bound of a long: eight bytes, the lowest first.
+    generations = [int.from_bytes(file.upper_bounds[ids["generation"]], "little", signed=True) for file in files]
+    rows = sum(file.record_count - file.null_value_counts[ids["page"]] for file in files)
+    return StoredHour(hour_ms, rows, max(generations))
+
+
+@contextmanager
+def _explained(place: TablePlace) -> Iterator[None]:
+    """Turns errors of catalog and storage into this module's.
+
+    Raises:
+        AggregatesUnavailable, AggregatesUnreadable
+    """
+    from pyiceberg.exceptions import RESTError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AggregatesUnreadable(
+            f"A metadata file of {place} is gone: {str(error)[:300]}. Restore it from a backup, or point the catalog "
+            "at the folder that holds it."
+        ) from error
+    except (SQLAlchemyError, RESTError, OSError) as error:
+        raise AggregatesUnavailable(
+            f"{place} cannot be reached: {type(error).__name__}: {str(error)[:300]!a}. Are its catalog "
+            "(DATACO_CATALOG_URI) and its storage (DATACO_AGGREGATES_URI) up?"
+        ) from error

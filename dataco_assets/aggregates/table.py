@@ -1,0 +1,140 @@
+"""The aggregates' table: its name, and where its files and its catalog are, as Spark and Python have to be told.
+
+Belongs here: names, and the properties of Iceberg's catalogs. Does not belong here: reading (`reading.py`) and writing
+(`spark_resources/aggregates_table.py`).
+
+The table is an Apache Iceberg table: Parquet files, each of one hour; lists of them (manifests) with statistics of each
+file; and a catalog, which names the current list. A commit replaces that name, so readers see all of a run's hours as
+they were before it, or all as they are after it.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
+
+NAMESPACE: Final = "clickstream"
+TABLE: Final = "url_country_aggregates"
+IDENTIFIER: Final = f"{NAMESPACE}.{TABLE}"
+PARTITION: Final = "hour_hour"
+"""Name of the partition field, hours(hour), as Spark would name it."""
+TABLE_PROPERTIES: Final = {
+    "format-version": "2",
+    # Two runs that commit at once do so one after the other: the second builds its commit again on that of the first.
+    "commit.retry.num-retries": "10",
+    # A large hour is written by several tasks.
+    "write.spark.advisory-partition-size-bytes": str(32 * 1024 * 1024),
+    # Each commit writes the table's metadata anew. Earlier versions serve nobody.
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    # Text out of clicks belongs into data files only, and no reader selects files by it.
+    "write.metadata.metrics.column.page": "counts",
+    "write.metadata.metrics.column.country": "counts",
+}
+_SQLITE_FILE: Final = "catalog.db"
+_SQLITE_WAIT_MS: Final = 30_000
+
+
+@dataclass(frozen=True)
+class TablePlace:
+    """Where the table is.
+
+    Attributes:
+        warehouse: URI of the folder of its files.
+        catalog_uri: `sqlite:////path`, `postgresql://host/database` or `http(s)://host` (a REST catalog); empty: a
+            SQLite file in the warehouse, which then is a `file://` folder.
+        catalog_name: Name of the catalog in Spark and, in a database, of the rows that belong to it.
+        username: For the catalog; empty: none.
+        password: That user's password.
+    """
+
+    warehouse: str
+    catalog_uri: str = ""
+    catalog_name: str = "dataco"
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        """The place that the settings name."""
+        return cls(
+            warehouse=settings.aggregates_uri,
+            catalog_uri=settings.catalog_uri,
+            catalog_name=settings.catalog_name,
+            username=settings.catalog_username,
+            password=settings.catalog_password.get_secret_value(),
+        )
+
+    @property
+    def location(self) -> str:
+        """The warehouse as Iceberg writes it: not percent-encoded."""
+        return unquote(self.warehouse).rstrip("/")
+
+    @property
+    def table_location(self) -> str:
+        """The table's folder."""
+        return f"{self.location}/{NAMESPACE}/{TABLE}"
+
+    @property
+    def catalog(self) -> str:
+        """Address of the catalog, without user name and password."""
+        return self.catalog_uri or f"sqlite:///{urlsplit(self.location).path}/{_SQLITE_FILE}"
+
+    @property
+    def sqlite_file(self) -> str | None:
+        """The embedded catalog's file; None for a catalog that is a server."""
+        scheme, _, path = self.catalog.partition(":///")
+        return path if scheme == "sqlite" else None
+
+    @property
+    def name_in_spark(self) -> str:
+        """The table's name in Spark SQL, with its catalog."""
+        return f"{self.catalog_name}.{IDENTIFIER}"
+
+    def __str__(self) -> str:
+        return f"the table {IDENTIFIER} at {self.warehouse[:200]} (catalog {self.catalog[:200]})"
+
+    def python_properties(self) -> dict[str, str]:
+        """Properties of pyiceberg's catalog."""
+        if self.catalog.startswith("http"):
+            own = {"type": "rest", "uri": self.catalog}
+            if self.username:
+                own["credential"] = f"{self.username}:{self.password}"
+            return own | {"warehouse": self.location}
+        return {"type": "sql", "uri": self._sqlalchemy_url(), "warehouse": self.location}
+
+    def spark_properties(self) -> dict[str, str]:
+        """Spark's configuration of the catalog."""
+        if self.catalog.startswith("http"):
+            own = {"type": "rest", "uri": self.catalog}
+            if self.username:
+                own["credential"] = f"{self.username}:{self.password}"
+        else:
+            own = {
+                "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
+                "uri": f"jdbc:{self.catalog}" if self.sqlite_file is None else f"jdbc:sqlite:{self.sqlite_file}",
+                "jdbc.schema-version": "V1",
+                # Python makes the catalog's tables. Looking for them, Java leaves a query open, which locks the whole
+                # SQLite file against every other process that has to commit.
+                "jdbc.init-catalog-tables": "false",
+            }
+            if self.sqlite_file is not None:
+                own["jdbc.busy_timeout"] = str(_SQLITE_WAIT_MS)
+            if self.username:
+                own |= {"jdbc.user": self.username, "jdbc.password": self.password}
+        # Read from the catalog each time: another run may have committed.
+        own |= {"warehouse": self.location, "cache-enabled": "false"}
+        catalog = f"spark.sql.catalog.{self.catalog_name}"
+        return {catalog: "org.apache.iceberg.spark.SparkCatalog"} | {
+            f"{catalog}.{name}": value for name, value in own.items()
+        }
+
+    def _sqlalchemy_url(self) -> str:
+        if self.sqlite_file is not None:
+            path = self.sqlite_file.replace("%", "%25")  # which SQLAlchemy decodes
+            return f"sqlite:///{path}?timeout={_SQLITE_WAIT_MS // 1000}"
+        parts = urlsplit(self.catalog)
+        user = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.username else ""
+        return urlunsplit(("postgresql+psycopg2", f"{user}{parts.netloc}", parts.path, parts.query, ""))

@@ -1,0 +1,218 @@
+"""Writing hours of aggregates to the Iceberg table, and reading them, with Spark.
+
+Belongs here: one commit per run, and what happens when two runs meet. Does not belong here: where the table is and how
+it is read without Spark (`dataco_assets/aggregates/`).
+
+A commit replaces exactly the run's hours, or none of them. A newer generation of an hour is never replaced by an older
+one: of two runs of the same hour, the one that started from the later state of the hour ledger wins, whatever the order
+in which they end. The generations are read together with the snapshot they belong to, and Iceberg refuses a commit when
+another one has touched the same hours since that snapshot; the generations are then read again.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
+
+from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.reading import AggregatesUnavailable, StoredHour, TableState, ensure_table, table_state
+from dataco_assets.aggregates.table import TablePlace
+from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs
+from dataco_assets.errors import DatacoError, ErrorKind
+from spark_resources.jvm_errors import reported
+
+logger = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 20
+_TYPES = {"long": "BIGINT"}
+_CONFLICT = re.compile(
+    r"\bFound (?:new )?conflicting (?:delete )?files\b|\biceberg\.exceptions\.CommitFailedException\b"
+    r"|\bCannot determine history between starting snapshot\b"
+)
+_OF_CATALOG = re.compile(
+    r"\borg\.apache\.iceberg\.(?:jdbc\.Unchecked\w+|exceptions\.(?:CommitStateUnknown|ServiceUnavailable"
+    r"|ServiceFailure|RESTException)\w*)|\borg\.sqlite\.\w+|\borg\.postgresql\.\w+"
+)
+_OF_STORAGE = re.compile(r"\borg\.apache\.iceberg\.exceptions\.RuntimeIOException\b")
+
+
+class AggregatesNotWritten(DatacoError):
+    """Other runs replaced the same hours again and again; none of this run's hours was replaced."""
+
+    kind = ErrorKind.PASSING
+
+
+class _Conflict(Exception):
+    """Another run has committed hours of this one since its generations were read."""
+
+
+@dataclass(frozen=True)
+class WrittenHour:
+    """An hour as it is in the table now; `kept` when what was there is newer than ours, and was left."""
+
+    hour_ms: int
+    rows: int
+    generation: int
+    kept: bool = False
+
+
+def register(spark: SparkSession, place: TablePlace) -> None:
+    """Makes the table's catalog known to a session.
+
+    Raises:
+        ValueError: the session knows another catalog by this name.
+    """
+    for name, value in place.spark_properties().items():
+        if spark.conf.get(name, value) != value:
+            raise ValueError(f"the session has another catalog named {place.catalog_name!r}: {name} differs")
+        spark.conf.set(name, value)
+
+
+def write_hours(
+    aggregates: DataFrame,
+    hours: Sequence[int],
+    generations: Mapping[int, int],
+    place: TablePlace,
+    run_id: str,
+    computed_at_ms: int,
+) -> dict[int, WrittenHour]:
+    """Runs the aggregation and replaces the given hours in one commit; an hour without rows counts as computed.
+
+    An hour of a newer generation stays: another run, which saw more clicks, was faster.
+
+    Args:
+        aggregates: Rows of these hours only, as `spark_resources.aggregation.aggregate` gives them.
+        hours: Starts of the hours, epoch ms.
+        generations: The generation of each hour.
+        place: Where the table is; it is created if it is not there.
+        run_id: Name of this attempt, kept with the commit.
+        computed_at_ms: When the aggregation ran, epoch ms.
+
+    Returns:
+        What there is now, by hour.
+
+    Raises:
+        AggregatesNotWritten: the hours were replaced by others as often as this run tried.
+        AggregatesUnavailable: catalog or storage do not answer.
+        AggregatesUnreadable: the table's metadata cannot be read.
+    """
+    register(aggregates.sparkSession, place)
+    ensure_table(place)
+    wanted = sorted(set(hours))
+    for _ in range(MOST_ATTEMPTS):
+        state = table_state(place, wanted)
+        kept = _newer(state, wanted, generations)
+        ours = [hour for hour in wanted if hour not in kept]
+        if not ours:
+            break
+        rows = aggregates.where(_within(ours)) if kept else aggregates
+        marked = rows.unionByName(_markers(aggregates.sparkSession, ours, generations, computed_at_ms))
+        try:
+            _overwrite(marked, ours, place, state.snapshot_id, run_id)
+        except _Conflict:
+            logger.warning("Another run has replaced hours of this one meanwhile; their generations are read again.")
+        else:
+            break
+    else:
+        raise AggregatesNotWritten(
+            f"Other runs replaced hours of this one {MOST_ATTEMPTS} times while it computed them, so none of its "
+            f"{len(wanted)} hours was replaced. Run it again when fewer runs compute the same hours."
+        )
+    now = table_state(place, wanted).hours
+    return {hour: WrittenHour(hour, now[hour].rows, now[hour].generation, kept=hour in kept) for hour in wanted}
+
+
+def stored_aggregates(spark: SparkSession, place: TablePlace, hours: Sequence[int]) -> DataFrame:
+    """The stored aggregates of hours, all of which must have been computed, as a DataFrame."""
+    register(spark, place)
+    stored = spark.read.table(place.name_in_spark).where(_within(hours)).where("page IS NOT NULL")
+    return stored.select(*[column.name for column in COLUMNS])
+
+
+def _newer(state: TableState, wanted: Sequence[int], generations: Mapping[int, int]) -> dict[int, StoredHour]:
+    newer = {
+        hour: state.hours[hour]
+        for hour in wanted
+        if hour in state.hours and state.hours[hour].generation > generations[hour]
+    }
+    for hour, stored in newer.items():
+        logger.warning(
+            "The hour %d (epoch ms) stays: it is of generation %d, this run's is %d. A run that saw more clicks was "
+            "faster.",
+            hour,
+            stored.generation,
+            generations[hour],
+        )
+    return newer
+
+
+def _overwrite(rows: DataFrame, hours: Sequence[int], place: TablePlace, snapshot_id: int | None, run_id: str) -> None:
+    """Replaces the hours by these rows in one commit.
+
+    Raises:
+        _Conflict: another commit has touched one of the hours since the snapshot.
+    """
+    writer = (
+        rows.writeTo(place.name_in_spark)
+        .option("isolation-level", "serializable")
+        .option("snapshot-property.dataco.run", run_id)
+    )
+    if snapshot_id is not None:  # without one, Iceberg validates against all there is
+        writer = writer.option("validate-from-snapshot-id", str(snapshot_id))
+    with _writing(place):
+        writer.overwrite(F.expr(_within(hours)))
+
+
+@contextmanager
+def _writing(place: TablePlace) -> Iterator[None]:
+    """Stands around a commit: the failures of Iceberg, its catalog and its storage become errors of ours.
+
+    What reads the clicks fails in here, too; failures that are not the table's are left as they are.
+    """
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        text = reported(error)
+        if _CONFLICT.search(text):
+            raise _Conflict from error
+        about = _OF_CATALOG.search(text) or _OF_STORAGE.search(text)
+        if about is None:
+            raise
+        line = next(line for line in text.splitlines() if about[0] in line)
+        raise AggregatesUnavailable(
+            f"Spark could not write to {place}: {line.strip()[:300]!a}. Are its catalog (DATACO_CATALOG_URI) and its "
+            "storage (DATACO_AGGREGATES_URI) up?"
+        ) from error
+
+
+def _within(hours: Sequence[int]) -> str:
+    """The rows of hours, as SQL that Iceberg takes for whole partitions."""
+    runs = contiguous_runs(hours)
+    return " OR ".join(
+        f"(hour >= timestamp_millis({run[0]}L) AND hour < timestamp_millis({run[-1] + HOUR_MS}L))" for run in runs
+    )
+
+
+def _markers(
+    spark: SparkSession, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: int
+) -> DataFrame:
+    """A row without page, country and measures for each hour: that it was computed, even if it has no clicks."""
+    starts = ", ".join(f"{hour}L" for hour in hours)
+    of_hours = ", ".join(f"{generations[hour]}L" for hour in hours)
+    known = {
+        "hour": "timestamp_millis(start) AS hour",
+        "generation": "generation",
+        "computed_at": f"timestamp_millis({computed_at_ms}L) AS computed_at",
+    }
+    columns = [
+        known.get(column.name, f"CAST(NULL AS {_TYPES.get(column.type, column.type)}) AS {column.name}")
+        for column in COLUMNS
+    ]
+    each = spark.sql(f"SELECT inline(arrays_zip(array({starts}), array({of_hours})))")
+    return each.toDF("start", "generation").selectExpr(*columns)
