@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import (
     AVERAGE_WITHIN_VISIT,
     CLICKS_CONSERVED,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # The steps have no return type: Dagster would accept results there, but not evaluations.
-_MISSING = "there is no Parquet of this hour; materialise it"
+_MISSING = "the table has no aggregates of this hour; materialise it"
 _Events = Iterator[dg.AssetCheckEvaluation | dg.Output[None]]
 
 
@@ -55,15 +56,15 @@ def _hours(context: dg.AssetCheckExecutionContext) -> list[int]:
 
 @dg.multi_asset_check(specs=[SCHEMA, USERS_WITHIN_CLICKS, AVERAGE_WITHIN_VISIT])
 def aggregates_are_sound(context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]):
-    """Reads each hour's Parquet once and checks what it says."""
-    from dataco_assets.aggregates.files import read_hours
+    """Reads each hour's aggregates once and checks what it says."""
+    from dataco_assets.aggregates.reading import read_hours
     from dataco_assets.aggregates.soundness import find_problems
 
     hours = _hours(context)
     missing: dict[int, list[str]] = {}
 
     def stored_tables() -> "Iterator[tuple[int, pa.Table]]":
-        for hour, stored in read_hours(settings.aggregates_uri, hours):
+        for hour, stored in read_hours(TablePlace.of(settings), hours):
             if stored is None:
                 missing[hour] = [_MISSING]
             else:
@@ -85,7 +86,7 @@ def clicks_conserved(
     hbase: HBaseResource,
 ):
     """Counts the rows of the hours independently; an hour that is not up to date is not compared."""
-    from dataco_assets.aggregates.files import read_hours
+    from dataco_assets.aggregates.reading import read_hours
     from dataco_assets.aggregates.totals import totals
     from dataco_assets.ledgers.hours import HourLedger
     from dataco_assets.verification.conservation import conservation_problems
@@ -97,7 +98,7 @@ def clicks_conserved(
         states = ledger.read(hours)
         stored = {
             hour: None if found is None else totals(found).clicks
-            for hour, found in read_hours(settings.aggregates_uri, hours)
+            for hour, found in read_hours(TablePlace.of(settings), hours)
         }
         rows = count_rows(spark.session, settings.clicks_table, hours)
         clicks = {hour: found for hour, found in stored.items() if found is not None}
@@ -116,7 +117,7 @@ def index_equals_aggregates(
     elasticsearch: ElasticsearchResource,
 ):
     """Compares what a search sees with the aggregates."""
-    from dataco_assets.aggregates.files import read_hours
+    from dataco_assets.aggregates.reading import read_hours
     from dataco_assets.aggregates.totals import totals
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import PublishedHour, refresh, verify_hours
@@ -125,7 +126,7 @@ def index_equals_aggregates(
     wrong: dict[int, list[str]] = {}
     published: list[PublishedHour] = []
     with explained(), elasticsearch.client() as client:
-        for hour, stored in read_hours(settings.aggregates_uri, hours):
+        for hour, stored in read_hours(TablePlace.of(settings), hours):
             if stored is None:
                 wrong[hour] = [_MISSING]
             else:

@@ -1,6 +1,7 @@
-"""Creates what must exist on the servers before the first click: topics, tables, index template and alias.
+"""Creates what must exist before the first click: topics, tables, index template and alias.
 
-What exists is compared with what the code expects, and never changed or deleted: that is an operator's decision.
+What exists is compared with what the code expects, and never changed or deleted: that is an operator's decision. Only
+the aggregates' table is given the columns it lacks.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,13 +54,14 @@ def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -
 
     Raises:
         SetupMismatch: something exists and differs.
-        KafkaUnavailable, HBaseUnavailable, ElasticsearchUnavailable: a server does not answer.
+        KafkaUnavailable, HBaseUnavailable, AggregatesUnavailable, ElasticsearchUnavailable: a server does not answer.
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
 
     search = connect_at_once(settings)  # first, because tables and Spark may take minutes
     yield from _topics(settings)
     yield from _tables(settings, spark_session)
+    yield _aggregates(settings)
     yield from _index(settings, search)
 
 
@@ -110,6 +112,14 @@ def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> 
             _compare(f"HBase table {ledger.name}: families", set(ledger.FAMILIES), hbase.families(ledger.name))
             yield Finding(f"HBase table {ledger.name}", created)
     yield _clicks_table(settings, spark_session())
+
+
+def _aggregates(settings: Settings) -> Finding:
+    from dataco_assets.aggregates.reading import ensure_table
+    from dataco_assets.aggregates.table import IDENTIFIER, TablePlace
+
+    place = TablePlace.of(settings)
+    return Finding(f"Iceberg table {IDENTIFIER} in {place.warehouse}", ensure_table(place))
 
 
 def _clicks_table(settings: Settings, spark: "SparkSession") -> Finding:

@@ -193,6 +193,7 @@ def make_platform(env: Mapping[str, str], **overrides: Any) -> Platform:
         "kafka_group": f"group-{name}",
         "hbase_table_prefix": f"t{name}_",
         "index_alias": f"t{name}",
+        "catalog_name": f"t{name}",  # a Spark session, which tests share, holds one catalog of each name
         "partitions_start": START,
         "index_replicas": 0,
         "hbase_retry_seconds": 60.0,

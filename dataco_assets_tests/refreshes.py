@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from dataco_assets.aggregates.files import read_hour
+from dataco_assets.aggregates.reading import read_hour
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.es_click_index import publish_hours
 from dataco_assets.assets.stages import Stages
 from dataco_assets.assets.url_country_aggregates import compute_hours
@@ -29,8 +30,8 @@ from dataco_assets_tests.platforms import Platform
 STEPS = {
     "read the ledger": "dataco_assets.ledgers.hours.HourLedger.read",
     "scan": "spark_resources.clicks_table.read_clicks",
-    "write the Parquet": "spark_resources.aggregates_files.write_hours",
-    "replace the Parquet": "spark_resources.aggregates_files._replace",
+    "write the table": "spark_resources.aggregates_table.write_hours",
+    "commit": "spark_resources.aggregates_table._overwrite",
     "write the documents": "spark_resources.publication.publish",
     "delete what is stale": "dataco_assets.index.publication.delete_stale",
     "compare": "dataco_assets.index.publication.verify_hours",
@@ -84,7 +85,7 @@ class Refreshes:
 
     def held(self, hours: Sequence[int]) -> DataFrame:
         """A copy of the hours' current aggregates."""
-        stored = (read_hour(self.platform.settings.aggregates_uri, hour) for hour in hours)
+        stored = (read_hour(TablePlace.of(self.platform.settings), hour) for hour in hours)
         tables = [hour.table for hour in stored if hour is not None]
         return self.spark.createDataFrame(pa.concat_tables(tables).to_pandas()).cache()
 

@@ -80,7 +80,7 @@ def write_hours(
     generations: Mapping[int, int],
     place: TablePlace,
     run_id: str,
-    computed_at_ms: int,
+    computed_at_ms: Mapping[int, int],
 ) -> dict[int, WrittenHour]:
     """Runs the aggregation and replaces the given hours in one commit; an hour without rows counts as computed.
 
@@ -92,7 +92,7 @@ def write_hours(
         generations: The generation of each hour.
         place: Where the table is; it is created if it is not there.
         run_id: Name of this attempt, kept with the commit.
-        computed_at_ms: When the aggregation ran, epoch ms.
+        computed_at_ms: When each hour was aggregated, epoch ms.
 
     Returns:
         What there is now, by hour.
@@ -200,19 +200,20 @@ def _within(hours: Sequence[int]) -> str:
 
 
 def _markers(
-    spark: SparkSession, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: int
+    spark: SparkSession, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: Mapping[int, int]
 ) -> DataFrame:
     """A row without page, country and measures for each hour: that it was computed, even if it has no clicks."""
-    starts = ", ".join(f"{hour}L" for hour in hours)
-    of_hours = ", ".join(f"{generations[hour]}L" for hour in hours)
     known = {
         "hour": "timestamp_millis(start) AS hour",
         "generation": "generation",
-        "computed_at": f"timestamp_millis({computed_at_ms}L) AS computed_at",
+        "computed_at": "timestamp_millis(computed_at) AS computed_at",
     }
     columns = [
         known.get(column.name, f"CAST(NULL AS {_TYPES.get(column.type, column.type)}) AS {column.name}")
         for column in COLUMNS
     ]
-    each = spark.sql(f"SELECT inline(arrays_zip(array({starts}), array({of_hours})))")
-    return each.toDF("start", "generation").selectExpr(*columns)
+    # Written as text, as in `aggregation`: one literal each, by a call to the JVM, would take seconds.
+    arrays = (hours, [generations[hour] for hour in hours], [computed_at_ms[hour] for hour in hours])
+    texts = ", ".join(f"array({', '.join(f'{value}L' for value in values)})" for values in arrays)
+    each = spark.sql(f"SELECT inline(arrays_zip({texts}))")
+    return each.toDF("start", "generation", "computed_at").selectExpr(*columns)

@@ -139,8 +139,9 @@ def _run_training(archive: Path, jars: Sequence[Path]) -> None:
 
 def _train(archive: Path, jars: Sequence[Path]) -> None:
     """Runs the code of a refresh on clicks from a file; the JVM writes the archive when it ends."""
+    from dataco_assets.aggregates.table import TablePlace
     from dataco_assets.clicks.hour import HOUR_MS
-    from spark_resources.aggregates_files import stored_aggregates, write_hours
+    from spark_resources.aggregates_table import stored_aggregates, write_hours
     from spark_resources.aggregation import aggregate
     from spark_resources.clicks_table import counted
     from spark_resources.publication import documents
@@ -156,11 +157,11 @@ def _train(archive: Path, jars: Sequence[Path]) -> None:
         spark.range(_TRAINING_CLICKS).selectExpr(*_click_columns(HOUR_MS)).write.parquet(clicks)
         hours, generations = [HOUR_MS], {HOUR_MS: 1}
         read, rows = counted(spark.read.parquet(clicks))
-        uri = (Path(scratch) / "aggregates").as_uri()
-        write_hours(aggregate(read, hours, generations, 1), hours, generations, uri, "training", 1)
+        place = TablePlace((Path(scratch) / "aggregates").as_uri())
+        write_hours(aggregate(read, hours, generations, 1), hours, generations, place, "training", {HOUR_MS: 1})
         if rows() != _TRAINING_CLICKS:
             raise ClassArchiveFailed(f"{rows()} of {_TRAINING_CLICKS} clicks were read in training.")
-        documents(stored_aggregates(spark, uri, hours)).write.format("noop").mode("append").save()
+        documents(stored_aggregates(spark, place, hours)).write.format("noop").mode("append").save()
     context: Any = spark.sparkContext
     driver: subprocess.Popen[bytes] = context._gateway.proc
     spark.stop()

@@ -104,7 +104,7 @@ def publish(
 
     Args:
         aggregates: Columns as in `dataco_assets.aggregates.columns`; best what was stored
-            (`spark_resources.aggregates_files.stored_aggregates`), for a second month goes through them again.
+            (`spark_resources.aggregates_table.stored_aggregates`), for a second month goes through them again.
         hours: The hours (epoch ms) to write; rows of others are left out.
         indices: The index of each month (`YYYY.MM`), as `dataco_assets.index.setup.write_indices` gives them.
         url: Elasticsearch, `http(s)://host:port`.

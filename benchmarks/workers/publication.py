@@ -9,14 +9,15 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import parallel_bulk
 
 from benchmarks.workers.spark import session
-from dataco_assets.aggregates.files import read_hour, stored_hours
+from dataco_assets.aggregates.reading import table_state
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.clients.elasticsearch import refresh as make_visible
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import month_of, time_of
 from dataco_assets.index.setup import ensure_index, ensure_month_indices
 from dataco_assets.settings import settings
-from spark_resources.aggregates_files import stored_aggregates
+from spark_resources.aggregates_table import stored_aggregates
 from spark_resources.publication import documents
 from spark_resources.publication import publish as publish_hours
 
@@ -28,13 +29,13 @@ _PEER_THREADS = 4
 def publish(documents_wanted: int, repetitions: int) -> dict[str, Any]:
     """Publishes the stored hours, newest last, up to so many documents; each way into indices of its own.
 
-    The peer is handed its documents ready-made in memory; the platform reads Parquet and makes them.
+    The peer is handed its documents ready-made in memory; the platform reads the table and makes them.
     """
     config = settings()
-    client, uri = connect(config), config.aggregates_uri
-    hours, groups = _hours_with(uri, documents_wanted)
+    client, place = connect(config), TablePlace.of(config)
+    hours, groups = _hours_with(place, documents_wanted)
     spark = session()
-    ready = [row.asDict() for row in documents(stored_aggregates(spark, uri, hours)).collect()]
+    ready = [row.asDict() for row in documents(stored_aggregates(spark, place, hours)).collect()]
     indices_of = {}
     for way in ("platform", "peer"):
         own = config.model_copy(update={"index_alias": f"{config.index_alias}-{way}"})
@@ -44,12 +45,12 @@ def publish(documents_wanted: int, repetitions: int) -> dict[str, Any]:
         indices_of[way] = index.by_month(hours)
     url = config.elasticsearch_url
     publish_hours(
-        stored_aggregates(spark, uri, hours[:_FEW_HOURS]), hours[:_FEW_HOURS], indices_of["platform"], url=url
+        stored_aggregates(spark, place, hours[:_FEW_HOURS]), hours[:_FEW_HOURS], indices_of["platform"], url=url
     )
     seconds: dict[str, list[float]] = {"platform": [], "peer": []}
     for _ in range(repetitions):
         started = time.monotonic()
-        publish_hours(stored_aggregates(spark, uri, hours), hours, indices_of["platform"], url=url)
+        publish_hours(stored_aggregates(spark, place, hours), hours, indices_of["platform"], url=url)
         make_visible(client, list(indices_of["platform"].values()))
         seconds["platform"].append(time.monotonic() - started)
         started = time.monotonic()
@@ -61,14 +62,13 @@ def publish(documents_wanted: int, repetitions: int) -> dict[str, Any]:
     return {"documents": groups, "hours": len(hours), "seconds": {way: times[0] for way, times in seconds.items()}}
 
 
-def _hours_with(uri: str, wanted: int) -> tuple[list[int], int]:
+def _hours_with(place: TablePlace, wanted: int) -> tuple[list[int], int]:
     hours: list[int] = []
     groups = 0
-    for hour in stored_hours(uri):
-        stored = read_hour(uri, hour)
-        if stored is not None and stored.table.num_rows and groups < wanted:
+    for hour, stored in table_state(place).hours.items():
+        if stored.rows and groups < wanted:
             hours.append(hour)
-            groups += stored.table.num_rows
+            groups += stored.rows
     return hours, groups
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import dagster as dg
 
 from benchmarks.workers.spark import session
-from dataco_assets.aggregates.files import hour_path, row_count
+from dataco_assets.aggregates.reading import table_state
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.es_click_index import es_click_index
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.clicks.hour import hour_from_key, hour_key, scan_span
@@ -107,7 +108,7 @@ def _hollow_asset(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
 
 def _documents(first: str, last: str) -> int:
     hours = run_hours(range_tags(first, last))
-    return sum(row_count(hour_path(settings().aggregates_uri, hour)) for hour in hours)
+    return sum(hour.rows for hour in table_state(TablePlace.of(settings()), hours).hours.values())
 
 
 def _refresh(job: dg.JobDefinition, instance: dg.DagsterInstance, first: str, last: str) -> dict[str, float]:

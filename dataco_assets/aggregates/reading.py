@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -115,7 +116,7 @@ def ensure_table(place: TablePlace) -> bool:
 
 
 def table_state(place: TablePlace, hours: Sequence[int] = ()) -> TableState:
-    """Which hours are stored, from the statistics of one snapshot; without any before the table is there.
+    """Returns which hours are stored, from the statistics of one snapshot; without any before the table is there.
 
     Args:
         place: Where the table is.
@@ -141,7 +142,7 @@ def table_state(place: TablePlace, hours: Sequence[int] = ()) -> TableState:
 
 
 def stored_hours(place: TablePlace) -> list[int]:
-    """Starts (epoch ms) of the hours that were ever computed, oldest first.
+    """Returns the starts (epoch ms) of the hours that were ever computed, oldest first.
 
     Raises:
         AggregatesUnavailable, AggregatesUnreadable: as `table_state`.
@@ -150,7 +151,7 @@ def stored_hours(place: TablePlace) -> list[int]:
 
 
 def read_hour(place: TablePlace, hour_ms: int) -> HourAggregates | None:
-    """An hour's aggregates; None when it was never computed.
+    """Returns an hour's aggregates; None when it was never computed.
 
     Raises:
         AggregatesUnavailable, AggregatesUnreadable: as `read_hours`.
@@ -159,7 +160,7 @@ def read_hour(place: TablePlace, hour_ms: int) -> HourAggregates | None:
 
 
 def read_hours(place: TablePlace, hours: Sequence[int]) -> Iterator[tuple[int, HourAggregates | None]]:
-    """The aggregates of hours as one snapshot has them, one at a time, so that a month does not fill the memory.
+    """Yields the aggregates of hours as one snapshot has them, one at a time, so that a month does not fill the memory.
 
     Raises:
         AggregatesUnavailable: catalog or storage do not answer.
@@ -211,6 +212,7 @@ def _unreadable(hour_ms: int, tasks: "Sequence[FileScanTask]", error: Exception)
     )
 
 
+@cache  # with its connections, of which a database allows so many only
 def _catalog(place: TablePlace) -> "Catalog":
     from pyiceberg.catalog import load_catalog
 
@@ -275,19 +277,12 @@ def _iceberg_types() -> "dict[ColumnType, IcebergType]":
 
 def _tasks_by_hour(table: "Table", hours: Iterable[int]) -> "dict[int, list[FileScanTask]]":
     """The data files of each hour (epoch ms); of others, too, that lie between the first and the last."""
-    from pyiceberg.expressions import AlwaysTrue, And, GreaterThanOrEqual, LessThan
-
     span = sorted(hours)
-    within = (
-        And(
-            GreaterThanOrEqual(term="hour", value=_text(span[0])),
-            LessThan(term="hour", value=_text(span[-1] + HOUR_MS)),
-        )
-        if span
-        else AlwaysTrue()
-    )
+    scan = table.scan()
+    if span:
+        scan = scan.filter(f"hour >= '{_text(span[0])}' and hour < '{_text(span[-1] + HOUR_MS)}'")
     found: dict[int, list[FileScanTask]] = {}
-    for task in table.scan(row_filter=within).plan_files():
+    for task in scan.plan_files():
         found.setdefault(int(task.file.partition[0]) * HOUR_MS, []).append(task)
     return found
 

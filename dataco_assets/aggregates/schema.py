@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, TOTALLED
-from dataco_assets.aggregates.files import ARROW_SCHEMA
+from dataco_assets.aggregates.reading import ARROW_SCHEMA
 from dataco_assets.clicks.hour import VISIT_GAP_MS
 
 if TYPE_CHECKING:

@@ -103,7 +103,9 @@ class TablePlace:
             if self.username:
                 own["credential"] = f"{self.username}:{self.password}"
             return own | {"warehouse": self.location}
-        return {"type": "sql", "uri": self._sqlalchemy_url(), "warehouse": self.location}
+        # A connection that was kept is tried before it is used: the database may have been restarted.
+        own = {"type": "sql", "uri": self._sqlalchemy_url(), "pool_pre_ping": "true"}
+        return own | {"warehouse": self.location}
 
     def spark_properties(self) -> dict[str, str]:
         """Spark's configuration of the catalog."""

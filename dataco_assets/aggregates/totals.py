@@ -1,6 +1,6 @@
 """What an hour's aggregates add up to, and its busiest pages: small numbers for people and for comparisons.
 
-Belongs here: sums over the Parquet of an hour. Does not belong here: how they are shown.
+Belongs here: sums over the rows of an hour. Does not belong here: how they are shown.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataco_assets.aggregates.columns import TOTALLED
-from dataco_assets.aggregates.files import HourAggregates
+from dataco_assets.aggregates.reading import HourAggregates
 
 _COUNTED: Final = ["page", "country", "click_count"]
 _ROWS_WAITING = 100_000

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import INDEX_EQUALS_AGGREGATES, evaluations, latest_materializations
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS
@@ -62,8 +63,8 @@ class IndexDiffers(DatacoError):
     partitions_def=HOURS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     description="The hourly aggregates as Elasticsearch documents behind one alias (DATACO_INDEX_ALIAS), one index per "
-    "month. Each hour is validated before it is published and compared with its Parquet afterwards; only then does the "
-    "hour count as done. An older run never overwrites a newer one.",
+    "month. Each hour is validated before it is published and compared with the aggregates' table afterwards; only "
+    "then does the hour count as done. An older run never overwrites a newer one.",
     group_name="clickstream",
     kinds={"elasticsearch", "spark"},
     owners=OWNERS,
@@ -141,7 +142,7 @@ def publish_hours(
     Args:
         hours: Starts of the hours, epoch ms.
         stages: Times what is done.
-        settings: The index, and where the Parquet lies.
+        settings: The index, and where the aggregates' table is.
         spark: Gives the session.
         hbase: Gives clients.
         elasticsearch: Gives clients.
@@ -159,7 +160,7 @@ def publish_hours(
     with elasticsearch.client() as client:
         index = Index(client, settings.index_alias)
         with stages.stage("validate the aggregates"):
-            ready = _without_closed(index, _validated(settings.aggregates_uri, hours, withheld), withheld)
+            ready = _without_closed(index, _validated(TablePlace.of(settings), hours, withheld), withheld)
         with stages.stage("start Spark"):
             write = _Writer(index, spark, settings)
         with stages.stage("write the documents"):
@@ -189,7 +190,7 @@ class _Writer:
     Args:
         index: The alias.
         spark: Gives the session, which is started now.
-        settings: Elasticsearch, and where the Parquet lies.
+        settings: Elasticsearch, and where the aggregates' table is.
     """
 
     def __init__(self, index: "Index", spark: SparkResource, settings: Settings) -> None:
@@ -198,14 +199,14 @@ class _Writer:
         self._session = spark.session
 
     def __call__(self, ready: "Sequence[PublishedHour]") -> None:
-        from spark_resources.aggregates_files import stored_aggregates
+        from spark_resources.aggregates_table import stored_aggregates
         from spark_resources.publication import publish
 
         filled = [each.hour for each in ready if each.totals.groups]
         if filled:
             with self.index.in_use(filled):
                 publish(
-                    stored_aggregates(self._session, self.settings.aggregates_uri, filled),
+                    stored_aggregates(self._session, TablePlace.of(self.settings), filled),
                     filled,
                     self.index.by_month(filled),
                     url=self.settings.elasticsearch_url,
@@ -273,9 +274,9 @@ def _differing(
     )
 
 
-def _validated(uri: str, hours: Sequence[int], withheld: list[DatacoError]) -> "list[PublishedHour]":
+def _validated(place: TablePlace, hours: Sequence[int], withheld: list[DatacoError]) -> "list[PublishedHour]":
     """The hours as stored, each of them sound; those that are missing or unsound are withheld."""
-    from dataco_assets.aggregates.files import read_hours
+    from dataco_assets.aggregates.reading import read_hours
     from dataco_assets.aggregates.schema import problems_by_hour
     from dataco_assets.aggregates.totals import totals
     from dataco_assets.index.publication import PublishedHour
@@ -284,7 +285,7 @@ def _validated(uri: str, hours: Sequence[int], withheld: list[DatacoError]) -> "
     missing: list[int] = []
 
     def stored_tables() -> "Iterator[tuple[int, pa.Table]]":
-        for hour, stored in read_hours(uri, hours):
+        for hour, stored in read_hours(place, hours):
             if stored is None:
                 missing.append(hour)
                 continue

@@ -54,7 +54,7 @@ INDEX_EQUALS_AGGREGATES = dg.AssetCheckSpec(
     "index_equals_aggregates",
     asset=_INDEX,
     partitions_def=HOURS,
-    description="The index holds exactly what the Parquet of the hour holds: documents, clicks, users, time spent.",
+    description="The index holds exactly what the table holds of the hour: documents, clicks, users, time spent.",
 )
 
 

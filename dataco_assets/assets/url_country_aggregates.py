@@ -1,4 +1,4 @@
-"""`url_country_aggregates`: each hour's clicks by page and country, computed on Spark, one Parquet file per hour."""
+"""`url_country_aggregates`: each hour's clicks by page and country, computed on Spark, stored in an Iceberg table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import dagster as dg
 
 from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import (
     AVERAGE_WITHIN_VISIT,
     CLICKS_CONSERVED,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from dataco_assets.aggregates.soundness import Problems
     from dataco_assets.aggregates.totals import HourTotals
-    from spark_resources.aggregates_files import HourFile
+    from spark_resources.aggregates_table import WrittenHour
 
 AGGREGATES_SCHEMA = dg.TableSchema(
     columns=[
@@ -77,11 +78,12 @@ class UnsoundAggregates(DatacoError):
     partitions_def=HOURS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     description="Clicks, unique users and time spent of each hour by page and country, computed from HBase on Spark; "
-    "one Parquet file per hour under DATACO_AGGREGATES_URI. A range of hours is one Spark job. The time spent on a "
+    "stored in an Iceberg table partitioned by hour (DATACO_AGGREGATES_URI). A range of hours is one Spark job and one "
+    "commit. The time spent on a "
     "click is the gap to the same user's next click, if that is at most 30 minutes away; the last click of a visit has "
     "no known duration and is not counted.",
     group_name="clickstream",
-    kinds={"spark", "parquet"},
+    kinds={"spark", "iceberg"},
     owners=OWNERS,
     tags={"domain": "clickstream"},
     pool="spark",
@@ -98,11 +100,11 @@ def url_country_aggregates(
         computed = compute_hours(hours, context.run.run_id, stages, settings=settings, spark=spark, hbase=hbase)
         yield report_hours(
             context,
-            {hour: hour_metadata(found, computed.files[hour].generation) for hour, found in computed.totals.items()},
+            {hour: hour_metadata(found, computed.written[hour].generation) for hour, found in computed.totals.items()},
             {
                 **run_metadata(computed.totals),
                 "run: rows scanned": computed.rows_scanned,
-                "run: hours left as a newer run computed them": sum(file.kept for file in computed.files.values()),
+                "run: hours left as a newer run computed them": sum(hour.kept for hour in computed.written.values()),
                 **stages.metadata(),
                 "run: busiest pages": dg.MetadataValue.md(pages_markdown(computed.busiest_pages)),
             },
@@ -122,7 +124,7 @@ class ComputedHours:
     """What a run computed, by hour (epoch ms).
 
     Attributes:
-        files: The Parquet file of each hour.
+        written: What the table holds of each hour.
         totals: What each adds up to.
         problems: What is wrong with them, if anything.
         not_conserved: Hours whose clicks are not those of HBase, and how.
@@ -131,7 +133,7 @@ class ComputedHours:
         rows_scanned: Rows read from HBase.
     """
 
-    files: "dict[int, HourFile]"
+    written: "dict[int, WrittenHour]"
     totals: "dict[int, HourTotals]"
     problems: "Problems"
     not_conserved: dict[int, list[str]]
@@ -162,28 +164,29 @@ def compute_hours(
     spark: SparkResource,
     hbase: HBaseResource,
 ) -> ComputedHours:
-    """Computes hours from HBase's clicks, replaces their Parquet files, and checks each once.
+    """Computes hours from HBase's clicks, replaces them in the table, and checks each once.
 
     Args:
         hours: Starts of the hours, epoch ms.
         run_id: Name of this attempt, unique.
         stages: Times what is done.
-        settings: Names of tables, and where the Parquet lies.
+        settings: Names of tables, and where the aggregates' table is.
         spark: Gives the session.
         hbase: Gives clients.
 
     Raises:
         HourExpired: clicks of an hour may have left HBase.
-        ClicksTableError, HBaseError, AggregatesNotWritten: see there.
+        ClicksTableError, HBaseError, AggregatesNotWritten, AggregatesUnavailable: see there.
     """
     from dataco_assets.ledgers.hours import HourLedger
     from dataco_assets.verification.conservation import conservation_problems
-    from spark_resources.aggregates_files import write_hours
+    from spark_resources.aggregates_table import write_hours
     from spark_resources.aggregation import aggregate
     from spark_resources.clicks_table import counted, read_clicks
     from spark_resources.hbase_client import scanning
     from spark_resources.row_counts import count_rows
 
+    place = TablePlace.of(settings)
     with stages.stage("read the hour ledger"), hbase.client() as client:
         ledger = HourLedger(client, settings.hours_table)
         now_ms = ledger.server_time_ms()
@@ -199,9 +202,10 @@ def compute_hours(
         clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
         frame = aggregate(clicks, hours, generations, now_ms)
         with scanning(settings.clicks_table):
-            files = write_hours(frame, hours, generations, settings.aggregates_uri, run_id, now_ms)
+            computed_at = dict.fromkeys(hours, now_ms)
+            written = write_hours(frame, hours, generations, place, run_id, computed_at)
     with stages.stage("check the aggregates"):
-        stored = _Stored(settings.aggregates_uri, hours)
+        stored = _Stored(place, hours)
     with stages.stage("count the clicks in HBase"):
         # An hour with exactly the rows counted before is conserved, whatever was stored since.
         changed = {hour: clicks for hour, clicks in stored.clicks.items() if clicks != rows_before[hour]}
@@ -209,13 +213,14 @@ def compute_hours(
     not_conserved = conservation_problems(changed, rows_before, rows_after)
     changed_meanwhile = _changed_meanwhile(hbase, settings, {hour: generations[hour] for hour in not_conserved})
     return ComputedHours(
-        files,
+        written,
         stored.totals,
         stored.problems,
         {hour: found for hour, found in not_conserved.items() if hour not in changed_meanwhile},
         changed_meanwhile,
         stored.pages.busiest(),
-        rows_scanned(),
+        # Where newer runs had written every hour already, nothing was scanned, and the count would never come.
+        0 if all(hour.kept for hour in written.values()) else rows_scanned(),
     )
 
 
@@ -230,26 +235,26 @@ def _changed_meanwhile(hbase: HBaseResource, settings: Settings, generations: Ma
 
 
 class _Stored:
-    """What the files of the hours hold, read one after another."""
+    """What the table holds of the hours, read one after another."""
 
-    def __init__(self, uri: str, hours: Sequence[int]) -> None:
+    def __init__(self, place: TablePlace, hours: Sequence[int]) -> None:
         from dataco_assets.aggregates.soundness import find_problems
         from dataco_assets.aggregates.totals import PageCounts
 
         self.totals: dict[int, HourTotals] = {}
         self.pages = PageCounts()
-        self.problems = find_problems(self._tables(uri, hours))
+        self.problems = find_problems(self._tables(place, hours))
 
     @property
     def clicks(self) -> dict[int, int]:
         """Clicks counted, by hour."""
         return {hour: found.clicks for hour, found in self.totals.items()}
 
-    def _tables(self, uri: str, hours: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":
-        from dataco_assets.aggregates.files import read_hours
+    def _tables(self, place: TablePlace, hours: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":
+        from dataco_assets.aggregates.reading import read_hours
         from dataco_assets.aggregates.totals import totals
 
-        for hour, stored in read_hours(uri, hours):
+        for hour, stored in read_hours(place, hours):
             if stored is None:
                 continue
             self.totals[hour] = totals(stored)

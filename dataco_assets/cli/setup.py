@@ -1,6 +1,7 @@
 """`dataco setup`: creates what is missing on the servers and on this machine, and says what it found."""
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,6 +28,17 @@ def setup(
             "before. Interrupted, start it again.",
         ),
     ] = False,
+    import_aggregates: Annotated[
+        Path | None,
+        typer.Option(
+            "--import-aggregates",
+            metavar="FOLDER",
+            help="Also take over the aggregates that an earlier version kept as Parquet files in this folder (its "
+            "DATACO_AGGREGATES_URI). The files stay. Interrupted, start it again.",
+            file_okay=False,
+            exists=True,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Create missing topics, tables, index template and alias.
@@ -39,7 +51,7 @@ def setup(
     console = Console(highlight=False, stderr=as_json)
     findings: list[Finding] = []
     if not this_machine:
-        findings += _provision(console, rekey=rekey_clicks)
+        findings += _provision(console, rekey=rekey_clicks, old_aggregates=import_aggregates)
     try:
         _archive_classes(console, findings)
     except ClassArchiveFailed as error:
@@ -51,7 +63,7 @@ def setup(
         print_json({"findings": [{"what": finding.what, "created": finding.created} for finding in findings]})
 
 
-def _provision(console: Console, *, rekey: bool) -> list[Finding]:
+def _provision(console: Console, *, rekey: bool, old_aggregates: Path | None) -> list[Finding]:
     findings: list[Finding] = []
     with ExitStack() as cleanup:
 
@@ -77,6 +89,8 @@ def _provision(console: Console, *, rekey: bool) -> list[Finding]:
 
         if rekey:
             _rekey(console, session())
+        if old_aggregates is not None:
+            _import(console, session(), old_aggregates)
         for finding in provision(settings(), session):
             _show(console, finding)
             findings.append(finding)
@@ -102,6 +116,16 @@ def _rekey(console: Console, spark: "SparkSession") -> None:
         return
     rows = "the rows that an earlier attempt copied" if done.rows is None else f"{done.rows:,} rows"
     console.print(f"  [green]rekeyed[/]  {rows} of {escape(table)}; {done.hours:,} hours marked dirty")
+
+
+def _import(console: Console, spark: "SparkSession", folder: Path) -> None:
+    from dataco_assets.aggregates.table import TablePlace
+    from spark_resources.aggregates_import import import_hours
+
+    with console.status("Importing the aggregates of an earlier version"):
+        done = import_hours(spark, TablePlace.of(settings()), folder)
+    kept = f"; {done.kept:,} left, of which the table has a newer generation" if done.kept else ""
+    console.print(f"  [green]imported[/]  aggregates of {done.taken:,} hours{kept}")
 
 
 def _archive_classes(console: Console, findings: list[Finding]) -> None:

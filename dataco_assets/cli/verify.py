@@ -1,4 +1,4 @@
-"""`dataco verify`: recomputes hours from the clicks in HBase and compares them with Parquet files and index.
+"""`dataco verify`: recomputes hours from the clicks in HBase and compares them with the table and the index.
 
 `dataco_assets.verification` does the work; it is imported when the command runs, so that `--help` stays quick.
 """
@@ -60,7 +60,7 @@ def verify(
 ) -> None:
     """Recompute hours from HBase and compare every field.
 
-    The recomputation is plain Python and shares no code with Spark; it is compared with Parquet file and index. Only
+    The recomputation is plain Python and shares no code with Spark; it is compared with table and index. Only
     hours of which readers should see everything are compared. An hour that is dirty (waits for its refresh), changes
     during the comparison, or is so old that HBase may have dropped clicks, is reported but not compared. Sensors and
     runs can keep running.
@@ -110,7 +110,7 @@ class NothingToVerify(DatacoError):
 def _nothing(start: int | None, end: int | None) -> str:
     where = "" if start is None or end is None else f" from {hour_key(start)} to {hour_key(end)}"
     return (
-        f"There is nothing to verify{where}: no click in HBase, no Parquet file, no document and no hour in the "
+        f"There is nothing to verify{where}: no click in HBase, no aggregates, no document and no hour in the "
         "ledger. Is the range right? `dataco status` shows the newest hour."
     )
 

@@ -1,4 +1,4 @@
-"""Compares recomputed hours with the Parquet files, the index and the hour ledger, field by field."""
+"""Compares recomputed hours with the aggregates' table, the index and the hour ledger, field by field."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from dataco_assets.aggregates.columns import LATER_COLUMNS
-from dataco_assets.aggregates.files import HourAggregates
+from dataco_assets.aggregates.reading import HourAggregates
 from dataco_assets.index.layout import document_id
 from dataco_assets.ledgers.hours import HourState
 from dataco_assets.verification.recompute import Figures, Group
@@ -22,7 +22,7 @@ _TOLERANCE = 1e-9  # relative, for doubles
 class Place(StrEnum):
     """Where something differs from the clicks."""
 
-    PARQUET = "Parquet"
+    TABLE = "table"
     INDEX = "index"
     LEDGER = "ledger"
 
@@ -95,17 +95,17 @@ class HourVerdict:
             self.differences.append(difference)
 
 
-def compare_parquet(verdict: HourVerdict, expected: Mapping[Group, Figures], stored: HourAggregates | None) -> None:
-    """Adds to the verdict what differs in the hour's Parquet file.
+def compare_table(verdict: HourVerdict, expected: Mapping[Group, Figures], stored: HourAggregates | None) -> None:
+    """Adds to the verdict what differs in the aggregates' table.
 
     Args:
         verdict: The hour's verdict.
         expected: What the clicks amount to.
-        stored: The file; None when there is none.
+        stored: What the table holds of the hour; None if it was never computed.
     """
     if stored is None:
         if expected:
-            verdict.add(of_hour(verdict.hour, Place.PARQUET, "file", f"{len(expected):,} groups", "no file"))
+            verdict.add(of_hour(verdict.hour, Place.TABLE, "hour", f"{len(expected):,} groups", "never computed"))
         return
     verdict.lacking = frozenset(
         name for name in LATER_COLUMNS if 0 < stored.table.num_rows == stored.table[name].null_count
@@ -115,8 +115,8 @@ def compare_parquet(verdict: HourVerdict, expected: Mapping[Group, Figures], sto
     for row in stored.table.to_pylist():
         group = (row["page"], row["country"])
         row["hour"] = round(row["hour"].timestamp() * 1000)
-        _compare_group(verdict, Place.PARQUET, group, seen, expected, row, own)
-    _missing(verdict, Place.PARQUET, expected, seen)
+        _compare_group(verdict, Place.TABLE, group, seen, expected, row, own)
+    _missing(verdict, Place.TABLE, expected, seen)
 
 
 def compare_index(
@@ -128,10 +128,10 @@ def compare_index(
     """Adds to the verdict what differs in the hour's documents.
 
     Args:
-        verdict: The hour's verdict, after `compare_parquet`: what the file lacks, the documents must lack as well.
+        verdict: The hour's verdict, after `compare_table`: what the table lacks, the documents must lack as well.
         expected: What the clicks amount to.
         hits: All documents of the hour, with `_id`, `_version` and `_source`.
-        stored: The hour's Parquet file, which the documents were made from.
+        stored: What the table holds of the hour, which the documents were made from.
     """
     seen: set[Group] = set()
     for hit in hits:
@@ -181,9 +181,9 @@ def compare_ledger(
     if not state.dirty and expected:
         verdict.add(of_hour(hour, Place.LEDGER, "dirty", "at least 1: the hour has clicks", 0))
     if stored is not None and stored.generation != state.done:
-        verdict.add(of_hour(hour, Place.PARQUET, "generation", state.done, stored.generation))
+        verdict.add(of_hour(hour, Place.TABLE, "generation", state.done, stored.generation))
     if stored is None and state.done and not verdict.differing:
-        verdict.add(of_hour(hour, Place.PARQUET, "file", "a file of an hour that is done", "no file"))
+        verdict.add(of_hour(hour, Place.TABLE, "hour", "aggregates of an hour that is done", "never computed"))
 
 
 def _compare_group(

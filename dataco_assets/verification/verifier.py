@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from dataco_assets.aggregates.files import AggregatesUnreadable, HourAggregates, read_hour, stored_hours
+from dataco_assets.aggregates.reading import AggregatesUnreadable, HourAggregates, read_hour, stored_hours
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clicks.event import MAX_TIMESTAMP_MS
 from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_of
 from dataco_assets.clients.elasticsearch import SearchClient, refresh, scan_documents
@@ -33,7 +34,7 @@ from dataco_assets.verification.compare import (
     Place,
     compare_index,
     compare_ledger,
-    compare_parquet,
+    compare_table,
     of_hour,
 )
 from dataco_assets.verification.recompute import LONGEST_KNOWN_MS, recompute
@@ -48,11 +49,10 @@ HOURS_AT_ONCE = 24
 class Verifier:
     """Compares hours with the clicks in HBase.
 
-    Every method raises what the clients raise. An error of the aggregates' file system
-    is an OSError.
+    Every method raises what the clients raise, and AggregatesUnavailable when the aggregates' table cannot be reached.
 
     Args:
-        settings: Names of tables and alias, address of the aggregates, days that HBase keeps a click.
+        settings: Names of tables and alias, place of the aggregates, days that HBase keeps a click.
         hbase: Client for clicks and ledger.
         search: Client for the index.
         settle_seconds: A click is stored at most so long before its hour is marked dirty.
@@ -69,6 +69,7 @@ class Verifier:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
+        self._place = TablePlace.of(settings)
         self._hbase = hbase
         self._search = search
         self._index = Index(search, settings.index_alias)
@@ -77,7 +78,7 @@ class Verifier:
         self._sleep = sleep
 
     def hours(self, first: int | None = None, last: int | None = None) -> list[int]:
-        """Returns the hours that are in the ledger, have a file or documents, or have clicks in HBase.
+        """Returns the hours that are in the ledger, have aggregates or documents, or have clicks in HBase.
 
         Args:
             first: Start of the first hour, epoch ms; None for no limit.
@@ -87,7 +88,7 @@ class Verifier:
         refresh(self._search, indices)
         start, end = first or 0, MAX_TIMESTAMP_MS + 1 if last is None else last + HOUR_MS
         known = {state.hour for state in self._ledger.all(start, None if last is None else end)}
-        known |= set(stored_hours(self._settings.aggregates_uri))
+        known |= set(stored_hours(self._place))
         known |= set(hours_held(self._search, indices))
         chosen = {hour for hour in known if start <= hour < end}
         for gap_start, gap_end in _gaps(chosen, start, end):
@@ -159,16 +160,16 @@ class Verifier:
                 continue
             stored = self._stored(verdict)
             if verdict.differing == 0:
-                compare_parquet(verdict, expected, stored)
+                compare_table(verdict, expected, stored)
             compare_ledger(verdict, before[hour], expected, stored)
             compare_index(verdict, expected, hits, stored)
             yield verdict
 
     def _stored(self, verdict: HourVerdict) -> HourAggregates | None:
         try:
-            return read_hour(self._settings.aggregates_uri, verdict.hour)
+            return read_hour(self._place, verdict.hour)
         except AggregatesUnreadable as error:
-            verdict.add(of_hour(verdict.hour, Place.PARQUET, "file", "readable", str(error)))
+            verdict.add(of_hour(verdict.hour, Place.TABLE, "files", "readable", str(error)))
             return None
 
     def _documents(self, run: Sequence[int]) -> Iterator[Mapping[str, Any]]:

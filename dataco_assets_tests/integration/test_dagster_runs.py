@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 
-from dataco_assets.aggregates.files import hour_path, read_hour
+from dataco_assets.aggregates.reading import read_hour
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.cli.resume import NotParked, resume
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clients.elasticsearch import connect
@@ -31,6 +30,7 @@ from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
 from dataco_assets_tests.platforms import Platform, click, epoch_ms, make_platform
+from dataco_assets_tests.stored_aggregates import tamper
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
 from spark_resources.clicks_admin import clicks_admin
@@ -283,7 +283,7 @@ def test_unsound_aggregates_are_not_published_by_a_run_of_their_own(platform: Pl
     fill(platform)
     assert refresh(platform, HOURS).success
     before = indexed(platform)
-    _tamper(platform, HOURS[0], "unique_users", 99)
+    tamper(TablePlace.of(platform.settings), HOURS[0], "unique_users", 99)
 
     result = run_job(
         platform,
@@ -338,7 +338,7 @@ def test_publishing_hours_never_computed_says_what_to_do(platform: Platform) -> 
 def test_an_hour_that_lost_clicks_to_the_time_to_live_is_left_alone(platform: Platform) -> None:
     fill(platform)
     assert refresh(platform, HOURS).success
-    before = read_hour(platform.settings.aggregates_uri, HOURS[0])
+    before = read_hour(TablePlace.of(platform.settings), HOURS[0])
     long_ago = b"1500000000000"
     key = hour_key(HOURS[0]).encode()
     platform.put(platform.settings.hours_table, key, {b"h:first_stored_at": long_ago})
@@ -347,7 +347,7 @@ def test_an_hour_that_lost_clicks_to_the_time_to_live_is_left_alone(platform: Pl
 
     assert not result.success
     assert "DATACO_CLICKS_TTL_DAYS" in failure(result)
-    assert read_hour(platform.settings.aggregates_uri, HOURS[0]) == before
+    assert read_hour(TablePlace.of(platform.settings), HOURS[0]) == before
 
 
 def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
@@ -433,10 +433,10 @@ def test_an_hour_that_failed_for_good_is_parked_alone_and_holds_up_no_other(
     fill(platform)
     honest = publishing._validated
 
-    def find_the_first_hour_unsound(uri: str, hours: Sequence[int], withheld: list[DatacoError]) -> Any:
+    def find_the_first_hour_unsound(place: TablePlace, hours: Sequence[int], withheld: list[DatacoError]) -> Any:
         if HOURS[0] in hours:
             withheld.append(publishing.UnsoundAggregates("An hour breaks its rules.", hours=HOURS[:1]))
-        return [each for each in honest(uri, hours, withheld) if each.hour != HOURS[0]]
+        return [each for each in honest(place, hours, withheld) if each.hour != HOURS[0]]
 
     monkeypatch.setattr(publishing, "_validated", find_the_first_hour_unsound)
 
@@ -497,11 +497,3 @@ def asked(made: Platform, sensor: dg.SensorDefinition, instance: dg.DagsterInsta
         {key: value for key, value in request.tags.items() if key.startswith(("dataco/", "dagster/asset_partition"))}
         for request in result.run_requests
     ]
-
-
-def _tamper(made: Platform, hour: int, column: str, value: int) -> None:
-    path = hour_path(made.settings.aggregates_uri, hour).removeprefix("file://")
-    table = pq.read_table(path)
-    position = table.schema.get_field_index(column)
-    changed = pc.add(pc.multiply(table[column], 0), value)  # pyright: ignore[reportAttributeAccessIssue]
-    pq.write_table(table.set_column(position, table.schema.field(position), changed), path)

@@ -5,12 +5,11 @@ The result is checked by `dataco verify`, which recomputes everything from the c
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dataco_assets.aggregates.files import hour_path
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.errors import DatacoError
@@ -18,6 +17,7 @@ from dataco_assets.index.conflicts import HIGHEST_VERSION
 from dataco_assets.index.layout import document_id
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.refreshes import Refreshes, failure_of
+from dataco_assets_tests.stored_aggregates import show_snapshot, snapshot_id
 
 pytestmark = pytest.mark.stack
 
@@ -171,13 +171,13 @@ def test_a_newer_run_is_never_taken_for_a_change_by_hand(
     platform: Platform, refreshes: Refreshes, search: SearchClient, index: str
 ) -> None:
     """An older run, after a newer one published its hour, neither overwrites nor raises anything."""
-    old = Path(hour_path(platform.settings.aggregates_uri, NOON).removeprefix("file://"))
-    before = old.read_bytes()
+    place = TablePlace.of(platform.settings)
+    before = snapshot_id(place)
     platform.produce([click("late", at=NOON + 41 * 60_000, user="bob", url=PAGES[0])])
     platform.drain()
     refreshes.settle()
     newer = platform.hours.read([NOON])[NOON]
-    old.write_bytes(before)  # the older run had already read the hour's file
+    show_snapshot(place, before)  # as the older run had read the hour
 
     message = failure_of(lambda: refreshes.publish([NOON]))
 
@@ -191,12 +191,12 @@ def test_a_straggler_cannot_undo_what_a_higher_generation_replaced(
     refreshes: Refreshes, platform: Platform, search: SearchClient, index: str
 ) -> None:
     update_often(search, index)
-    old = Path(hour_path(platform.settings.aggregates_uri, NOON).removeprefix("file://"))
-    before = old.read_bytes()
+    place = TablePlace.of(platform.settings)
+    before = snapshot_id(place)
     failure_of(lambda: refreshes.refresh([NOON]))
     refreshes.settle()
     healed = search.get(index=index, id=of_page(PAGES[0]))
-    old.write_bytes(before)
+    show_snapshot(place, before)
 
     assert "A newer generation" in failure_of(lambda: refreshes.publish([NOON]))
 

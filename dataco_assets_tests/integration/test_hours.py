@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from dataco_assets.aggregates.files import read_hour
+from dataco_assets.aggregates.reading import read_hour
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import cells, row_key
@@ -96,7 +97,7 @@ def test_rows_that_come_or_go_while_an_hour_is_computed_are_no_false_alarm(
     for change in (store, lambda: platform.hbase.delete_rows(table, [key])):
         rows = len(platform.rows())
         with pytest.MonkeyPatch.context() as patch:
-            interpose(patch, "write the Parquet", after=change)
+            interpose(patch, "write the table", after=change)
             refreshes.compute(HOURS)
         assert len(platform.rows()) != rows
 
@@ -110,7 +111,7 @@ def test_an_erasure_and_new_clicks_during_a_refresh_are_no_false_alarm(
     rows = len(platform.rows())
     with pytest.MonkeyPatch.context() as patch:
         interpose(patch, "scan", before=lambda: erase(platform.settings, platform.hbase, ["erased"]))
-        interpose(patch, "write the Parquet", after=lambda: visit(platform, "new"))
+        interpose(patch, "write the table", after=lambda: visit(platform, "new"))
         refreshes.refresh(HOURS)
     assert len(platform.rows()) == rows
     assert set(HOURS[1:]) <= set(refreshes.dirty()), "computed from clicks that are not there any more"
@@ -136,7 +137,7 @@ def test_a_change_whose_mark_is_yet_to_come_is_waited_for(
     interpose(monkeypatch, "scan", before=lambda: platform.hbase.delete_rows(table, [key]))
     interpose(
         monkeypatch,
-        "write the Parquet",
+        "write the table",
         after=lambda: platform.put(table, row_key(new.user_id, new.timestamp, new.event_id), dict(cells(new))),
     )
     refreshes.compute(HOURS)
@@ -159,7 +160,7 @@ def test_a_run_that_dies_at_any_step_leaves_its_hours_dirty(
 
 
 @pytest.mark.parametrize(
-    "place", ["replace the Parquet", "write the documents", "delete what is stale", "note as done"]
+    "place", ["write the table", "commit", "write the documents", "delete what is stale", "note as done"]
 )
 def test_of_two_runs_the_newer_wins(
     platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch, place: str
@@ -190,7 +191,7 @@ def test_an_older_run_that_publishes_late_changes_nothing(
     refreshes.refresh(HOURS)
     before = documents(search, platform.settings.index_alias)
 
-    monkeypatch.setattr("spark_resources.aggregates_files.stored_aggregates", lambda *_: old)
+    monkeypatch.setattr("spark_resources.aggregates_table.stored_aggregates", lambda *_: old)
     message = failure_of(lambda: refreshes.publish(HOURS))
 
     assert "newer generation" in message
@@ -221,7 +222,7 @@ def test_an_hour_that_became_empty_is_empty(platform: Platform, refreshes: Refre
     refreshes.settle()
 
     assert documents(search, platform.settings.index_alias) == {}
-    stored = read_hour(platform.settings.aggregates_uri, NOON)
+    stored = read_hour(TablePlace.of(platform.settings), NOON)
     assert stored is not None
     assert stored.table.num_rows == 0
     assert refreshes.differences() == []

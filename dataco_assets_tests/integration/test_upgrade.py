@@ -10,16 +10,20 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import happybase
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner, Result
 
+from dataco_assets.aggregates.reading import read_hour, stored_hours
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.cli import app
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.index.indices import IndexMismatch
@@ -170,7 +174,7 @@ def epoch_ms(iso: str) -> int:
 
 
 def test_everything_of_a_version_with_row_keys_1_is_taken_over(
-    platform: Platform, refreshes: Refreshes, command: Callable[..., Result]
+    platform: Platform, refreshes: Refreshes, command: Callable[..., Result], tmp_path: Path
 ) -> None:
     clicks_before = dict(platform.hbase.scan_with_times(platform.settings.clicks_table))
     ledger_before = platform.hour_states()
@@ -184,8 +188,10 @@ def test_everything_of_a_version_with_row_keys_1_is_taken_over(
     assert "dataco index rebuild" in str(upgraded.exception)
     rebuilt = command("index", "rebuild")
     assert rebuilt.exit_code == 0, rebuilt.output
-    again = command("setup")
+    again = command("setup", "--import-aggregates", str(tmp_path / "aggregates"))
     assert again.exit_code == 0, again.output
+    assert f"aggregates of {len(LEFT_BEHIND['files'])} hours" in again.output
+    check_aggregates(platform)
     incomplete = "3 hours computed by an earlier version without bounces, entries, exits"
     fill = "dataco backfill 2026-11-19-12:00 2026-11-19-14:00"
     for said in (again, command("status")):
@@ -215,6 +221,27 @@ def test_everything_of_a_version_with_row_keys_1_is_taken_over(
     assert refreshes.differences() == []
     assert {verdict.outcome for verdict in refreshes.verdicts()} == {Outcome.EQUAL}
     assert "earlier version" not in command("status").output
+
+
+def check_aggregates(platform: Platform) -> None:
+    """The table holds of each hour what the earlier version's file holds, and nulls for what did not exist then."""
+    place = TablePlace.of(platform.settings)
+    hours = {file_hour(name): base64.b64decode(content) for name, content in LEFT_BEHIND["files"].items()}
+    assert stored_hours(place) == sorted(hours)
+    for hour, content in hours.items():
+        file = pq.ParquetFile(BytesIO(content))
+        stored = read_hour(place, hour)
+        assert stored is not None
+        old = file.read()
+        rows = sorted(stored.table.to_pylist(), key=str)
+        assert [{name: row[name] for name in old.column_names} for row in rows] == sorted(old.to_pylist(), key=str)
+        assert {row[name] for row in rows for name in ("entries", "exits", "bounces")} <= {None}
+        if not rows:
+            assert stored.generation == int(file.metadata.metadata[b"dataco.generation"])
+
+
+def file_hour(name: str) -> int:
+    return int(datetime.strptime(name.partition("/")[0], "%Y-%m-%dT%H").replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def check_clicks(platform: Platform, before: dict[bytes, dict[bytes, tuple[bytes, int]]]) -> None:

@@ -1,16 +1,13 @@
 """Tests `dataco verify` on real servers: what it finds, what is not a difference, and its exit codes."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from dataco_assets.aggregates.files import hour_path
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.cli import verify as command
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
@@ -23,6 +20,7 @@ from dataco_assets.verification.compare import Outcome
 from dataco_assets.verification.verifier import Verifier
 from dataco_assets_tests.platforms import NOON, Platform, click, epoch_ms
 from dataco_assets_tests.refreshes import Refreshes
+from dataco_assets_tests.stored_aggregates import damage, drop_column, tamper
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("environment")]
 LATER = NOON + 100 * HOUR_MS
@@ -120,7 +118,7 @@ def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refres
     fill(platform)
     refreshes.settle()
     search = connect(platform.settings)
-    alias = platform.settings.index_alias
+    alias, place = platform.settings.index_alias, TablePlace.of(platform.settings)
     hits = search.search(index=alias, size=10)["hits"]["hits"]
     (cyd,) = (hit for hit in hits if hit["_source"]["page"].endswith("/c"))
     (bob,) = (hit for hit in hits if epoch_ms(hit["_source"]["hour"]) == NOON)
@@ -139,12 +137,12 @@ def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refres
         search.delete(index=cyd["_index"], id=cyd["_id"], refresh=True, **version)
 
     tampered: list[tuple[Callable[[], None], list[str]]] = [
-        (lambda: tamper(platform, NOON, "unique_users", 1), ["2020-06-01-12:00", "Parquet", "unique_users"]),
-        (lambda: tamper(platform, NOON, "entering_users", 0), ["2020-06-01-12:00", "Parquet", "entering_users"]),
-        (lambda: drop_column(platform, NOON, "entering_users"), ["2020-06-01-12:00", "Parquet", "file", "readable"]),
-        (lambda: tamper(platform, NOON, "time_spent_seconds_sum", 1), ["Parquet", "900.0", "time_spent_seconds_sum"]),
+        (lambda: tamper(place, NOON, "unique_users", 1), ["2020-06-01-12:00", "table", "unique_users"]),
+        (lambda: tamper(place, NOON, "entering_users", 0), ["2020-06-01-12:00", "table", "entering_users"]),
+        (lambda: drop_column(place, NOON, "entering_users"), ["2020-06-01-12:00", "table", "files", "readable"]),
+        (lambda: tamper(place, NOON, "time_spent_seconds_sum", 1), ["table", "900.0", "time_spent_seconds_sum"]),
         (index(bob, entering_users=0), ["2020-06-01-12:00", "index", "entering_users"]),
-        (lambda: tamper(platform, NOON, "entries", 1), ["2020-06-01-12:00", "Parquet", "entries"]),
+        (lambda: tamper(place, NOON, "entries", 1), ["2020-06-01-12:00", "table", "entries"]),
         (index(bob, bounces=2), ["2020-06-01-12:00", "index", "bounces"]),
         (index(bob, time_spent_samples=2), ["2020-06-01-12:00", "index", "time_spent_samples"]),
         (
@@ -165,27 +163,13 @@ def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refres
     search.close()
 
 
-def tamper(platform: Platform, hour: int, column: str, value: int) -> None:
-    path = hour_path(platform.settings.aggregates_uri, hour).removeprefix("file://")
-    table = pq.read_table(path)
-    position = table.schema.get_field_index(column)
-    changed = pc.add(pc.multiply(table[column], 0), value)  # pyright: ignore[reportAttributeAccessIssue]
-    pq.write_table(table.set_column(position, table.schema.field(position), changed), path)
-
-
-def drop_column(platform: Platform, hour: int, column: str) -> None:
-    """Removes a column from the hour's file, as in an older layout."""
-    path = hour_path(platform.settings.aggregates_uri, hour).removeprefix("file://")
-    pq.write_table(pq.read_table(path).drop_columns([column]), path)
-
-
 def test_what_nobody_knows_of_is_found(platform: Platform, refreshes: Refreshes) -> None:
     """A deleted file, an hour that is not in the ledger, and one that HBase may have dropped."""
     fill(platform)
     refreshes.settle()
     put_unmarked(platform, "stray", LATER + 500 * HOUR_MS)
     platform.put(platform.settings.hours_table, hour_key(LATER).encode(), {b"h:first_stored_at": b"1500000000000"})
-    Path(hour_path(platform.settings.aggregates_uri, NOON).removeprefix("file://")).unlink()
+    damage(TablePlace.of(platform.settings), NOON, None)
 
     assert outcomes(refreshes) == {
         NOON - HOUR_MS: Outcome.EQUAL,
@@ -211,14 +195,14 @@ def test_a_click_that_lands_meanwhile_is_no_false_alarm(
     refreshes.settle()
     honest, landed = verifier.read_hour, [False]
 
-    def landing(uri: str, hour: int) -> Any:
-        """Adds a click and refreshes its hour after the clicks were read and before the files are."""
+    def landing(place: TablePlace, hour: int) -> Any:
+        """Adds a click and refreshes its hour after the clicks were read and before the table is."""
         if hour == NOON and not landed[0]:
             landed[0] = True
             platform.produce([click("late", at=NOON + 5, user="late")])
             platform.drain()
             refreshes.refresh([NOON - HOUR_MS, NOON])
-        return honest(uri, hour)
+        return honest(place, hour)
 
     monkeypatch.setattr(verifier, "read_hour", landing)
     assert set(outcomes(refreshes).values()) == {Outcome.EQUAL}

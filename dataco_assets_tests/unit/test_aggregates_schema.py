@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dataco_assets.aggregates.files import ARROW_SCHEMA
+from dataco_assets.aggregates.reading import ARROW_SCHEMA
 from dataco_assets.aggregates.schema import Problem, problems, problems_by_hour
 
 NOON = 1_773_576_000_000  # 2026-03-15T12:00Z

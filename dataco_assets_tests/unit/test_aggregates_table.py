@@ -67,7 +67,9 @@ def write(
     """Writes hours as a run does."""
     asked = hours or list(given)
     frame = aggregates(spark, given, generation)
-    return write_hours(frame, asked, dict.fromkeys(asked, generation), place, "run", computed_at_ms)
+    return write_hours(
+        frame, asked, dict.fromkeys(asked, generation), place, "run", dict.fromkeys(asked, computed_at_ms)
+    )
 
 
 def stored(place: TablePlace, hour: int) -> HourAggregates:
@@ -211,7 +213,7 @@ def test_a_failing_aggregation_replaces_nothing(spark: SparkSession, place: Tabl
         *[column.name for column in COLUMNS[4:]],
     )
     with pytest.raises(Exception, match="boom"):
-        write_hours(broken, hours, dict.fromkeys(hours, 2), place, "run-2", computed_at_ms=COMPUTED_AT)
+        write_hours(broken, hours, dict.fromkeys(hours, 2), place, "run-2", dict.fromkeys(hours, COMPUTED_AT))
     assert counts(place, NOON) == [1]
     assert stored_hours(place) == [NOON]
 
@@ -363,7 +365,7 @@ def test_a_column_of_a_later_version_is_added_and_null_in_earlier_hours(
     with monkeypatch.context() as patch:
         patch.setattr(reading, "COLUMNS", earlier)
         patch.setattr(aggregates_table, "COLUMNS", earlier)
-        write_hours(frame, [NOON], {NOON: 1}, place, "run", COMPUTED_AT)
+        write_hours(frame, [NOON], {NOON: 1}, place, "run", {NOON: COMPUTED_AT})
     assert ensure_table(place) is False
     (row,) = stored(place, NOON).table.to_pylist()
     assert (row["click_count"], [row[name] for name in LATER_COLUMNS]) == (3, [None] * len(LATER_COLUMNS))

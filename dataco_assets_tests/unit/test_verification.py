@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dataco_assets.aggregates.files import ARROW_SCHEMA, HourAggregates
+from dataco_assets.aggregates.reading import ARROW_SCHEMA, HourAggregates
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.index.layout import document_id
 from dataco_assets.index.layout import host_and_path as host_and_path_of_the_index
@@ -18,7 +18,7 @@ from dataco_assets.verification.compare import (
     Outcome,
     Place,
     compare_index,
-    compare_parquet,
+    compare_table,
     host_and_path,
 )
 from dataco_assets.verification.conservation import conservation_problems
@@ -129,10 +129,10 @@ def hit(**changed: Any) -> dict[str, Any]:
     return {**found, "_source": source}
 
 
-def parquet_differences(*rows: dict[str, Any]) -> list[str]:
+def table_differences(*rows: dict[str, Any]) -> list[str]:
     verdict = HourVerdict(NOON)
-    compare_parquet(verdict, EXPECTED, stored(*rows))
-    assert all(each.place == Place.PARQUET for each in verdict.differences)
+    compare_table(verdict, EXPECTED, stored(*rows))
+    assert all(each.place == Place.TABLE for each in verdict.differences)
     return [each.field for each in verdict.differences]
 
 
@@ -144,7 +144,7 @@ def index_differences(*hits: dict[str, Any], lacking: frozenset[str] = frozenset
 
 
 def test_what_is_equal_has_no_difference() -> None:
-    assert parquet_differences(row()) == []
+    assert table_differences(row()) == []
     assert index_differences(hit()) == []
     assert index_differences(hit(computed_at=4_000)) == [], "computed again since, not published again"
 
@@ -166,15 +166,15 @@ def test_what_is_equal_has_no_difference() -> None:
     ],
 )
 def test_every_figure_is_compared(name: str, value: object) -> None:
-    assert parquet_differences(row(**{name: value})) == [name]
+    assert table_differences(row(**{name: value})) == [name]
     assert index_differences(hit(**{name: value})) == [name]
 
 
 def test_an_hour_computed_before_there_was_a_measure_lacks_it_in_every_row_and_document() -> None:
     verdict = HourVerdict(NOON)
-    compare_parquet(verdict, EXPECTED, stored(row(**LATER)))
+    compare_table(verdict, EXPECTED, stored(row(**LATER)))
     assert (verdict.differing, verdict.lacking) == (0, LATER.keys())
-    assert parquet_differences(row(**LATER), row(country="DE")) == ["entries", "exits", "bounces", "group"]
+    assert table_differences(row(**LATER), row(country="DE")) == ["entries", "exits", "bounces", "group"]
     assert index_differences(hit(**LATER), lacking=verdict.lacking) == []
     assert index_differences(hit(), lacking=verdict.lacking) == list(LATER)
     assert index_differences(hit(**LATER)) == list(LATER)
@@ -197,11 +197,11 @@ def test_every_other_field_of_a_document_is_compared(name: str, value: object) -
 
 
 def test_other_fields_of_a_row_are_compared() -> None:
-    assert parquet_differences(row(hour=NOON * 1000 + 1000)) == ["hour"]
-    assert parquet_differences(row(), row(generation=6, country="DE")) == ["group"]
+    assert table_differences(row(hour=NOON * 1000 + 1000)) == ["hour"]
+    assert table_differences(row(), row(generation=6, country="DE")) == ["group"]
 
 
-@pytest.mark.parametrize(("compare", "make"), [(parquet_differences, row), (index_differences, hit)])
+@pytest.mark.parametrize(("compare", "make"), [(table_differences, row), (index_differences, hit)])
 def test_groups_too_many_twice_or_missing_are_seen(
     compare: Callable[..., list[str]], make: Callable[..., dict[str, Any]]
 ) -> None:
@@ -212,7 +212,7 @@ def test_groups_too_many_twice_or_missing_are_seen(
 
 def test_differences_are_bounded_but_all_counted() -> None:
     verdict = HourVerdict(NOON)
-    compare_parquet(verdict, EXPECTED, stored(*(row(country=f"{n}") for n in range(500))))
+    compare_table(verdict, EXPECTED, stored(*(row(country=f"{n}") for n in range(500))))
     assert (verdict.differing, len(verdict.differences)) == (501, DIFFERENCES_KEPT)
 
 
