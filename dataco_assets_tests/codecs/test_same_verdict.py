@@ -9,7 +9,6 @@ import os
 import random
 import re
 import struct
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -20,11 +19,9 @@ import pytest
 from dataco_assets.clicks.event import Click, Reason, parse
 from dataco_assets.clicks.row import cells, row_key
 from dataco_assets_tests.codecs.payloads import Record, records
-from local_stack import java
-from local_stack.programs import run
+from dataco_assets_tests.java_harness import answered, compiled
 
-_PROJECT = Path(__file__).parents[2] / "kafka_connect"
-_BUILD_SECONDS = 900  # a first build downloads Maven's plugins
+_HARNESS = "dataco.clicks.CodecHarness"
 _JUDGING_SECONDS = 300
 _BATCH = 20_000
 _ENOUGH = 100_000
@@ -36,20 +33,7 @@ _DETAIL = re.compile(rb"[ -~]{1,200}")
 @pytest.fixture(scope="module")
 def class_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The Java codec and its harness, compiled, with the jars they need."""
-    answer = tmp_path_factory.mktemp("java") / "classpath"
-    goals = ["test-compile", "dependency:build-classpath", f"-Dmdep.outputFile={answer}"]
-    skipped = ["-Dcheckstyle.skip", "-Dspotless.check.skip"]
-    command = [java.tool("mvn"), "--batch-mode", "--quiet", "--file", _PROJECT / "pom.xml", *goals, *skipped]
-    run("Maven: compiling the Java codec", command, seconds=_BUILD_SECONDS)
-    return os.pathsep.join(
-        [str(_PROJECT / "target/classes"), str(_PROJECT / "target/test-classes"), answer.read_text()]
-    )
-
-
-def frame(record: Record) -> bytes:
-    """A record as `CodecHarness` reads it."""
-    length = -1 if record.payload is None else len(record.payload)
-    return struct.pack(">qqi", record.record_time_ms, record.earliest_ms, length) + (record.payload or b"")
+    return compiled(tmp_path_factory.mktemp("java"))
 
 
 def verdict_of_python(record: Record) -> bytes:
@@ -63,12 +47,7 @@ def verdict_of_python(record: Record) -> bytes:
 
 def verdicts_of_java(class_path: str, batch: Sequence[Record], folder: Path) -> Iterator[bytes]:
     """What the Java codec makes of the records, in their order; checks that details are printable."""
-    asked, answered = folder / "records", folder / "verdicts"
-    asked.write_bytes(b"".join(map(frame, batch)))
-    command = [java.checked_java(), "-cp", class_path, "dataco.clicks.CodecHarness"]
-    with asked.open("rb") as source, answered.open("wb") as target:
-        subprocess.run(command, stdin=source, stdout=target, check=True, timeout=_JUDGING_SECONDS)
-    with answered.open("rb") as answers:
+    with answered(class_path, [_HARNESS], batch, folder, seconds=_JUDGING_SECONDS).open("rb") as answers:
         while size := answers.read(4):
             answer = answers.read(int.from_bytes(size, "big"))
             if answer.startswith(b"R"):

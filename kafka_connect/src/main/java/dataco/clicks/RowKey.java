@@ -20,14 +20,19 @@ public final class RowKey {
     /** Returns the row key of a click. */
     public static byte[] of(Click click) {
         String time = Long.toString(FOURTEEN_DIGITS + click.timestamp()).substring(1);
-        String key = salt(click.userId()) + "-" + time + "-" + Hashes.hexOf(click.userId(), click.eventId());
+        String key =
+                saltDigits(salt(click.userId())) + "-" + time + "-" + Hashes.hexOf(click.userId(), click.eventId());
         return key.getBytes(StandardCharsets.US_ASCII);
     }
 
-    /** The salt of a user's rows, as it begins the key. */
-    private static String salt(String userId) {
+    /** Returns a salt, 0 to {@link #SALTS} - 1, as it begins a key: two hex digits. */
+    public static String saltDigits(int salt) {
+        return "0" + Integer.toHexString(salt);
+    }
+
+    private static int salt(String userId) {
         CRC32 checksum = new CRC32();
         checksum.update(userId.getBytes(StandardCharsets.UTF_8));
-        return "0" + Long.toHexString(checksum.getValue() % SALTS);
+        return (int) (checksum.getValue() % SALTS);
     }
 }

@@ -1,0 +1,58 @@
+"""Runs the harnesses of the Java code in `kafka_connect`, which read records on standard input."""
+
+import fcntl
+import os
+import struct
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dataco_assets_tests.codecs.payloads import Record
+from local_stack import java
+from local_stack.programs import run
+
+_PROJECT = Path(__file__).parents[1] / "kafka_connect"
+_BUILD_SECONDS = 900  # a first build downloads Maven's plugins
+
+
+def compiled(folder: Path) -> str:
+    """Compiles the Java code and its tests; returns their class path with the jars they need.
+
+    Args:
+        folder: Where a temporary file can be written.
+    """
+    answer = folder / "classpath"
+    goals = ["test-compile", "dependency:build-classpath", f"-Dmdep.outputFile={answer}"]
+    skipped = ["-Dcheckstyle.skip", "-Dspotless.check.skip"]
+    command = [java.tool("mvn"), "--batch-mode", "--quiet", "--file", _PROJECT / "pom.xml", *goals, *skipped]
+    with (_PROJECT / "pom.xml").open() as pom:
+        fcntl.flock(pom, fcntl.LOCK_EX)  # tests that run side by side share the folder of compiled classes
+        run("Maven: compiling kafka_connect", command, seconds=_BUILD_SECONDS)
+    return os.pathsep.join(
+        [str(_PROJECT / "target/classes"), str(_PROJECT / "target/test-classes"), answer.read_text()]
+    )
+
+
+def answered(
+    class_path: str, harness: Sequence[str], records: Iterable[Record], folder: Path, *, seconds: float
+) -> Path:
+    """Gives records to a harness and returns the file with what it wrote to standard output.
+
+    Args:
+        class_path: See `compiled`.
+        harness: Name of its class, and its arguments.
+        records: What it reads.
+        folder: Where both files are written; those of an earlier call are overwritten.
+        seconds: How long it may take.
+    """
+    asked, answers = folder / "records", folder / "answers"
+    asked.write_bytes(b"".join(map(_frame, records)))
+    command = [java.checked_java(), "-cp", class_path, *harness]
+    with asked.open("rb") as source, answers.open("wb") as target:
+        subprocess.run(command, stdin=source, stdout=target, check=True, timeout=seconds)
+    return answers
+
+
+def _frame(record: Record) -> bytes:
+    length = -1 if record.payload is None else len(record.payload)
+    return struct.pack(">qqi", record.record_time_ms, record.earliest_ms, length) + (record.payload or b"")

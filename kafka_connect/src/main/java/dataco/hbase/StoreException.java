@@ -1,0 +1,67 @@
+package dataco.hbase;
+
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/** HBase did not do what was asked, for a reason that lies in no single click. */
+public final class StoreException extends Exception {
+    private static final long serialVersionUID = 1L;
+    private static final int MAX_MESSAGE = 300;
+    private static final int MAX_CAUSES = 10;
+    private static final Pattern PERMANENT = Pattern.compile(
+            "TableNotFoundException|NoSuchColumnFamilyException|AccessDeniedException|NamespaceNotFoundException"
+                    + "|UnknownProtocolException|region is read only");
+
+    private final boolean passing;
+
+    private StoreException(String message, boolean passing, Throwable cause) {
+        super(message, cause);
+        this.passing = passing;
+    }
+
+    /** Returns the error for something that stays wrong until a person changes it. */
+    static StoreException permanent(String message) {
+        return new StoreException(message, false, null);
+    }
+
+    /** Returns the error for a name that no table can have. */
+    static StoreException invalidName(String table, IllegalArgumentException error) {
+        return permanent("No HBase table can have the name " + firstLine(table) + ": " + firstLine(error.getMessage()));
+    }
+
+    /** Returns the error for what HBase's client threw while it did something with a table. */
+    static StoreException of(Throwable error, String table) {
+        String text = described(error);
+        Matcher permanent = PERMANENT.matcher(text);
+        if (permanent.find()) {
+            String message = "HBase refuses the table " + table + " (" + permanent.group() + "): " + firstLine(text)
+                    + ". `dataco setup` creates what is missing and says what differs.";
+            return new StoreException(message, false, error);
+        }
+        String message = "HBase does not take clicks for the table " + table + ": " + firstLine(text)
+                + ". Are the master, the region servers and ZooKeeper running, and is the table enabled?";
+        return new StoreException(message, true, error);
+    }
+
+    /** Returns whether trying again later may help; also for what is ambiguous, so that no outage needs a person. */
+    public boolean isPassing() {
+        return passing;
+    }
+
+    /** The error and its causes: what matters is often at the bottom. */
+    private static String described(Throwable error) {
+        StringBuilder text = new StringBuilder();
+        Throwable cause = error;
+        for (int i = 0; i < MAX_CAUSES && cause != null; i++) {
+            text.append(i == 0 ? "" : "; ").append(cause);
+            cause = cause.getCause();
+        }
+        return text.toString();
+    }
+
+    /** The first line of a message, which may quote a row, bounded and printable. */
+    static String firstLine(String message) {
+        String line = message.strip().lines().findFirst().orElse("no message").replaceAll("[^ -~]", "?");
+        return line.length() <= MAX_MESSAGE ? line : line.substring(0, MAX_MESSAGE) + "...";
+    }
+}
