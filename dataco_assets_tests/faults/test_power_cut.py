@@ -38,6 +38,8 @@ SECONDS_TO_GO_ON = 90.0
 """Within this time after the processes are back, new runs are at work."""
 SECONDS_TO_END = 400.0
 """Within this time, everything is stored and searchable; generous, because the machine may do other work."""
+HOURS = 0.5
+"""The clicks are of the last half hour, so that few hours have to be refreshed."""
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
@@ -77,14 +79,14 @@ def test_everything_goes_on_by_itself(make_world: "Callable[..., World]", tmp_pa
     )
     home = ui.environment["DAGSTER_HOME"]
 
-    world.traffic.send(2_000)
+    world.traffic.send(2_000, hours=HOURS)
     with ui.running() as dagster, dg.DagsterInstance.from_config(home) as instance:
         wait_until(
             lambda: _documents(world.platform) > 0,
             seconds=180,
             what=f"a publication is half done (see {ui.folder}/logs)",
         )
-        world.traffic.send(30_000)
+        world.traffic.send(30_000, hours=HOURS)
         wait_until(
             lambda: bool(lease_values(instance, _at_work(instance, INGEST_JOB))),
             seconds=120,
@@ -95,7 +97,7 @@ def test_everything_goes_on_by_itself(make_world: "Callable[..., World]", tmp_pa
         _cut_the_power([dagster.pid, *_pids(world)])
     held.unlink()
     world.servers.stack.up([*NEEDED_SERVERS, SEARCH])
-    world.traffic.send(2_000)
+    world.traffic.send(2_000, hours=HOURS)
 
     with ui.running(), dg.DagsterInstance.from_config(home) as instance:
         back = time.time()
