@@ -38,6 +38,7 @@ from local_stack import java, ports
 from local_stack.ports import LOOPBACK
 from local_stack.servers import elasticsearch as server
 from local_stack.servers.base import Context
+from local_stack.servers.elasticsearch import account
 from spark_resources.publication import ExecutorsElsewhere, publish
 
 pytestmark = pytest.mark.stack
@@ -110,7 +111,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     subprocess.run(
         added, cwd=launch.directory, env=environment | {"ES_PATH_CONF": str(conf)}, check=True, capture_output=True
     )
-    chown(server, conf)
+    # Whom the server runs as must own what was added to its configuration.
+    account.give_folders_to(server._account(server.home()), [conf])
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             launch.command, cwd=launch.directory, env=environment, stdout=log, stderr=subprocess.STDOUT
@@ -130,11 +132,6 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
             process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-
-
-def chown(elasticsearch: Any, conf: Path) -> None:
-    """Whom the server runs as must own what was added to its configuration."""
-    elasticsearch.account.chown_to(elasticsearch._account(elasticsearch.home()), [conf])
 
 
 def answers(secured: Secured) -> bool:
