@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dataco_assets.certificates import check_certificates
@@ -69,6 +69,13 @@ ServerUrl = Annotated[
         "must be http://host:port or https://host:port, without a path, user name or password",
     ),
 ]
+OptionalServerUrl = Annotated[
+    str,
+    _rule(
+        r"(https?://[^/\s@]+/?)?",
+        "must be http://host:port or https://host:port, without a path, user name or password, or empty",
+    ),
+]
 IndexAlias = Annotated[
     str,
     _rule(
@@ -79,8 +86,8 @@ IndexAlias = Annotated[
 Uri = Annotated[
     str,
     _rule(
-        r"file:///[^?#;]*",
-        "must be a URI of a folder, like file:///var/lib/dataco/aggregates, without the characters ? # ;",
+        r"file:///[^?#;]*|hdfs://[^/\s@?#;]+/[^?#;]*|s3a?://[^/\s@?#;]+(/[^?#;]*)?",
+        "must be file:///folder, hdfs://namenode:port/folder or s3://bucket/folder, without the characters ? # ;",
     ),
 ]
 CatalogUri = Annotated[
@@ -183,20 +190,44 @@ class Settings(BaseSettings):
     # Spark and the aggregates
     aggregates_uri: Uri = Field(
         default_factory=_local_aggregates,
-        description="Folder of the aggregates' table (the Iceberg warehouse), as a `file://` URI: one that every Spark "
-        "worker and Dagster run sees. Default: `.dataco/aggregates` under the working directory.",
+        description="Folder of the aggregates' table (the Iceberg warehouse), one that every Spark worker and Dagster "
+        "run sees: `file:///folder`, `hdfs://namenode:port/folder` or `s3://bucket/folder` (`s3a://` is the same). "
+        "Default: `.dataco/aggregates` under the working directory.",
     )
     catalog_uri: CatalogUri = Field(
         "",
         description="Iceberg catalog of the table: `sqlite:////path` (runs on one machine only), "
         "`postgresql://host:port/database`, or the address of a REST catalog. Empty: the SQLite file `catalog.db` in "
-        "the folder of the aggregates.",
+        "the folder of the aggregates, which then is a `file://` one.",
+        validate_default=True,
     )
     catalog_name: CatalogName = Field(
         "dataco", description="Name of the catalog in Spark and in the database; platforms that share one differ in it."
     )
     catalog_username: str = Field("", description="User name for the catalog; empty: none.")
     catalog_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    s3_endpoint: OptionalServerUrl = Field(
+        "",
+        description="S3 server of aggregates on `s3://`, as `http(s)://host:port`; empty: Amazon's. Region and "
+        "credentials come from `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and Amazon's other ways.",
+    )
+    webhdfs_url: OptionalServerUrl = Field(
+        "",
+        description="WebHDFS of aggregates on `hdfs://`, as `http(s)://host:port`: the active NameNode's HTTP "
+        "address, or an HttpFS gateway's. Spark does not need it, Python does.",
+        validate_default=True,
+    )
+    snapshot_retention_hours: int = Field(
+        24,
+        ge=1,
+        description="Hours for which the table keeps what a commit replaced, for readers of an earlier snapshot.",
+    )
+    orphan_retention_days: int = Field(
+        3,
+        ge=2,
+        description="Days after which a file in the table's folder that no commit refers to is removed; longer than "
+        "any run takes.",
+    )
     spark_master: SparkMaster = Field(
         "local[*]", description="Spark master: `local[*]`, `spark://host:7077`, `k8s://…` or `yarn`."
     )
@@ -270,6 +301,20 @@ class Settings(BaseSettings):
     def _web_address(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not _WEB_ADDRESS.fullmatch(value.get_secret_value()):
             raise ValueError("must be an address like https://hooks.example.com/services/…, or empty")
+        return value
+
+    @field_validator("catalog_uri")
+    @classmethod
+    def _catalog_of_its_own(cls, value: str, info: ValidationInfo) -> str:
+        if not value and not info.data.get("aggregates_uri", "file://").startswith("file://"):
+            raise ValueError("must be set, as DATACO_AGGREGATES_URI is no file:// folder, which could hold a catalog")
+        return value
+
+    @field_validator("webhdfs_url")
+    @classmethod
+    def _way_to_hdfs(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.data.get("aggregates_uri", "").startswith("hdfs://"):
+            raise ValueError("must be set, like http://namenode:9870, as DATACO_AGGREGATES_URI is on hdfs://")
         return value
 
     @field_validator("partitions_start")

@@ -21,7 +21,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
 from dataco_assets.aggregates.columns import COLUMNS
-from dataco_assets.aggregates.reading import AggregatesUnavailable, StoredHour, TableState, ensure_table, table_state
+from dataco_assets.aggregates.failures import failure
+from dataco_assets.aggregates.reading import StoredHour, TableState, ensure_table, table_state
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs
 from dataco_assets.errors import DatacoError, ErrorKind
@@ -38,8 +39,15 @@ _CONFLICT = re.compile(
 _OF_CATALOG = re.compile(
     r"\borg\.apache\.iceberg\.(?:jdbc\.Unchecked\w+|exceptions\.(?:CommitStateUnknown|ServiceUnavailable"
     r"|ServiceFailure|RESTException)\w*)|\borg\.sqlite\.\w+|\borg\.postgresql\.\w+"
+    # Spark takes a catalog that fails to start for none, and its first part for a namespace.
+    r"|\[REQUIRES_SINGLE_PART_NAMESPACE\] spark_catalog"
 )
-_OF_STORAGE = re.compile(r"\borg\.apache\.iceberg\.exceptions\.RuntimeIOException\b")
+_OF_STORAGE = re.compile(
+    r"\borg\.apache\.iceberg\.exceptions\.RuntimeIOException\b|\bsoftware\.amazon\.awssdk\.\S+Exception\b"
+    # Hadoop's client, which HBase's does not use: HBase has its own.
+    r"|\borg\.apache\.hadoop\.(?:hdfs|ipc|security)\.\S+Exception\b"
+    r"|\bjava\.[\w.]+Exception: Call From \S+ to \S+ failed on\b"
+)
 
 
 class AggregatesNotWritten(DatacoError):
@@ -165,12 +173,12 @@ def _overwrite(rows: DataFrame, hours: Sequence[int], place: TablePlace, snapsho
     )
     if snapshot_id is not None:  # without one, Iceberg validates against all there is
         writer = writer.option("validate-from-snapshot-id", str(snapshot_id))
-    with _writing(place):
+    with writing(place):
         writer.overwrite(F.expr(_within(hours)))
 
 
 @contextmanager
-def _writing(place: TablePlace) -> Iterator[None]:
+def writing(place: TablePlace) -> Iterator[None]:
     """Stands around a commit: the failures of Iceberg, its catalog and its storage become errors of ours.
 
     What reads the clicks fails in here, too; failures that are not the table's are left as they are.
@@ -181,14 +189,10 @@ def _writing(place: TablePlace) -> Iterator[None]:
         text = reported(error)
         if _CONFLICT.search(text):
             raise _Conflict from error
-        about = _OF_CATALOG.search(text) or _OF_STORAGE.search(text)
-        if about is None:
-            raise
-        line = next(line for line in text.splitlines() if about[0] in line)
-        raise AggregatesUnavailable(
-            f"Spark could not write to {place}: {line.strip()[:300]!a}. Are its catalog (DATACO_CATALOG_URI) and its "
-            "storage (DATACO_AGGREGATES_URI) up?"
-        ) from error
+        for server, pattern in ((place.catalog_server, _OF_CATALOG), (place.storage_server, _OF_STORAGE)):
+            if about := pattern.search(text):
+                raise failure(server, text[about.start() :]) from error
+        raise
 
 
 def _within(hours: Sequence[int]) -> str:

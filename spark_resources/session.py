@@ -96,8 +96,8 @@ def spark_conf(
         "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": "16m",
         # Never show a secret in a plan, a log or the UI; the Elasticsearch connector's option is named "...auth.pass".
-        "spark.redaction.regex": "(?i)secret|password|token|access[.]key|auth[.]pass",
-        "spark.sql.redaction.options.regex": "(?i)url$|secret|password|token|auth[.]pass",
+        "spark.redaction.regex": "(?i)secret|password|token|access[.]key|auth[.]pass|credential",
+        "spark.sql.redaction.options.regex": "(?i)url$|secret|password|token|auth[.]pass|credential",
         "spark.hadoop.hbase.zookeeper.quorum": hbase_zookeeper_quorum,
     }
     conf |= {f"spark.hadoop.{key}": value for key, value in HBASE_SETTINGS.items()}

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataco_assets.aggregates.columns import COLUMNS, ColumnType
+from dataco_assets.aggregates.failures import AggregatesRefused, AggregatesUnreadable, failure
 from dataco_assets.aggregates.table import IDENTIFIER, NAMESPACE, PARTITION, TABLE_PROPERTIES, TablePlace
 from dataco_assets.clicks.hour import HOUR_MS
-from dataco_assets.errors import DatacoError, ErrorKind
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -43,16 +43,6 @@ ARROW_SCHEMA: Final = pa.schema(
     [pa.field(column.name, _ARROW_TYPES[column.type], column.nullable) for column in COLUMNS]
 )
 """The columns of the aggregates as Arrow types."""
-
-
-class AggregatesUnreadable(DatacoError):
-    """The table, or an hour's data file, is not as this platform and Iceberg write it, or is gone."""
-
-
-class AggregatesUnavailable(DatacoError):
-    """The table's catalog or storage does not answer; trying again later may help."""
-
-    kind = ErrorKind.PASSING
 
 
 @dataclass(frozen=True)
@@ -300,13 +290,13 @@ def _stored_hour(hour_ms: int, files: "Sequence[DataFile]", ids: dict[str, int])
 
 @contextmanager
 def _explained(place: TablePlace) -> Iterator[None]:
-    """Turns errors of catalog and storage into this module's.
+    """Turns errors of catalog and storage into the table's.
 
     Raises:
-        AggregatesUnavailable, AggregatesUnreadable
+        AggregatesUnavailable, AggregatesRefused, AggregatesUnreadable
     """
     from pyiceberg.exceptions import RESTError
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     try:
         yield
@@ -315,8 +305,13 @@ def _explained(place: TablePlace) -> Iterator[None]:
             f"A metadata file of {place} is gone: {str(error)[:300]}. Restore it from a backup, or point the catalog "
             "at the folder that holds it."
         ) from error
-    except (SQLAlchemyError, RESTError, OSError) as error:
-        raise AggregatesUnavailable(
-            f"{place} cannot be reached: {type(error).__name__}: {str(error)[:300]!a}. Are its catalog "
-            "(DATACO_CATALOG_URI) and its storage (DATACO_AGGREGATES_URI) up?"
+    except DBAPIError as error:
+        raise failure(place.catalog_server, str(error.orig)) from error  # without the statement
+    except (SQLAlchemyError, RESTError) as error:
+        raise failure(place.catalog_server, f"{type(error).__name__}: {error}") from error
+    except PermissionError as error:
+        raise AggregatesRefused(
+            f"{place.storage_server} refuses: {str(error)[:300]!a}. Correct the user or their rights."
         ) from error
+    except OSError as error:
+        raise failure(place.storage_server, str(error)) from error

@@ -1,7 +1,7 @@
 """The aggregates' table: its name, and where its files and its catalog are, as Spark and Python have to be told.
 
-Belongs here: names, and the properties of Iceberg's catalogs. Does not belong here: reading (`reading.py`) and writing
-(`spark_resources/aggregates_table.py`).
+Belongs here: names, and the properties of Iceberg's catalogs. Does not belong here: how files are reached
+(`storage.py`), reading (`reading.py`) and writing (`spark_resources/aggregates_table.py`).
 
 The table is an Apache Iceberg table: Parquet files, each of one hour; lists of them (manifests) with statistics of each
 file; and a catalog, which names the current list. A commit replaces that name, so readers see all of a run's hours as
@@ -11,6 +11,8 @@ they were before it, or all as they are after it.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from dataco_assets.aggregates import storage
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -29,12 +31,17 @@ TABLE_PROPERTIES: Final = {
     # Each commit writes the table's metadata anew. Earlier versions serve nobody.
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
+    "write.metadata.compression-codec": "gzip",
+    # Some 1,500 hours: who looks for one reads one such list, and a commit writes one anew (docs/performance.md).
+    "commit.manifest.target-size-bytes": str(64 * 1024),
     # Text out of clicks belongs into data files only, and no reader selects files by it.
     "write.metadata.metrics.column.page": "counts",
     "write.metadata.metrics.column.country": "counts",
 }
 _SQLITE_FILE: Final = "catalog.db"
 _SQLITE_WAIT_MS: Final = 30_000
+_CONNECT_SECONDS: Final = 5
+_ANSWER_SECONDS: Final = 30
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,8 @@ class TablePlace:
         catalog_name: Name of the catalog in Spark and, in a database, of the rows that belong to it.
         username: For the catalog; empty: none.
         password: That user's password.
+        s3_endpoint: Address of an S3 server that is not Amazon's; empty: Amazon's.
+        webhdfs_url: HTTP address of HDFS's NameNode, for Python.
     """
 
     warehouse: str
@@ -55,6 +64,8 @@ class TablePlace:
     catalog_name: str = "dataco"
     username: str = ""
     password: str = field(default="", repr=False)
+    s3_endpoint: str = ""
+    webhdfs_url: str = ""
 
     @classmethod
     def of(cls, settings: "Settings") -> Self:
@@ -65,6 +76,8 @@ class TablePlace:
             catalog_name=settings.catalog_name,
             username=settings.catalog_username,
             password=settings.catalog_password.get_secret_value(),
+            s3_endpoint=settings.s3_endpoint,
+            webhdfs_url=settings.webhdfs_url,
         )
 
     @property
@@ -93,6 +106,19 @@ class TablePlace:
         """The table's name in Spark SQL, with its catalog."""
         return f"{self.catalog_name}.{IDENTIFIER}"
 
+    @property
+    def catalog_server(self) -> str:
+        """The catalog and its address, as an error names it."""
+        return f"The aggregates' catalog {self.catalog[:200]} (DATACO_CATALOG_URI)"
+
+    @property
+    def storage_server(self) -> str:
+        """The storage and its address, as an error names it."""
+        server = {"hdfs": ("DATACO_WEBHDFS_URL", self.webhdfs_url), "s3": ("DATACO_S3_ENDPOINT", self.s3_endpoint)}
+        variable, address = server.get(urlsplit(self.warehouse).scheme.removesuffix("a"), ("", ""))
+        at = f", {variable}={address}" if address else ""
+        return f"The aggregates' storage {self.warehouse[:200]} (DATACO_AGGREGATES_URI{at})"
+
     def __str__(self) -> str:
         return f"the table {IDENTIFIER} at {self.warehouse[:200]} (catalog {self.catalog[:200]})"
 
@@ -102,10 +128,11 @@ class TablePlace:
             own = {"type": "rest", "uri": self.catalog}
             if self.username:
                 own["credential"] = f"{self.username}:{self.password}"
-            return own | {"warehouse": self.location}
-        # A connection that was kept is tried before it is used: the database may have been restarted.
-        own = {"type": "sql", "uri": self._sqlalchemy_url(), "pool_pre_ping": "true"}
-        return own | {"warehouse": self.location}
+        else:
+            # A connection that was kept is tried before it is used: the database may have been restarted.
+            own = {"type": "sql", "uri": self._sqlalchemy_url(), "pool_pre_ping": "true"}
+        files = storage.python_properties(self.location, s3_endpoint=self.s3_endpoint, webhdfs_url=self.webhdfs_url)
+        return own | {"warehouse": self.location} | files
 
     def spark_properties(self) -> dict[str, str]:
         """Spark's configuration of the catalog."""
@@ -124,10 +151,13 @@ class TablePlace:
             }
             if self.sqlite_file is not None:
                 own["jdbc.busy_timeout"] = str(_SQLITE_WAIT_MS)
+            else:
+                own |= {"jdbc.connectTimeout": str(_CONNECT_SECONDS), "jdbc.socketTimeout": str(_ANSWER_SECONDS)}
             if self.username:
                 own |= {"jdbc.user": self.username, "jdbc.password": self.password}
         # Read from the catalog each time: another run may have committed.
         own |= {"warehouse": self.location, "cache-enabled": "false"}
+        own |= storage.spark_properties(self.location, s3_endpoint=self.s3_endpoint)
         catalog = f"spark.sql.catalog.{self.catalog_name}"
         return {catalog: "org.apache.iceberg.spark.SparkCatalog"} | {
             f"{catalog}.{name}": value for name, value in own.items()
@@ -139,4 +169,6 @@ class TablePlace:
             return f"sqlite:///{path}?timeout={_SQLITE_WAIT_MS // 1000}"
         parts = urlsplit(self.catalog)
         user = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.username else ""
-        return urlunsplit(("postgresql+psycopg2", f"{user}{parts.netloc}", parts.path, parts.query, ""))
+        timeouts = f"connect_timeout={_CONNECT_SECONDS}&tcp_user_timeout={_ANSWER_SECONDS * 1000}"
+        query = f"{parts.query}&{timeouts}" if parts.query else timeouts
+        return urlunsplit(("postgresql+psycopg2", f"{user}{parts.netloc}", parts.path, query, ""))

@@ -13,10 +13,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates import reading
 from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS
+from dataco_assets.aggregates.failures import AggregatesUnavailable, AggregatesUnreadable
 from dataco_assets.aggregates.reading import (
     ARROW_SCHEMA,
-    AggregatesUnavailable,
-    AggregatesUnreadable,
     HourAggregates,
     StoredHour,
     ensure_table,

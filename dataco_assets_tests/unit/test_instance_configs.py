@@ -155,7 +155,13 @@ def test_compose_refers_only_to_what_it_defines() -> None:
     settings = services["dataco"]["environment"]
     hosts = {
         settings[variable(field)].rpartition("//")[2].partition(":")[0]
-        for field in ("kafka_bootstrap_servers", "hbase_thrift_host", "hbase_zookeeper_quorum", "elasticsearch_url")
+        for field in (
+            "kafka_bootstrap_servers",
+            "hbase_thrift_host",
+            "hbase_zookeeper_quorum",
+            "elasticsearch_url",
+            "catalog_uri",
+        )
     }
     assert hosts <= set(services)
 
@@ -180,6 +186,19 @@ def test_the_containers_workspace_is_the_code_location_of_compose() -> None:
     assert f'"--port", "{entry["grpc_server"]["port"]}"' in (DOCKER / "Dockerfile").read_text()
     (local,) = _yaml(ROOT / "workspace.yaml")["load_from"]
     assert local["python_module"]["location_name"] == entry["grpc_server"]["location_name"]
+
+
+def test_the_tables_catalog_is_dagsters_database() -> None:
+    environment = _compose()["services"]["dataco"]["environment"]
+    names = {name: environment[f"DAGSTER_POSTGRES_{name}"] for name in ("HOST", "PORT", "DB", "USER", "PASSWORD")}
+    address = f"postgresql://{names['HOST']}:{names['PORT']}/{names['DB']}"
+    assert environment["DATACO_CATALOG_URI"] == address
+    assert environment["DATACO_CATALOG_USERNAME"] == names["USER"]
+    assert environment["DATACO_CATALOG_PASSWORD"] == names["PASSWORD"]
+    assert "postgres" in _compose()["services"]["setup"]["depends_on"]
+    helm, settings = _yaml(DOCKER / "helm-values.yaml")["postgresql"], _kubernetes("ConfigMap")["data"]
+    assert settings["DATACO_CATALOG_URI"] == f"postgresql://{helm['postgresqlHost']}:5432/{helm['postgresqlDatabase']}"
+    assert settings["DATACO_CATALOG_USERNAME"] == helm["postgresqlUsername"]
 
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "hbase/Dockerfile"])

@@ -96,13 +96,18 @@ def test_the_first_hour_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None
         ("DATACO_INDEX_ALIAS", "Upper", "must be 1 to 100 lower-case letters"),
         ("DATACO_INDEX_ALIAS", "_hidden", "starting with a letter or digit"),
         ("DATACO_INDEX_REPLICAS", "-1", "greater than or equal to 0"),
-        ("DATACO_AGGREGATES_URI", "/var/lib/aggregates", "must be a URI of a folder, like file:///"),
-        ("DATACO_AGGREGATES_URI", "s3a://bucket/aggregates", "must be a URI of a folder, like file:///"),
-        ("DATACO_AGGREGATES_URI", "hdfs://namenode:8020/aggregates", "must be a URI of a folder, like file:///"),
         ("DATACO_AGGREGATES_URI", "file:///var/lib/what?", "without the characters"),
         ("DATACO_CATALOG_URI", "catalog.db", "must be sqlite:////path/of/a/file"),
         ("DATACO_CATALOG_URI", "mysql://db/dataco", "must be sqlite:////path/of/a/file"),
         ("DATACO_CATALOG_NAME", "Data-Co", "must be 1 to 63 lower-case letters"),
+        ("DATACO_AGGREGATES_URI", "/var/lib/aggregates", "must be file:///folder, hdfs://"),
+        ("DATACO_AGGREGATES_URI", "gs://bucket/aggregates", "must be file:///folder, hdfs://"),
+        ("DATACO_AGGREGATES_URI", "s3://", "must be file:///folder, hdfs://"),
+        ("DATACO_AGGREGATES_URI", "hdfs:///aggregates", "must be file:///folder, hdfs://namenode:port/folder"),
+        ("DATACO_S3_ENDPOINT", "127.0.0.1:9000", "must be http://host:port or https://host:port"),
+        ("DATACO_WEBHDFS_URL", "webhdfs://127.0.0.1:9870", "must be http://host:port or https://host:port"),
+        ("DATACO_SNAPSHOT_RETENTION_HOURS", "0", "greater than or equal to 1"),
+        ("DATACO_ORPHAN_RETENTION_DAYS", "1", "greater than or equal to 2"),
         ("DATACO_SPARK_DRIVER_MEMORY", "2 GB", "like 512m or 2g"),
         ("DATACO_INGEST_MAX_REJECTED_SHARE", "1.5", "less than or equal to 1"),
         ("DATACO_INGEST_MAX_REJECTED_SHARE", "half", "valid number"),
@@ -299,7 +304,7 @@ def test_every_variable_of_the_repository_belongs_to_somebody() -> None:
         name
         for file in files
         if file.is_file() and file.suffix in SUFFIXES
-        for name in re.findall(r"DATACO_[A-Z_]*[A-Z](?![A-Z_])", file.read_text())
+        for name in re.findall(r"DATACO_[A-Z0-9_]*[A-Z](?![A-Z0-9_])", file.read_text())
     }
     assert len(used) > 30
     assert {name for name in used - known if name.removesuffix("_FILE") not in known} == set()
@@ -351,3 +356,24 @@ def test_the_first_hour_may_be_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_do_not_change_once_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Settings.load().clicks_topic = "other"  # pyright: ignore[reportAttributeAccessIssue]  # that is the point
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket", "s3a://bucket/folder", "hdfs://namenode:8020/folder"])
+def test_aggregates_on_a_server_need_a_catalog_that_is_one(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = complaint(monkeypatch, {"DATACO_AGGREGATES_URI": uri, "DATACO_WEBHDFS_URL": "http://namenode:9870"})
+    assert "DATACO_CATALOG_URI='': must be set, as DATACO_AGGREGATES_URI is no file:// folder" in said
+
+
+def test_aggregates_on_hdfs_need_an_address_for_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog = "postgresql://postgres:5432/dagster"
+    given = {"DATACO_AGGREGATES_URI": "hdfs://namenode:8020/folder", "DATACO_CATALOG_URI": catalog}
+    said = complaint(monkeypatch, given)
+    assert "DATACO_WEBHDFS_URL='': must be set, like http://namenode:9870" in said
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket", "s3a://bucket/folder", "hdfs://namenode:8020/folder"])
+def test_aggregates_can_be_on_s3_and_hdfs(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATACO_AGGREGATES_URI", uri)
+    monkeypatch.setenv("DATACO_CATALOG_URI", "postgresql://postgres:5432/dagster?sslmode=require")
+    monkeypatch.setenv("DATACO_WEBHDFS_URL", "http://namenode:9870")
+    assert Settings.load().aggregates_uri == uri
