@@ -14,6 +14,7 @@ from dataco_assets.assets.raw_clicks import clicks_topic, raw_clicks
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.checks import CHECKS
 from dataco_assets.jobs import ingest_clicks, refresh_hours
+from dataco_assets.maintenance import maintain_aggregates, maintenance_schedule
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
@@ -58,7 +59,7 @@ def build_defs(
     if settings is None:
         settings = settings_of_this_process()
     assets = (clicks_topic, raw_clicks, url_country_aggregates, es_click_index)
-    jobs = (ingest_clicks, refresh_hours, purge_old_runs)
+    jobs = (ingest_clicks, refresh_hours, purge_old_runs, maintain_aggregates)
     return dg.Definitions(
         assets=_with_overrides("asset", {each.key.to_user_string(): each for each in assets}, asset_overrides),
         asset_checks=_with_overrides("check", {each.node_def.name: each for each in CHECKS}, asset_check_overrides),
@@ -68,7 +69,7 @@ def build_defs(
             {each.name: each for each in (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor, parked_work_sensor)},
             sensor_overrides,
         ),
-        schedules=[purge_schedule],
+        schedules=[purge_schedule, maintenance_schedule],
         resources=_resources(settings, resource_overrides),
         executor=leased_executor,
     )

@@ -6,6 +6,7 @@ from dataco_assets.run_leases import leased_executor
 
 INGEST_JOB = "ingest_clicks"
 REFRESH_JOB = "refresh_hours"
+MAINTENANCE_JOB = "maintain_aggregates"
 
 ingest_clicks = dg.define_asset_job(
     INGEST_JOB,

@@ -1,0 +1,61 @@
+"""The job that keeps the aggregates' table small and fast: old snapshots, small files and orphans go.
+
+What the actions are and why they harm no run: `spark_resources/aggregates_maintenance.py`.
+"""
+
+from dataclasses import asdict
+from datetime import timedelta
+
+import dagster as dg
+
+from dataco_assets.aggregates.table import TablePlace
+from dataco_assets.assets.failures import explained
+from dataco_assets.clock import now_ms
+from dataco_assets.jobs import MAINTENANCE_JOB
+from dataco_assets.resources.spark import SparkResource
+from dataco_assets.run_leases import leased_executor
+from dataco_assets.settings import Settings
+
+
+@dg.op(
+    # One Spark session at a time, whoever needs it.
+    pool="spark",
+    description="Merges small files, and removes snapshots older than DATACO_SNAPSHOT_RETENTION_HOURS and orphaned "
+    "files older than DATACO_ORPHAN_RETENTION_DAYS.",
+)
+def maintain_table(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings], spark: SparkResource) -> None:
+    """Maintains the table once."""
+    from spark_resources.aggregates_maintenance import maintain
+
+    with explained():
+        done = maintain(
+            spark.session,
+            TablePlace.of(settings),
+            now_ms=now_ms(),
+            snapshot_retention=timedelta(hours=settings.snapshot_retention_hours),
+            orphan_retention=timedelta(days=settings.orphan_retention_days),
+        )
+    counts = asdict(done)
+    context.log.info(", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in counts.items()))
+    context.add_output_metadata(counts)
+
+
+@dg.job(
+    name=MAINTENANCE_JOB,
+    executor_def=leased_executor,
+    description="Maintains the aggregates' table: small files are merged; old snapshots, and files that belong to "
+    "none, are removed. Runs that compute hours go on meanwhile.",
+    tags={"domain": "clickstream"},
+)
+def maintain_aggregates() -> None:
+    """The job of `maintenance_schedule`."""
+    maintain_table()
+
+
+maintenance_schedule = dg.ScheduleDefinition(
+    name="maintenance_schedule",
+    job=maintain_aggregates,
+    cron_schedule="37 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night (UTC).",
+)
