@@ -25,6 +25,7 @@ from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.errors import ErrorKind
 from dataco_assets_tests.postgres import PASSWORD, USER, Postgres, needs_postgres, running_postgres
 from dataco_assets_tests.s3 import ACCESS_KEY, S3, SECRET_KEY, running_s3
+from dataco_assets_tests.stored_aggregates import iceberg_table
 from local_stack.ports import LOOPBACK, choose
 from local_stack.stack import Stack
 from spark_resources import aggregates_table
@@ -230,16 +231,15 @@ def test_hdfs_that_is_away_is_an_outage_for_python(tmp_path: Path) -> None:
 
 
 def test_hdfs_that_is_away_is_an_outage_for_spark(spark: SparkSession, stack: Stack, tmp_path: Path) -> None:
-    """Python still reaches HDFS, Spark does not."""
-    there = on_hdfs(stack, tmp_path)
-    port = choose(["namenode"])["namenode"]
-    away = there.warehouse.replace(f":{stack.port('namenode.rpc')}/", f":{port}/")
-    place = TablePlace(
-        away, catalog_uri=there.catalog_uri, catalog_name=there.catalog_name, webhdfs_url=there.webhdfs_url
-    )
+    """The table is on the stack's HDFS, but its data files would go to one that is not there."""
+    place = on_hdfs(stack, tmp_path)
     ensure_table(place)
+    port = choose(["namenode"])["namenode"]
+    with iceberg_table(place).transaction() as change:
+        change.set_properties({"write.data.path": f"hdfs://{LOOPBACK}:{port}/data"})
     error = within_patience(lambda: write(spark, place, {NOON: [3]}, 1), AggregatesUnavailable)
-    assert f"{LOOPBACK}:{port}" in str(error)
+    assert place.warehouse in str(error)
+    assert f"localhost:{port}" in str(error), "as Hadoop's client calls it"
 
 
 @needs_postgres
