@@ -65,8 +65,8 @@ class S3:
 def running_s3() -> Iterator[S3]:
     """A server without buckets."""
     server = S3(choose(["s3"])["s3"])
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()
