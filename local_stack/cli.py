@@ -63,7 +63,7 @@ def up(
     ] = None,
     only: Annotated[list[Name] | None, typer.Option(help="Only this server and those it needs; repeatable.")] = None,
 ) -> None:
-    """Start the servers that do not run, and return when every server answers."""
+    """Start the servers that do not run; return when all answer."""
     stack = Stack(folder, ports.value if ports else None)
     began = time.monotonic()
     with _errors_reported(), _progress() as report:
@@ -76,7 +76,7 @@ def down(
     folder: Folder = DEFAULT_FOLDER,
     wipe: Annotated[bool, typer.Option("--wipe", help="Also remove data, logs, configuration and state.")] = False,
 ) -> None:
-    """Stop the servers that `up` started, and nothing else; data is kept."""
+    """Stop the servers that `up` started; their data is kept."""
     with _errors_reported():
         Stack(folder).down(wipe=wipe)
     typer.echo("Down, data removed." if wipe else "Down; its data is kept.")
