@@ -1,10 +1,9 @@
-"""Takes over the aggregates of earlier versions, which kept a Parquet file for each hour.
+"""Imports the aggregates of earlier versions, which wrote one Parquet file per hour, into the table.
 
-Belongs here: the layout of those files, `<folder>/<YYYY-MM-DDTHH>/url_country.parquet`, and bringing them into the
-table. Does not belong here: writing to the table (`aggregates_table.py`).
+The files are named `<folder>/<YYYY-MM-DDTHH>/url_country.parquet`.
 
-The file of an hour without clicks has no rows; its metadata tells what rows would have told, generation and time of
-computing. Columns that did not exist when an hour was computed are null.
+The file of an hour without clicks has no rows; its metadata holds what the rows would hold: generation and time
+of computing. Columns that did not exist when an hour was computed are null.
 """
 
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ class ImportRefused(DatacoError):
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of the hours of a folder: taken over, or left because the table has a newer generation."""
+    """How many hours of a folder were imported, and how many were not because the table has a newer generation."""
 
     taken: int
     kept: int
@@ -50,7 +49,7 @@ class _File:
 
 
 def import_hours(spark: SparkSession, place: TablePlace, folder: Path) -> Imported:
-    """Brings the hours of a folder into the table; started again, it does so again with the same result.
+    """Imports the hours of a folder into the table; running it again gives the same result.
 
     Hours of which the table has a newer generation are left as they are. The folder is not changed.
 

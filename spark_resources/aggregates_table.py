@@ -62,7 +62,7 @@ class _Conflict(Exception):
 
 @dataclass(frozen=True)
 class WrittenHour:
-    """An hour as it is in the table now; `kept` when what was there is newer than ours, and was left."""
+    """An hour as the table holds it now; `kept` if the table had a newer generation, which was left in place."""
 
     hour_ms: int
     rows: int
@@ -92,7 +92,7 @@ def write_hours(
 ) -> dict[int, WrittenHour]:
     """Runs the aggregation and replaces the given hours in one commit; an hour without rows counts as computed.
 
-    An hour of a newer generation stays: another run, which saw more clicks, was faster.
+    An hour of which the table has a newer generation is left: another run, which saw more clicks, was faster.
 
     Args:
         aggregates: Rows of these hours only, as `spark_resources.aggregation.aggregate` gives them.
@@ -171,7 +171,7 @@ def _overwrite(rows: DataFrame, hours: Sequence[int], place: TablePlace, snapsho
         .option("isolation-level", "serializable")
         .option("snapshot-property.dataco.run", run_id)
     )
-    if snapshot_id is not None:  # without one, Iceberg validates against all there is
+    if snapshot_id is not None:  # without one, Iceberg validates against all commits
         writer = writer.option("validate-from-snapshot-id", str(snapshot_id))
     with writing(place):
         writer.overwrite(F.expr(_within(hours)))
@@ -179,9 +179,9 @@ def _overwrite(rows: DataFrame, hours: Sequence[int], place: TablePlace, snapsho
 
 @contextmanager
 def writing(place: TablePlace) -> Iterator[None]:
-    """Stands around a commit: the failures of Iceberg, its catalog and its storage become errors of ours.
+    """Turns failures of Iceberg, its catalog and its storage during a commit into the table's errors.
 
-    What reads the clicks fails in here, too; failures that are not the table's are left as they are.
+    The commit also runs the scan of the clicks; failures that are not the table's are raised unchanged.
     """
     try:
         yield
@@ -196,7 +196,7 @@ def writing(place: TablePlace) -> Iterator[None]:
 
 
 def _within(hours: Sequence[int]) -> str:
-    """The rows of hours, as SQL that Iceberg takes for whole partitions."""
+    """A SQL condition for the rows of the hours, which Iceberg recognises as whole partitions."""
     runs = contiguous_runs(hours)
     return " OR ".join(
         f"(hour >= timestamp_millis({run[0]}L) AND hour < timestamp_millis({run[-1] + HOUR_MS}L))" for run in runs
@@ -206,7 +206,7 @@ def _within(hours: Sequence[int]) -> str:
 def _markers(
     spark: SparkSession, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: Mapping[int, int]
 ) -> DataFrame:
-    """A row without page, country and measures for each hour: that it was computed, even if it has no clicks."""
+    """One row per hour without page, country and measures; it says that the hour was computed, even without clicks."""
     known = {
         "hour": "timestamp_millis(start) AS hour",
         "generation": "generation",
@@ -216,7 +216,7 @@ def _markers(
         known.get(column.name, f"CAST(NULL AS {_TYPES.get(column.type, column.type)}) AS {column.name}")
         for column in COLUMNS
     ]
-    # Written as text, as in `aggregation`: one literal each, by a call to the JVM, would take seconds.
+    # Written as text, as in `aggregation`: creating each literal by a call to the JVM would take seconds.
     arrays = (hours, [generations[hour] for hour in hours], [computed_at_ms[hour] for hour in hours])
     texts = ", ".join(f"array({', '.join(f'{value}L' for value in values)})" for values in arrays)
     each = spark.sql(f"SELECT inline(arrays_zip({texts}))")

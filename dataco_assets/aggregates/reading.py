@@ -185,7 +185,7 @@ def _read(place: TablePlace, table: "Table", hour_ms: int, tasks: "Sequence[File
 
 
 def _read_bytes(table: "Table", path: str) -> None:
-    """Reads a file whatever it holds: an outage of the storage is not taken for a damaged file."""
+    """Reads a file without decoding it, which raises the error of an outage; a damaged file raises none."""
     try:
         with table.io.new_input(path).open() as file:
             file.read()
@@ -202,7 +202,7 @@ def _unreadable(hour_ms: int, tasks: "Sequence[FileScanTask]", error: Exception)
     )
 
 
-@cache  # with its connections, of which a database allows so many only
+@cache  # keeps its connections, of which a database allows a limited number
 def _catalog(place: TablePlace) -> "Catalog":
     from pyiceberg.catalog import load_catalog
 
@@ -213,7 +213,7 @@ def _load(place: TablePlace) -> "Table | None":
     from pyiceberg.exceptions import NoSuchTableError
 
     if place.sqlite_file is not None and not Path(place.sqlite_file).exists():
-        return None  # opening it would make it
+        return None  # opening it would create it
     try:
         return _catalog(place).load_table(IDENTIFIER)
     except NoSuchTableError:
@@ -236,7 +236,7 @@ def _create(catalog: "Catalog", place: TablePlace) -> None:
 
 
 def _iceberg_schema() -> "Schema":
-    """The columns of the registry; all may be null, as an hour's row without page has no measures."""
+    """The columns of the registry; all may be null, because an hour's row without page has no measures."""
     from pyiceberg.schema import Schema
     from pyiceberg.types import NestedField
 
@@ -266,7 +266,7 @@ def _iceberg_types() -> "dict[ColumnType, IcebergType]":
 
 
 def _tasks_by_hour(table: "Table", hours: Iterable[int]) -> "dict[int, list[FileScanTask]]":
-    """The data files of each hour (epoch ms); of others, too, that lie between the first and the last."""
+    """The data files of each hour (epoch ms), including other hours between the first and the last."""
     span = sorted(hours)
     scan = table.scan()
     if span:
@@ -282,7 +282,7 @@ def _text(time_ms: int) -> str:
 
 
 def _stored_hour(hour_ms: int, files: "Sequence[DataFile]", ids: dict[str, int]) -> StoredHour:
-    # Iceberg's own form of a bound of a long: eight bytes, the lowest first.
+    # Iceberg stores a bound of a long as eight bytes, little-endian.
     generations = [int.from_bytes(file.upper_bounds[ids["generation"]], "little", signed=True) for file in files]
     rows = sum(file.record_count - file.null_value_counts[ids["page"]] for file in files)
     return StoredHour(hour_ms, rows, max(generations))

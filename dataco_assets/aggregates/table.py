@@ -1,4 +1,4 @@
-"""The aggregates' table: its name, and where its files and its catalog are, as Spark and Python have to be told.
+"""The aggregates' table: its name and properties, and how Spark and Python reach its catalog.
 
 Belongs here: names, and the properties of Iceberg's catalogs. Does not belong here: how files are reached
 (`storage.py`), reading (`reading.py`) and writing (`spark_resources/aggregates_table.py`).
@@ -28,13 +28,13 @@ TABLE_PROPERTIES: Final = {
     "commit.retry.num-retries": "10",
     # A large hour is written by several tasks.
     "write.spark.advisory-partition-size-bytes": str(32 * 1024 * 1024),
-    # Each commit writes the table's metadata anew. Earlier versions serve nobody.
+    # Each commit writes the table's metadata anew. Earlier versions are not needed.
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
     "write.metadata.compression-codec": "gzip",
-    # Some 1,500 hours: who looks for one reads one such list, and a commit writes one anew (docs/performance.md).
+    # About 1,500 hours: a look-up of one hour reads one such list, and a commit rewrites one (docs/performance.md).
     "commit.manifest.target-size-bytes": str(64 * 1024),
-    # Text out of clicks belongs into data files only, and no reader selects files by it.
+    # Text from clicks stays out of the metadata: no reader selects files by it.
     "write.metadata.metrics.column.page": "counts",
     "write.metadata.metrics.column.country": "counts",
 }
@@ -129,7 +129,7 @@ class TablePlace:
             if self.username:
                 own["credential"] = f"{self.username}:{self.password}"
         else:
-            # A connection that was kept is tried before it is used: the database may have been restarted.
+            # A pooled connection is tested before use: the database may have been restarted.
             own = {"type": "sql", "uri": self._sqlalchemy_url(), "pool_pre_ping": "true"}
         files = storage.python_properties(self.location, s3_endpoint=self.s3_endpoint, webhdfs_url=self.webhdfs_url)
         return own | {"warehouse": self.location} | files
@@ -145,8 +145,8 @@ class TablePlace:
                 "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
                 "uri": f"jdbc:{self.catalog}" if self.sqlite_file is None else f"jdbc:sqlite:{self.sqlite_file}",
                 "jdbc.schema-version": "V1",
-                # Python makes the catalog's tables. Looking for them, Java leaves a query open, which locks the whole
-                # SQLite file against every other process that has to commit.
+                # Python creates the catalog's tables. When Java looks for them, it leaves a query open, which locks
+                # the whole SQLite file against commits of other processes.
                 "jdbc.init-catalog-tables": "false",
             }
             if self.sqlite_file is not None:
@@ -165,7 +165,7 @@ class TablePlace:
 
     def _sqlalchemy_url(self) -> str:
         if self.sqlite_file is not None:
-            path = self.sqlite_file.replace("%", "%25")  # which SQLAlchemy decodes
+            path = self.sqlite_file.replace("%", "%25")  # SQLAlchemy decodes it
             return f"sqlite:///{path}?timeout={_SQLITE_WAIT_MS // 1000}"
         parts = urlsplit(self.catalog)
         user = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.username else ""

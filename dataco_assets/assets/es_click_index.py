@@ -1,4 +1,4 @@
-"""`es_click_index`: the hours as readers search them, equal to the aggregates or not published at all."""
+"""`es_click_index`: publishes the hours to Elasticsearch and compares them with the aggregates' table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,11 +49,11 @@ _LINEAGE = dg.TableColumnLineage(
 
 
 class HoursNotComputed(DatacoError):
-    """Hours are to be published that were never computed."""
+    """Hours to be published were never computed."""
 
 
 class IndexDiffers(DatacoError):
-    """After publication the index is not what the aggregates say."""
+    """After publication, the index differs from the aggregates."""
 
     kind = ErrorKind.PASSING
 
@@ -111,7 +111,7 @@ def es_click_index(
 
 @dataclass(frozen=True)
 class Publication:
-    """What became of the hours of a run.
+    """The outcome of publishing the hours of a run.
 
     Attributes:
         published: The hours that are done.
@@ -185,11 +185,11 @@ def publish_hours(
 
 
 class _Writer:
-    """Writes hours' aggregates to the index as they are stored.
+    """Writes stored aggregates to the index.
 
     Args:
         index: The alias.
-        spark: Gives the session, which is started now.
+        spark: Provides the session, which is started now.
         settings: Elasticsearch, and where the aggregates' table is.
     """
 
@@ -247,7 +247,7 @@ def _write(
 def _without_closed(
     index: "Index", ready: "Sequence[PublishedHour]", withheld: list[DatacoError]
 ) -> "list[PublishedHour]":
-    """The hours without those whose month's index an operator closed, which are withheld."""
+    """The hours whose month's index is open; those whose index an operator closed are withheld."""
     from dataco_assets.index.indices import closed_text
     from dataco_assets.index.layout import month_of
 
@@ -261,7 +261,7 @@ def _without_closed(
 def _differing(
     ledger: "HourLedger", written: "Sequence[PublishedHour]", mismatches: "Sequence[Mismatch]"
 ) -> DatacoError:
-    """The error of hours that differ; unless a newer run explains it, their next refresh replaces every document."""
+    """The error for hours that differ; their next refresh replaces all documents, unless a newer run explains it."""
     from dataco_assets.index.conflicts import raise_generations
 
     generations = {each.hour: each.generation for each in written}
@@ -275,7 +275,7 @@ def _differing(
 
 
 def _validated(place: TablePlace, hours: Sequence[int], withheld: list[DatacoError]) -> "list[PublishedHour]":
-    """The hours as stored, each of them sound; those that are missing or unsound are withheld."""
+    """The stored hours that are sound; those that are missing or unsound are withheld."""
     from dataco_assets.aggregates.reading import read_hours
     from dataco_assets.aggregates.schema import problems_by_hour
     from dataco_assets.aggregates.totals import totals

@@ -67,7 +67,7 @@ class UnsoundAggregates(DatacoError):
         more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         listed = "\n  ".join(lines[:_SHOWN])
         return cls(
-            f"The aggregates of {len(problems)} hours break their rules, so nothing was published:\n  {listed}{more}\n"
+            f"The aggregates of {len(problems)} hours break their rules, so they are not published:\n  {listed}{more}\n"
             "Compute the hours again; if that does not help, the program is at fault.",
             hours=problems,
         )
@@ -79,9 +79,8 @@ class UnsoundAggregates(DatacoError):
     backfill_policy=dg.BackfillPolicy.single_run(),
     description="Clicks, unique users and time spent of each hour by page and country, computed from HBase on Spark; "
     "stored in an Iceberg table partitioned by hour (DATACO_AGGREGATES_URI). A range of hours is one Spark job and one "
-    "commit. The time spent on a "
-    "click is the gap to the same user's next click, if that is at most 30 minutes away; the last click of a visit has "
-    "no known duration and is not counted.",
+    "commit. The time spent on a click is the gap to the same user's next click, if that is at most 30 minutes away; "
+    "the last click of a visit has no known duration and is not counted.",
     group_name="clickstream",
     kinds={"spark", "iceberg"},
     owners=OWNERS,
@@ -121,14 +120,14 @@ def url_country_aggregates(
 
 @dataclass(frozen=True)
 class ComputedHours:
-    """What a run computed, by hour (epoch ms).
+    """The hours that a run computed, by start (epoch ms).
 
     Attributes:
         written: What the table holds of each hour.
-        totals: What each adds up to.
-        problems: What is wrong with them, if anything.
-        not_conserved: Hours whose clicks are not those of HBase, and how.
-        changed_meanwhile: Hours of which that cannot be said, because clicks came and went.
+        totals: Sums of each hour.
+        problems: Broken rules, if any.
+        not_conserved: Hours whose click counts differ from HBase, and how.
+        changed_meanwhile: Hours that could not be compared with HBase, because their clicks changed meanwhile.
         busiest_pages: Page, country and clicks of the groups with most clicks over all hours.
         rows_scanned: Rows read from HBase.
     """
@@ -225,7 +224,7 @@ def compute_hours(
 
 
 def _changed_meanwhile(hbase: HBaseResource, settings: Settings, generations: Mapping[int, int]) -> set[int]:
-    """Those hours whose clicks changed after their generations were read; none without asking, if there are none."""
+    """The hours whose clicks changed after their generations were read. Sends no request when no hour is given."""
     from dataco_assets.ledgers.hours import HourLedger
 
     if not generations:
@@ -235,7 +234,7 @@ def _changed_meanwhile(hbase: HBaseResource, settings: Settings, generations: Ma
 
 
 class _Stored:
-    """What the table holds of the hours, read one after another."""
+    """Totals, busiest pages and problems of the hours in the table, which are read one after another."""
 
     def __init__(self, place: TablePlace, hours: Sequence[int]) -> None:
         from dataco_assets.aggregates.soundness import find_problems
