@@ -15,6 +15,7 @@ from dataco_assets.cli import app
 from dataco_assets.provisioning import Finding
 from spark_resources import class_archive as archives
 from spark_resources.class_archive import ClassArchiveFailed, class_archive, make_class_archive
+from spark_resources.connectors import connector_jars
 from spark_resources.session import spark_conf, spark_home
 
 _JOB = """
@@ -34,11 +35,21 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "dataco" / "class-archives"
 
 
+@pytest.fixture(scope="module")
+def connectors() -> Sequence[Path]:
+    """The connectors, in the cache that all tests share."""
+    return connector_jars()
+
+
 @pytest.fixture
-def jars(tmp_path: Path) -> Sequence[Path]:
+def jars(connectors: Sequence[Path], tmp_path: Path) -> Sequence[Path]:
+    """A jar of the test's own that may be changed, and the connectors, without which no archive can be made."""
     jar = tmp_path / "connector.jar"
     jar.write_bytes(b"PK\x05\x06" + bytes(18))  # a jar without entries
-    return [jar]
+    links = [tmp_path / each.name for each in connectors]
+    for link, each in zip(links, connectors, strict=True):
+        link.symlink_to(each)
+    return [jar, *links]
 
 
 def _replace_java(folder: Path, instead: str, monkeypatch: pytest.MonkeyPatch) -> None:
