@@ -190,6 +190,19 @@ class Worker:
         self.run_id = self.process.stdout.readline().strip()
         wait_until(lambda: self.run_id in lease_values(instance, [self.run_id]), seconds=60, what="the lease is taken")
 
+    def pause(self) -> None:
+        """Stops the process while it holds no write lock of SQLite, with which no other process could write."""
+
+        def stopped_without_lock() -> bool:
+            self.process.send_signal(signal.SIGSTOP)
+            locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+            if any("WRITE" in lock and str(self.process.pid) in lock for lock in locks):
+                self.process.send_signal(signal.SIGCONT)
+                return False
+            return True
+
+        wait_until(stopped_without_lock, seconds=30, what="the process is stopped between two transactions")
+
     def finish(self) -> int:
         self._end.touch()
         return self.process.wait(60)
@@ -213,7 +226,7 @@ def test_the_run_of_a_killed_process_is_failed(
 def test_the_run_of_a_paused_process_is_failed_and_the_process_may_go_on(
     instance: dg.DagsterInstance, worker: Worker, observer: Observer
 ) -> None:
-    worker.process.send_signal(signal.SIGSTOP)
+    worker.pause()
     observer.look(4)
     assert _status(instance, worker.run_id) == dg.DagsterRunStatus.FAILURE
     worker.process.send_signal(signal.SIGCONT)
