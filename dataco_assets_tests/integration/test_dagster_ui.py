@@ -97,7 +97,7 @@ def test_every_process_that_is_killed_comes_back(running: "tuple[Dagster, subpro
         killed.send_signal(signal.SIGKILL)
         killed.wait(30)
         dagster.wait_for_a_tick(90)
-    with pytest.raises(StackError, match="runs already"), dagster.ui.running():
+    with pytest.raises(StackError, match="already running"), dagster.ui.running():
         pass
 
 
