@@ -124,10 +124,8 @@ class TablePlace:
 
     def python_properties(self) -> dict[str, str]:
         """Properties of pyiceberg's catalog."""
-        if self.catalog.startswith("http"):
-            own = {"type": "rest", "uri": self.catalog}
-            if self.username:
-                own["credential"] = f"{self.username}:{self.password}"
+        if self._is_rest:
+            own = self._rest_properties()
         else:
             # A pooled connection is tested before use: the database may have been restarted.
             own = {"type": "sql", "uri": self._sqlalchemy_url(), "pool_pre_ping": "true"}
@@ -136,10 +134,8 @@ class TablePlace:
 
     def spark_properties(self) -> dict[str, str]:
         """Spark's configuration of the catalog."""
-        if self.catalog.startswith("http"):
-            own = {"type": "rest", "uri": self.catalog}
-            if self.username:
-                own["credential"] = f"{self.username}:{self.password}"
+        if self._is_rest:
+            own = self._rest_properties()
         else:
             own = {
                 "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
@@ -162,6 +158,15 @@ class TablePlace:
         return {catalog: "org.apache.iceberg.spark.SparkCatalog"} | {
             f"{catalog}.{name}": value for name, value in own.items()
         }
+
+    @property
+    def _is_rest(self) -> bool:
+        return self.catalog.startswith("http")
+
+    def _rest_properties(self) -> dict[str, str]:
+        """Properties of a REST catalog, which Spark and Python name alike."""
+        own = {"type": "rest", "uri": self.catalog}
+        return own | {"credential": f"{self.username}:{self.password}"} if self.username else own
 
     def _sqlalchemy_url(self) -> str:
         if self.sqlite_file is not None:
