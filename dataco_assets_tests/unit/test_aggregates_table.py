@@ -1,5 +1,6 @@
 """Hours written by Spark are read back equal; a run's hours are replaced in one commit, or none of them."""
 
+import re
 import threading
 import uuid
 from collections.abc import Callable
@@ -151,6 +152,24 @@ def test_a_folder_of_any_name_is_read_as_it_was_written(spark: SparkSession, tmp
     assert counts(place, NOON) == [3, 4]
     assert {path.name for path in tmp_path.iterdir()} == {name}
     assert {path.name for path in (tmp_path / name / "aggregates").iterdir()} == {"catalog.db", "clickstream"}
+
+
+def test_the_query_of_the_documentation_reads_a_day(spark: SparkSession, place: TablePlace) -> None:
+    write(spark, place, {NOON: [3, 4], NOON + 36 * HOUR: [5]}, hours=[NOON, NOON + HOUR, NOON + 36 * HOUR])
+    (query,) = re.findall(
+        r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "hours.md").read_text(), re.DOTALL
+    )
+    for theirs, ours in {
+        "/var/lib/dataco/aggregates": place.location.removeprefix("file://"),
+        '"dataco"': repr(place.catalog_name),
+        "2026-01-31": "2026-03-15",
+        "2026-02-01": "2026-03-16",
+    }.items():
+        assert theirs in query
+        query = query.replace(theirs, ours)
+    found: dict[str, Any] = {}
+    exec(query, found)  # noqa: S102  # the project's own documentation
+    assert sorted(found["rows"]["click_count"].to_pylist()) == [3, 4]
 
 
 def test_an_hour_that_became_empty_remembers_its_generation(spark: SparkSession, place: TablePlace) -> None:
