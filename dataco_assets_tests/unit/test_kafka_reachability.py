@@ -13,6 +13,8 @@ from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicSta
 from dataco_assets.errors import ErrorKind
 
 NOBODY = [("127.0.0.1:1", "Connection refused"), ("nohost.invalid:9092", "Failed to resolve")]
+_TIMEOUT_SECONDS = 3.0
+"""Long enough for a resolver on a busy machine: without its answer there is no reason to report."""
 
 
 @pytest.mark.parametrize(("servers", "why"), NOBODY)
@@ -35,12 +37,12 @@ def test_a_message_that_nobody_takes_is_given_up_within_the_patience(servers: st
 
 
 def send(brokers: Brokers) -> None:
-    with AckedProducer(brokers, "clicks", timeout_seconds=1.0) as producer:
+    with AckedProducer(brokers, "clicks", timeout_seconds=_TIMEOUT_SECONDS) as producer:
         producer.send(None, b"{}")
 
 
 def read(brokers: Brokers) -> None:
-    with RangeConsumer(brokers, "group", "clicks", [OffsetRange(0, 0, 1)], stall_seconds=1.0) as consumer:
+    with RangeConsumer(brokers, "group", "clicks", [OffsetRange(0, 0, 1)], stall_seconds=_TIMEOUT_SECONDS) as consumer:
         list(consumer.batches())
 
 
@@ -48,9 +50,11 @@ def read(brokers: Brokers) -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        lambda brokers: KafkaAdmin(brokers, timeout_seconds=1.0).topic("clicks"),
-        lambda brokers: KafkaAdmin(brokers, timeout_seconds=1.0).topics(),
-        lambda brokers: KafkaAdmin(brokers, timeout_seconds=1.0).committed("g", TopicState("clicks", "id", (0,))),
+        lambda brokers: KafkaAdmin(brokers, timeout_seconds=_TIMEOUT_SECONDS).topic("clicks"),
+        lambda brokers: KafkaAdmin(brokers, timeout_seconds=_TIMEOUT_SECONDS).topics(),
+        lambda brokers: KafkaAdmin(brokers, timeout_seconds=_TIMEOUT_SECONDS).committed(
+            "g", TopicState("clicks", "id", (0,))
+        ),
         send,
         read,
     ],
