@@ -19,8 +19,10 @@ from urllib.parse import urlsplit
 
 S3_SCHEMES: Final = ("s3", "s3a")
 WEBHDFS_URL: Final = "dataco.webhdfs-url"
-_CONNECT_SECONDS: Final = 5
-_ANSWER_SECONDS: Final = 30
+CONNECT_SECONDS: Final = 5
+"""Longest time to connect to a server of the table, catalog or storage."""
+ANSWER_SECONDS: Final = 30
+"""Longest time to wait for its answer."""
 _DEFAULT_REGION: Final = "us-east-1"
 
 
@@ -37,7 +39,7 @@ def python_properties(warehouse: str, *, s3_endpoint: str = "", webhdfs_url: str
         return {"py-io-impl": "dataco_assets.aggregates.webhdfs.WebHdfsFileIO", WEBHDFS_URL: webhdfs_url}
     if scheme not in S3_SCHEMES:
         return {}
-    properties = {"s3.connect-timeout": str(_CONNECT_SECONDS), "s3.request-timeout": str(_ANSWER_SECONDS)}
+    properties = {"s3.connect-timeout": str(CONNECT_SECONDS), "s3.request-timeout": str(ANSWER_SECONDS)}
     if s3_endpoint:
         properties["s3.endpoint"] = s3_endpoint
     if region := _region(s3_endpoint):
@@ -56,7 +58,7 @@ def spark_properties(warehouse: str, *, s3_endpoint: str = "") -> dict[str, str]
     if scheme == "hdfs":
         return {
             # By default Hadoop's client tries for 15 minutes to connect to a machine that is away.
-            "hadoop.ipc.client.connect.timeout": str(_CONNECT_SECONDS * 1000),
+            "hadoop.ipc.client.connect.timeout": str(CONNECT_SECONDS * 1000),
             "hadoop.ipc.client.connect.max.retries": "5",
             "hadoop.ipc.client.connect.max.retries.on.timeouts": "2",
         }
@@ -65,8 +67,8 @@ def spark_properties(warehouse: str, *, s3_endpoint: str = "") -> dict[str, str]
     properties = {
         "io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
         "http-client.type": "apache",
-        "http-client.apache.connection-timeout-ms": str(_CONNECT_SECONDS * 1000),
-        "http-client.apache.socket-timeout-ms": str(_ANSWER_SECONDS * 1000),
+        "http-client.apache.connection-timeout-ms": str(CONNECT_SECONDS * 1000),
+        "http-client.apache.socket-timeout-ms": str(ANSWER_SECONDS * 1000),
     }
     if s3_endpoint:
         # A bucket of another server than Amazon's rarely has a host name of its own.

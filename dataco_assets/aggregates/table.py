@@ -40,8 +40,6 @@ TABLE_PROPERTIES: Final = {
 }
 _SQLITE_FILE: Final = "catalog.db"
 _SQLITE_WAIT_MS: Final = 30_000
-_CONNECT_SECONDS: Final = 5
-_ANSWER_SECONDS: Final = 30
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class TablePlace:
             if self.sqlite_file is not None:
                 own["jdbc.busy_timeout"] = str(_SQLITE_WAIT_MS)
             else:
-                own |= {"jdbc.connectTimeout": str(_CONNECT_SECONDS), "jdbc.socketTimeout": str(_ANSWER_SECONDS)}
+                own |= {"jdbc.connectTimeout": str(storage.CONNECT_SECONDS), "jdbc.socketTimeout": str(storage.ANSWER_SECONDS)}
             if self.username:
                 own |= {"jdbc.user": self.username, "jdbc.password": self.password}
         # Read from the catalog each time: another run may have committed.
@@ -174,6 +172,6 @@ class TablePlace:
             return f"sqlite:///{path}?timeout={_SQLITE_WAIT_MS // 1000}"
         parts = urlsplit(self.catalog)
         user = f"{quote(self.username, safe='')}:{quote(self.password, safe='')}@" if self.username else ""
-        timeouts = f"connect_timeout={_CONNECT_SECONDS}&tcp_user_timeout={_ANSWER_SECONDS * 1000}"
+        timeouts = f"connect_timeout={storage.CONNECT_SECONDS}&tcp_user_timeout={storage.ANSWER_SECONDS * 1000}"
         query = f"{parts.query}&{timeouts}" if parts.query else timeouts
         return urlunsplit(("postgresql+psycopg2", f"{user}{parts.netloc}", parts.path, query, ""))

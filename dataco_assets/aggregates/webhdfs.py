@@ -16,9 +16,9 @@ from pyiceberg.io.fsspec import FsspecFileIO
 from pyiceberg.typedef import Properties
 from requests.adapters import HTTPAdapter
 
-from dataco_assets.aggregates.storage import WEBHDFS_URL
+from dataco_assets.aggregates.storage import ANSWER_SECONDS, CONNECT_SECONDS, WEBHDFS_URL
 
-_TIMEOUT_SECONDS: Final = (5.0, 30.0)
+_TIMEOUT_SECONDS: Final = (CONNECT_SECONDS, ANSWER_SECONDS)
 """To connect, and between two bytes of an answer. requests waits for ever otherwise."""
 _LOWEST_FAILURE: Final = 400
 _OF_THE_FILE: Final = re.compile(r'"(?:FileNotFound|AccessControl|Security)Exception"')
