@@ -62,20 +62,10 @@ TablePrefix = Annotated[
         "must be at most 64 letters (a to z), digits, dots, underscores or hyphens, not starting with a dot or hyphen",
     ),
 ]
-ServerUrl = Annotated[
-    str,
-    _rule(
-        r"https?://[^/\s@]+/?",
-        "must be http://host:port or https://host:port, without a path, user name or password",
-    ),
-]
-OptionalServerUrl = Annotated[
-    str,
-    _rule(
-        r"(https?://[^/\s@]+/?)?",
-        "must be http://host:port or https://host:port, without a path, user name or password, or empty",
-    ),
-]
+_SERVER_URL = r"https?://[^/\s@]+/?"
+_SERVER_URL_RULE = "must be http://host:port or https://host:port, without a path, user name or password"
+ServerUrl = Annotated[str, _rule(_SERVER_URL, _SERVER_URL_RULE)]
+OptionalServerUrl = Annotated[str, _rule(f"({_SERVER_URL})?", f"{_SERVER_URL_RULE}, or empty")]
 IndexAlias = Annotated[
     str,
     _rule(
