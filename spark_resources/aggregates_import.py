@@ -25,7 +25,6 @@ _FILES: Final = "*/url_country.parquet"
 _DIRECTORY_FORMAT: Final = "%Y-%m-%dT%H"
 _GENERATION, _COMPUTED_AT = b"dataco.generation", b"dataco.computed_at_ms"
 _HOURS_AT_ONCE: Final = 2_000
-_TYPES: Final = {"long": "BIGINT"}
 
 
 class ImportRefused(DatacoError):
@@ -71,7 +70,7 @@ def import_hours(spark: SparkSession, place: TablePlace, folder: Path) -> Import
 
 def _import(spark: SparkSession, place: TablePlace, files: Sequence[_File]) -> int:
     """Imports some hours in one commit; the number of those that were left."""
-    schema = ", ".join(f"{column.name} {_TYPES.get(column.type, column.type)}" for column in COLUMNS)
+    schema = ", ".join(f"{column.name} {column.sql_type}" for column in COLUMNS)
     # By default Spark takes a path for a pattern, and folders named a=b for columns.
     reader = spark.read.schema(schema).option("__globPaths__", "false").option("recursiveFileLookup", "true")
     written = write_hours(

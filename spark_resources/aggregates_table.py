@@ -31,7 +31,6 @@ from spark_resources.jvm_errors import reported
 logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 20
-_TYPES = {"long": "BIGINT"}
 _CONFLICT = re.compile(
     r"\bFound (?:new )?conflicting (?:delete )?files\b|\biceberg\.exceptions\.CommitFailedException\b"
     r"|\bCannot determine history between starting snapshot\b"
@@ -212,10 +211,7 @@ def _markers(
         "generation": "generation",
         "computed_at": "timestamp_millis(computed_at) AS computed_at",
     }
-    columns = [
-        known.get(column.name, f"CAST(NULL AS {_TYPES.get(column.type, column.type)}) AS {column.name}")
-        for column in COLUMNS
-    ]
+    columns = [known.get(column.name, f"CAST(NULL AS {column.sql_type}) AS {column.name}") for column in COLUMNS]
     # Written as text, as in `aggregation`: creating each literal by a call to the JVM would take seconds.
     arrays = (hours, [generations[hour] for hour in hours], [computed_at_ms[hour] for hour in hours])
     texts = ", ".join(f"array({', '.join(f'{value}L' for value in values)})" for values in arrays)

@@ -36,6 +36,11 @@ class Column:
     total: str = ""
     since_layout: int = 1
 
+    @property
+    def sql_type(self) -> str:
+        """The type in Spark's SQL."""
+        return "bigint" if self.type == "long" else self.type
+
 
 _EARLIER = "Null in hours computed before version 3 of the index; `dataco backfill FROM TO` fills it."
 

@@ -146,7 +146,10 @@ class TablePlace:
             if self.sqlite_file is not None:
                 own["jdbc.busy_timeout"] = str(_SQLITE_WAIT_MS)
             else:
-                own |= {"jdbc.connectTimeout": str(storage.CONNECT_SECONDS), "jdbc.socketTimeout": str(storage.ANSWER_SECONDS)}
+                own |= {
+                    "jdbc.connectTimeout": str(storage.CONNECT_SECONDS),
+                    "jdbc.socketTimeout": str(storage.ANSWER_SECONDS),
+                }
             if self.username:
                 own |= {"jdbc.user": self.username, "jdbc.password": self.password}
         # Read from the catalog each time: another run may have committed.
