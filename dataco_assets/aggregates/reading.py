@@ -87,21 +87,18 @@ def ensure_table(place: TablePlace) -> bool:
         AggregatesUnavailable: catalog or storage do not answer.
         AggregatesUnreadable: the table's metadata cannot be read.
     """
-    from pyiceberg.exceptions import TableAlreadyExistsError
+    from pyiceberg.exceptions import NoSuchTableError
 
     with _explained(place):
         if place.sqlite_file is not None:
             Path(place.sqlite_file).parent.mkdir(parents=True, exist_ok=True)
         catalog = _catalog(place)
         catalog.create_namespace_if_not_exists(NAMESPACE)
-        created = False
-        if not catalog.table_exists(IDENTIFIER):
-            try:
-                _create(catalog, place)
-                created = True
-            except TableAlreadyExistsError:  # another process was quicker
-                pass
-        _add_missing_columns(catalog.load_table(IDENTIFIER))
+        try:
+            table, created = catalog.load_table(IDENTIFIER), False
+        except NoSuchTableError:
+            table, created = _create(catalog, place)
+        _add_missing_columns(table)
     return created
 
 
@@ -220,19 +217,25 @@ def _load(place: TablePlace) -> "Table | None":
         return None
 
 
-def _create(catalog: "Catalog", place: TablePlace) -> None:
+def _create(catalog: "Catalog", place: TablePlace) -> "tuple[Table, bool]":
+    """The table, and whether this call created it: another process may do so at the same moment."""
+    from pyiceberg.exceptions import TableAlreadyExistsError
     from pyiceberg.partitioning import PartitionField, PartitionSpec
     from pyiceberg.transforms import HourTransform
 
     schema = _iceberg_schema()
     by_hour = PartitionField(schema.find_field("hour").field_id, 1000, HourTransform(), PARTITION)
-    catalog.create_table(
-        IDENTIFIER,
-        schema,
-        location=place.table_location,
-        partition_spec=PartitionSpec(by_hour),
-        properties=TABLE_PROPERTIES,
-    )
+    try:
+        made = catalog.create_table(
+            IDENTIFIER,
+            schema,
+            location=place.table_location,
+            partition_spec=PartitionSpec(by_hour),
+            properties=TABLE_PROPERTIES,
+        )
+    except TableAlreadyExistsError:
+        return catalog.load_table(IDENTIFIER), False
+    return made, True
 
 
 def _iceberg_schema() -> "Schema":
