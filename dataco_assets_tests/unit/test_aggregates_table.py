@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyiceberg.catalog import load_catalog
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates import reading
@@ -25,7 +24,8 @@ from dataco_assets.aggregates.reading import (
     stored_hours,
     table_state,
 )
-from dataco_assets.aggregates.table import IDENTIFIER, TablePlace
+from dataco_assets.aggregates.table import TablePlace
+from dataco_assets_tests.stored_aggregates import data_files, iceberg_table
 from spark_resources import aggregates_table
 from spark_resources.aggregates_table import AggregatesNotWritten, register, stored_aggregates, write_hours
 
@@ -83,14 +83,7 @@ def counts(place: TablePlace, hour: int) -> list[int]:
 
 
 def snapshots(place: TablePlace) -> int:
-    table = load_catalog(place.catalog_name, **place.python_properties()).load_table(IDENTIFIER)
-    return len(table.snapshots())
-
-
-def data_files(place: TablePlace, hour: int) -> list[Path]:
-    """The Parquet files of an hour, as the table's folder names them."""
-    folder = datetime.fromtimestamp(hour / 1000, UTC).strftime("hour_hour=%Y-%m-%d-%H")
-    return sorted((Path(place.table_location.removeprefix("file://")) / "data" / folder).glob("*.parquet"))
+    return len(iceberg_table(place).snapshots())
 
 
 def make_place(folder: Path) -> TablePlace:
