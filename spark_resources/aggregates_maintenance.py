@@ -53,6 +53,7 @@ def maintain(
 
     Raises:
         AggregatesUnavailable, AggregatesRefused: catalog or storage do not answer, or refuse.
+        CommitConflict: runs committed too often meanwhile for this one to be repeated.
     """
     ensure_table(place)  # also says better than Spark does what is wrong with the catalog
     register(spark, place)

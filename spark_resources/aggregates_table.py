@@ -24,7 +24,7 @@ from dataco_assets.aggregates.columns import COLUMNS
 from dataco_assets.aggregates.failures import failure
 from dataco_assets.aggregates.reading import StoredHour, TableState, ensure_table, table_state
 from dataco_assets.aggregates.table import TablePlace
-from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs
+from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_key
 from dataco_assets.errors import DatacoError, ErrorKind
 from spark_resources.jvm_errors import reported
 
@@ -55,8 +55,10 @@ class AggregatesNotWritten(DatacoError):
     kind = ErrorKind.PASSING
 
 
-class _Conflict(Exception):
-    """Another run has committed hours of this one since its generations were read."""
+class CommitConflict(DatacoError):
+    """Another commit changed the same files of the table since they were read."""
+
+    kind = ErrorKind.PASSING
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def write_hours(
         marked = rows.unionByName(_markers(aggregates.sparkSession, ours, generations, computed_at_ms))
         try:
             _overwrite(marked, ours, place, state.snapshot_id, run_id)
-        except _Conflict:
+        except CommitConflict:
             logger.warning("Another run has replaced hours of this one meanwhile; their generations are read again.")
         else:
             break
@@ -150,9 +152,8 @@ def _newer(state: TableState, wanted: Sequence[int], generations: Mapping[int, i
     }
     for hour, stored in newer.items():
         logger.warning(
-            "The hour %d (epoch ms) stays: it is of generation %d, this run's is %d. A run that saw more clicks was "
-            "faster.",
-            hour,
+            "The hour %s stays: it is of generation %d, this run's is %d. A run that saw more clicks was faster.",
+            hour_key(hour),
             stored.generation,
             generations[hour],
         )
@@ -163,7 +164,7 @@ def _overwrite(rows: DataFrame, hours: Sequence[int], place: TablePlace, snapsho
     """Replaces the hours by these rows in one commit.
 
     Raises:
-        _Conflict: another commit has touched one of the hours since the snapshot.
+        CommitConflict: another commit has touched one of the hours since the snapshot.
     """
     writer = (
         rows.writeTo(place.name_in_spark)
@@ -187,7 +188,9 @@ def writing(place: TablePlace) -> Iterator[None]:
     except (Py4JJavaError, PySparkException) as error:
         text = reported(error)
         if _CONFLICT.search(text):
-            raise _Conflict from error
+            raise CommitConflict(
+                f"Another commit changed the same files of {place} at the same moment. Nothing was lost; try again."
+            ) from error
         for server, pattern in ((place.catalog_server, _OF_CATALOG), (place.storage_server, _OF_STORAGE)):
             if about := pattern.search(text):
                 raise failure(server, text[about.start() :]) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates import reading
@@ -25,9 +26,10 @@ from dataco_assets.aggregates.reading import (
     table_state,
 )
 from dataco_assets.aggregates.table import TablePlace
+from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets_tests.stored_aggregates import data_files, iceberg_table
 from spark_resources import aggregates_table
-from spark_resources.aggregates_table import AggregatesNotWritten, register, stored_aggregates, write_hours
+from spark_resources.aggregates_table import AggregatesNotWritten, register, stored_aggregates, write_hours, writing
 
 HOUR = 3_600_000
 NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
@@ -321,11 +323,19 @@ def test_a_run_that_never_comes_through_gives_up(
     monkeypatch.setattr(aggregates_table, "MOST_ATTEMPTS", 2)
 
     def conflict(*_: object) -> None:
-        raise aggregates_table._Conflict
+        raise aggregates_table.CommitConflict("Another commit was faster.")
 
     monkeypatch.setattr(aggregates_table, "_overwrite", conflict)
     with pytest.raises(AggregatesNotWritten, match=r"2 times"):
         write(spark, place, {NOON: [1]})
+
+
+def test_a_commit_that_others_overtake_is_a_passing_error_of_whoever_commits(place: TablePlace) -> None:
+    """Maintenance commits, too, and has no generations to read again."""
+    said = "org.apache.iceberg.exceptions.CommitFailedException: Metadata file has been replaced"
+    with pytest.raises(DatacoError, match="Another commit changed the same files") as raised, writing(place):
+        raise PySparkException(said)
+    assert raised.value.kind is ErrorKind.PASSING
 
 
 @pytest.mark.parametrize("content", [*BROKEN.values(), None], ids=[*BROKEN.keys(), "gone"])

@@ -105,6 +105,7 @@ PASSING = {
     "AggregatesNotWritten",
     "AggregatesUnavailable",
     "ClicksTableUnavailable",
+    "CommitConflict",
     "ErasureIncomplete",
     "ElasticsearchUnavailable",
     "HBaseUnavailable",
