@@ -277,19 +277,21 @@ class Rights:
 
 @pytest.fixture(scope="module")
 def rights(broker: Listeners) -> Rights:
-    """Topics that the user may do nothing with, only see, read and write."""
+    """Topics that the user may do nothing with, only see, and read; one of these is empty."""
     boss = Brokers(broker.password, options(PASSWORD))
     admin = KafkaAdmin(boss)
     found = Rights(Brokers(broker.password, options(LIMITED_PASSWORD, LIMITED)), boss)
-    for topic in ("hidden", "seen", "read", "written"):
+    for topic in ("hidden", "seen", "read", "empty"):
         admin.create_topic(topic, partitions=1, replication=1, config={})
-        produce(boss, topic)
+        if topic != "empty":
+            produce(boss, topic)
     found.grant(AclOperation.DESCRIBE, "seen")
     found.grant(AclOperation.READ, "read")
+    found.grant(AclOperation.READ, "empty")
     found.grant(AclOperation.READ, "readers", ResourceType.GROUP)
     # An ACL is in force when the broker has read it from the metadata log.
     limited = KafkaAdmin(found.limited)
-    wait_until(lambda: limited.topics() >= {"seen", "read"}, seconds=30, what="the rights are in force")
+    wait_until(lambda: limited.topics() >= {"seen", "read", "empty"}, seconds=30, what="the rights are in force")
     return found
 
 
@@ -303,7 +305,8 @@ def test_what_a_user_may_not_do_is_permanent_and_named(rights: Rights) -> None:
         "gone": lambda: admin.delete_topic("hidden"),
         "group another": lambda: admin.committed("another", hidden),
         "topic seen": lambda: consume(rights.limited, "seen", "readers"),
-        "group other": lambda: consume(rights.limited, "seen", "other"),
+        # Of an empty topic: no message can come before the group is refused, and nothing else is.
+        "group other": lambda: consume(rights.limited, "empty", "other"),
         "group group": lambda: commit(rights.limited),
         "message to topic hidden": lambda: produce(rights.limited, "hidden"),
         "message to topic read": lambda: produce(rights.limited, "read"),
