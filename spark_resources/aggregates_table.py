@@ -37,7 +37,7 @@ _CONFLICT = re.compile(
 )
 _OF_CATALOG = re.compile(
     r"\borg\.apache\.iceberg\.(?:jdbc\.Unchecked\w+|exceptions\.(?:CommitStateUnknown|ServiceUnavailable"
-    r"|ServiceFailure|RESTException)\w*)|\borg\.sqlite\.\w+|\borg\.postgresql\.\w+"
+    r"|ServiceFailure|RESTException|NotAuthorized|Forbidden)\w*)|\borg\.sqlite\.\w+|\borg\.postgresql\.\w+"
     # Spark takes a catalog that fails to start for none, and its first part for a namespace.
     r"|\[REQUIRES_SINGLE_PART_NAMESPACE\] spark_catalog"
 )

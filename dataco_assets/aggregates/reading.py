@@ -299,6 +299,7 @@ def _explained(place: TablePlace) -> Iterator[None]:
         AggregatesUnavailable, AggregatesRefused, AggregatesUnreadable
     """
     from pyiceberg.exceptions import RESTError
+    from requests import RequestException
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     try:
@@ -316,5 +317,9 @@ def _explained(place: TablePlace) -> Iterator[None]:
         raise AggregatesRefused(
             f"{place.storage_server} refuses: {str(error)[:300]!a}. Correct the user or their rights."
         ) from error
+    except RequestException as error:  # of a REST catalog, or of HDFS
+        url = "" if error.request is None else str(error.request.url)
+        of_catalog = place.is_rest and url.startswith(place.catalog)
+        raise failure(place.catalog_server if of_catalog else place.storage_server, str(error)) from error
     except OSError as error:
         raise failure(place.storage_server, str(error)) from error

@@ -122,8 +122,8 @@ class TablePlace:
 
     def python_properties(self) -> dict[str, str]:
         """Properties of pyiceberg's catalog."""
-        if self._is_rest:
-            own = self._rest_properties()
+        if self.is_rest:
+            own = {"py-catalog-impl": "dataco_assets.aggregates.rest.TimedRestCatalog"} | self._rest_properties()
         else:
             # A pooled connection is tested before use: the database may have been restarted.
             own = {"type": "sql", "uri": self._sqlalchemy_url(), "pool_pre_ping": "true"}
@@ -132,8 +132,13 @@ class TablePlace:
 
     def spark_properties(self) -> dict[str, str]:
         """Spark's configuration of the catalog."""
-        if self._is_rest:
-            own = self._rest_properties()
+        if self.is_rest:
+            own = self._rest_properties() | {
+                "type": "rest",
+                "rest.client.connection-timeout-ms": str(storage.CONNECT_SECONDS * 1000),
+                "rest.client.socket-timeout-ms": str(storage.ANSWER_SECONDS * 1000),
+                "rest.client.max-retries": "2",  # the default of 5 doubles its wait each time, up to a minute
+            }
         else:
             own = {
                 "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
@@ -161,12 +166,13 @@ class TablePlace:
         }
 
     @property
-    def _is_rest(self) -> bool:
+    def is_rest(self) -> bool:
+        """Whether the catalog is a server that speaks Iceberg's REST protocol."""
         return self.catalog.startswith("http")
 
     def _rest_properties(self) -> dict[str, str]:
         """Properties of a REST catalog, which Spark and Python name alike."""
-        own = {"type": "rest", "uri": self.catalog}
+        own = {"uri": self.catalog}
         return own | {"credential": f"{self.username}:{self.password}"} if self.username else own
 
     def _sqlalchemy_url(self) -> str:

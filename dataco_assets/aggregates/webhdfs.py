@@ -14,12 +14,10 @@ import requests
 from fsspec.implementations.webhdfs import WebHDFS
 from pyiceberg.io.fsspec import FsspecFileIO
 from pyiceberg.typedef import Properties
-from requests.adapters import HTTPAdapter
 
-from dataco_assets.aggregates.storage import ANSWER_SECONDS, CONNECT_SECONDS, WEBHDFS_URL
+from dataco_assets.aggregates.storage import WEBHDFS_URL
+from dataco_assets.aggregates.time_limits import TimeLimits, limit
 
-_TIMEOUT_SECONDS: Final = (CONNECT_SECONDS, ANSWER_SECONDS)
-"""To connect, and between two bytes of an answer. requests waits for ever otherwise."""
 _LOWEST_FAILURE: Final = 400
 _OF_THE_FILE: Final = re.compile(r'"(?:FileNotFound|AccessControl|Security)Exception"')
 """Answers about a file and its rights, which fsspec raises as Python does; all others it raises as RuntimeError."""
@@ -44,29 +42,20 @@ def _file_system(properties: Properties) -> WebHDFS:
         user=os.environ.get("HADOOP_USER_NAME") or getpass.getuser(),
         use_listings_cache=False,
     )
-    made.session.mount("http://", _Answers())
-    made.session.mount("https://", _Answers())
+    limit(made.session, _Answers())
     return made
 
 
-class _Answers(HTTPAdapter):
+class _Answers(TimeLimits):
     """Requests with time limits, whose failures are told apart as the table's reader needs it."""
 
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,  # requests' signature, as all of it
-        timeout: Any = None,
-        verify: Any = True,
-        cert: Any = None,
-        proxies: Any = None,
-    ) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         """Sends a request.
 
         Raises:
             requests.HTTPError: HDFS cannot do it now: it is a standby, in safe mode, or failed.
         """
-        answer = super().send(request, stream, timeout or _TIMEOUT_SECONDS, verify, cert, proxies)
+        answer = super().send(request, *args, **kwargs)
         if answer.status_code >= _LOWEST_FAILURE and not _OF_THE_FILE.search(answer.text):
             raise requests.HTTPError(f"{request.url}: {answer.status_code} {answer.text[:300]}", response=answer)
         return answer

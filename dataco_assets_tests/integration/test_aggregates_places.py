@@ -1,6 +1,6 @@
 """The aggregates' table where it can be in production: Spark writes it and Python reads it, on the real servers.
 
-S3 and PostgreSQL are servers of this module's own; HDFS is the stack's.
+S3, PostgreSQL and the REST catalog are servers of this module's own; HDFS is the stack's.
 """
 
 import os
@@ -18,12 +18,15 @@ import requests
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
+from dataco_assets.aggregates import storage
 from dataco_assets.aggregates.columns import COLUMNS
 from dataco_assets.aggregates.failures import AggregatesRefused, AggregatesUnavailable
 from dataco_assets.aggregates.reading import TableState, ensure_table, read_hour, stored_hours, table_state
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.errors import ErrorKind
+from dataco_assets_tests import rest_catalog
 from dataco_assets_tests.postgres import PASSWORD, USER, Postgres, needs_postgres, running_postgres
+from dataco_assets_tests.rest_catalog import RestCatalog, running_rest_catalog
 from dataco_assets_tests.s3 import ACCESS_KEY, S3, SECRET_KEY, running_s3
 from dataco_assets_tests.stored_aggregates import iceberg_table
 from local_stack.ports import LOOPBACK, choose
@@ -48,6 +51,12 @@ def s3() -> Iterator[S3]:
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
     with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestCatalog]:
+    with running_rest_catalog(tmp_path_factory.mktemp("rest catalog")) as server:
         yield server
 
 
@@ -95,11 +104,24 @@ def in_postgres(server: Postgres, folder: Path, password: str = PASSWORD) -> Tab
     )
 
 
-@pytest.fixture(params=["s3", "s3a", "hdfs", pytest.param("postgres", marks=needs_postgres)])
+def in_rest(server: RestCatalog, folder: Path, user: str = rest_catalog.USER) -> TablePlace:
+    """The one table of that name that a REST catalog has: all tests of this module share it."""
+    return TablePlace(
+        (folder / "aggregates").as_uri(),
+        catalog_uri=server.address,
+        catalog_name=f"t{uuid.uuid4().hex[:8]}",
+        username=user,
+        password=rest_catalog.PASSWORD,
+    )
+
+
+@pytest.fixture(params=["s3", "s3a", "hdfs", "rest", pytest.param("postgres", marks=needs_postgres)])
 def place(request: pytest.FixtureRequest, tmp_path: Path, stack: Stack) -> TablePlace:
     """A table that is not there yet, in each of the places."""
     if request.param == "hdfs":
         return on_hdfs(stack, tmp_path)
+    if request.param == "rest":
+        return in_rest(request.getfixturevalue("rest"), tmp_path)
     if request.param == "postgres":
         return in_postgres(request.getfixturevalue("postgres"), tmp_path)
     return on_s3(request.getfixturevalue("s3"), tmp_path, request.param)
@@ -182,6 +204,50 @@ def test_the_catalog_is_in_postgres(spark: SparkSession, postgres: Postgres, tmp
     write(spark, place, {NOON: [3]}, 1)
     query = f"SELECT table_namespace, table_name FROM iceberg_tables WHERE catalog_name = '{place.catalog_name}'"  # noqa: S608  # a name of this test
     assert postgres.query(query).strip() == "clickstream|url_country_aggregates"
+
+
+def test_a_rest_catalog_that_is_away_is_an_outage(
+    spark: SparkSession, rest: RestCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = in_rest(rest, tmp_path)
+    write(spark, place, {NOON + 9 * HOUR: [3]}, 1)
+
+    def away_afterwards(place: TablePlace, hours: list[int]) -> TableState:
+        found = table_state(place, hours)
+        rest.stop()
+        return found
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(aggregates_table, "table_state", away_afterwards)
+            of_spark = within_patience(lambda: write(spark, place, {NOON + 9 * HOUR: [4]}, 2), AggregatesUnavailable)
+        of_python = within_patience(lambda: stored_hours(place), AggregatesUnavailable)
+    finally:
+        rest.start()
+    assert clicks(place, NOON + 9 * HOUR) == [3]
+    for error in (of_spark, of_python):
+        assert rest.address in str(error)
+    assert rest_catalog.PASSWORD not in f"{of_spark} {of_python} {place!r} {place}"
+
+
+def test_a_rest_catalog_that_takes_a_request_and_does_not_answer_is_an_outage(
+    rest: RestCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = in_rest(rest, tmp_path)
+    monkeypatch.setattr(storage, "ANSWER_SECONDS", 1)
+    with rest.suspended():
+        error = within_patience(lambda: stored_hours(place), AggregatesUnavailable)
+    assert rest.address in str(error)
+
+
+def test_a_user_whom_a_rest_catalog_refuses_needs_a_person(
+    spark: SparkSession, rest: RestCatalog, tmp_path: Path
+) -> None:
+    place = in_rest(rest, tmp_path, user="stranger")
+    assert rest.address in str(within_patience(lambda: stored_hours(place), AggregatesRefused))
+    aggregates_table.register(spark, place)
+    with pytest.raises(AggregatesRefused), aggregates_table.writing(place):
+        spark.read.table(place.name_in_spark).collect()
 
 
 @pytest.mark.parametrize("use", [stored_hours, ensure_table])

@@ -408,13 +408,3 @@ def test_no_text_of_clicks_stands_in_the_metadata(spark: SparkSession, place: Ta
     write(spark, place, {NOON: [1]})
     folder = Path(place.table_location.removeprefix("file://"), "metadata")
     assert not [path for path in folder.iterdir() if b"a.example" in path.read_bytes()]
-
-
-def test_a_rest_catalog_is_described_to_spark_and_python_alike() -> None:
-    """The keys are those of Iceberg's REST catalog, for both libraries."""
-    place = TablePlace("s3://bucket/clicks", "https://catalog.example", username="id", password="secret")  # noqa: S106
-    wanted = {"type": "rest", "uri": "https://catalog.example", "credential": "id:secret"}
-    assert wanted.items() <= place.python_properties().items()
-    in_spark = {f"spark.sql.catalog.dataco.{name}": value for name, value in wanted.items()}
-    assert in_spark.items() <= place.spark_properties().items()
-    assert "credential" not in TablePlace("s3://bucket/clicks", "https://catalog.example").python_properties()
