@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import Mismatch, PublishedHour
     from dataco_assets.ledgers.hours import HourLedger
+    from dataco_assets.ledgers.unsound import Unsound
 
 _SHOWN = 10
 
@@ -160,7 +161,8 @@ def publish_hours(
     with elasticsearch.client() as client:
         index = Index(client, settings.index_alias)
         with stages.stage("validate the aggregates"):
-            ready = _without_closed(index, _validated(TablePlace.of(settings), hours, withheld), withheld)
+            sound = _validated(TablePlace.of(settings), hours, _noted_as_unsound(hbase, settings, hours), withheld)
+            ready = _without_closed(index, sound, withheld)
         with stages.stage("start Spark"):
             write = _Writer(index, spark, settings)
         with stages.stage("write the documents"):
@@ -274,8 +276,17 @@ def _differing(
     )
 
 
-def _validated(place: TablePlace, hours: Sequence[int], withheld: list[DatacoError]) -> "list[PublishedHour]":
-    """The stored hours that are sound; those that are missing or unsound are withheld."""
+def _noted_as_unsound(hbase: HBaseResource, settings: Settings, hours: Sequence[int]) -> "dict[int, Unsound]":
+    from dataco_assets.ledgers.unsound import UnsoundHours
+
+    with hbase.client() as client:
+        return UnsoundHours(client, settings.hours_table).of(hours)
+
+
+def _validated(
+    place: TablePlace, hours: Sequence[int], noted: "Mapping[int, Unsound]", withheld: list[DatacoError]
+) -> "list[PublishedHour]":
+    """The stored hours that are sound; those that are missing, unsound, or noted as unsound are withheld."""
     from dataco_assets.aggregates.reading import read_hours
     from dataco_assets.aggregates.schema import problems_by_hour
     from dataco_assets.aggregates.totals import totals
@@ -283,16 +294,21 @@ def _validated(place: TablePlace, hours: Sequence[int], withheld: list[DatacoErr
 
     published: list[PublishedHour] = []
     missing: list[int] = []
+    failed: dict[int, Sequence[object]] = {}
 
     def stored_tables() -> "Iterator[tuple[int, pa.Table]]":
         for hour, stored in read_hours(place, hours):
             if stored is None:
                 missing.append(hour)
                 continue
+            note = noted.get(hour)
+            if note and (note.generation, note.computed_at_ms) == (stored.generation, stored.computed_at_ms):
+                failed[hour] = note.problems
+                continue
             published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
             yield hour, stored.table
 
-    unsound = problems_by_hour(stored_tables())
+    unsound = problems_by_hour(stored_tables()) | failed
     if missing:
         withheld.append(
             HoursNotComputed(

@@ -55,10 +55,14 @@ _LINEAGE = dg.TableColumnLineage(
 )
 
 _SHOWN = 10
+_PUBLISHING_STEP = "es_click_index"
 
 
 class UnsoundAggregates(DatacoError):
-    """Aggregates break their own rules, or do not hold the clicks that HBase has, so they are not published."""
+    """Aggregates break their own rules, or do not hold the clicks that HBase has, so they are not published.
+
+    Only these hours are withheld: the others of the run are published.
+    """
 
     @classmethod
     def of(cls, problems: Mapping[int, Sequence[object]]) -> Self:
@@ -91,7 +95,7 @@ class UnsoundAggregates(DatacoError):
 )
 def url_country_aggregates(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], spark: SparkResource, hbase: HBaseResource
-) -> Iterator[dg.MaterializeResult | dg.AssetCheckEvaluation]:
+) -> Iterator[dg.MaterializeResult]:
     """Computes the hours of this run, and reports the checks of what was computed."""
     stages = Stages(context.log)
     with explained():
@@ -108,14 +112,30 @@ def url_country_aggregates(
                 "run: busiest pages": dg.MetadataValue.md(pages_markdown(computed.busiest_pages)),
             },
         )
-        targets = latest_materializations(context.instance, "url_country_aggregates", hours)
-        yield from evaluations(SCHEMA, hours, computed.problems.schema, targets)
-        yield from evaluations(USERS_WITHIN_CLICKS, hours, computed.problems.users, targets)
-        yield from evaluations(AVERAGE_WITHIN_VISIT, hours, computed.problems.averages, targets)
-        yield from evaluations(
-            CLICKS_CONSERVED, hours, computed.not_conserved, targets, not_compared=computed.changed_meanwhile
-        )
-        computed.refuse_problems()
+        _report_checks(context, hours, computed)
+        if not _publishes(context):
+            computed.refuse_problems()
+
+
+def _report_checks(context: dg.AssetExecutionContext, hours: Sequence[int], computed: "ComputedHours") -> None:
+    """Reports the checks by hour. They are logged, because a failed check that is yielded would fail the whole step."""
+    targets = latest_materializations(context.instance, "url_country_aggregates", hours)
+    for evaluation in (
+        *evaluations(SCHEMA, hours, computed.problems.schema, targets),
+        *evaluations(USERS_WITHIN_CLICKS, hours, computed.problems.users, targets),
+        *evaluations(AVERAGE_WITHIN_VISIT, hours, computed.problems.averages, targets),
+        *evaluations(CLICKS_CONSERVED, hours, computed.not_conserved, targets, not_compared=computed.changed_meanwhile),
+    ):
+        context.log_event(evaluation)  # pyright: ignore[reportArgumentType]  # taken, but not declared
+
+
+def _publishes(context: dg.AssetExecutionContext) -> bool:
+    """Whether this run publishes its hours, too: then that step withholds the unsound hours, and fails for them.
+
+    If this step failed, Dagster would not start that one, and the other hours would not be published either.
+    """
+    steps = context.run.step_keys_to_execute
+    return _PUBLISHING_STEP in (context.job_def.graph.node_names() if steps is None else steps)
 
 
 @dataclass(frozen=True)
@@ -146,12 +166,17 @@ class ComputedHours:
         Raises:
             UnsoundAggregates
         """
+        if found := self.unsound:
+            raise UnsoundAggregates.of(found)
+
+    @property
+    def unsound(self) -> dict[int, list[str]]:
+        """What is wrong, by hour, whichever check found it."""
         found: dict[int, list[str]] = {}
         for part in (self.problems.schema, self.problems.users, self.problems.averages, self.not_conserved):
             for hour, problems in part.items():
                 found.setdefault(hour, []).extend(problems)
-        if found:
-            raise UnsoundAggregates.of(found)
+        return found
 
 
 def compute_hours(
@@ -164,6 +189,8 @@ def compute_hours(
     hbase: HBaseResource,
 ) -> ComputedHours:
     """Computes hours from HBase's clicks, replaces them in the table, and checks each once.
+
+    Hours that fail a check stay in the table, and are noted as unsound, so that they are not published.
 
     Args:
         hours: Starts of the hours, epoch ms.
@@ -211,7 +238,7 @@ def compute_hours(
         rows_after = count_rows(session, settings.clicks_table, list(changed)) if changed else {}
     not_conserved = conservation_problems(changed, rows_before, rows_after)
     changed_meanwhile = _changed_meanwhile(hbase, settings, {hour: generations[hour] for hour in not_conserved})
-    return ComputedHours(
+    computed = ComputedHours(
         written,
         stored.totals,
         stored.problems,
@@ -221,6 +248,21 @@ def compute_hours(
         # Where newer runs had written every hour already, nothing was scanned, and the count would never come.
         0 if all(hour.kept for hour in written.values()) else rows_scanned(),
     )
+    _note_unsound(hbase, settings, computed.unsound, stored)
+    return computed
+
+
+def _note_unsound(
+    hbase: HBaseResource, settings: Settings, problems: Mapping[int, Sequence[str]], stored: "_Stored"
+) -> None:
+    """Keeps unsound hours from being published, by this run or another. Sends no request when there is none."""
+    from dataco_assets.ledgers.unsound import Unsound, UnsoundHours
+
+    if problems:
+        with hbase.client() as client:
+            UnsoundHours(client, settings.hours_table).note(
+                Unsound(hour, *stored.origins[hour], tuple(found)) for hour, found in problems.items()
+            )
 
 
 def _changed_meanwhile(hbase: HBaseResource, settings: Settings, generations: Mapping[int, int]) -> set[int]:
@@ -234,13 +276,18 @@ def _changed_meanwhile(hbase: HBaseResource, settings: Settings, generations: Ma
 
 
 class _Stored:
-    """Totals, busiest pages and problems of the hours in the table, which are read one after another."""
+    """Totals, busiest pages and problems of the hours in the table, which are read one after another.
+
+    Attributes:
+        origins: Generation and time of computing (epoch ms) of each hour.
+    """
 
     def __init__(self, place: TablePlace, hours: Sequence[int]) -> None:
         from dataco_assets.aggregates.soundness import find_problems
         from dataco_assets.aggregates.totals import PageCounts
 
         self.totals: dict[int, HourTotals] = {}
+        self.origins: dict[int, tuple[int, int]] = {}
         self.pages = PageCounts()
         self.problems = find_problems(self._tables(place, hours))
 
@@ -257,5 +304,6 @@ class _Stored:
             if stored is None:
                 continue
             self.totals[hour] = totals(stored)
+            self.origins[hour] = stored.generation, stored.computed_at_ms
             self.pages.add(stored.table)
             yield hour, stored.table

@@ -18,6 +18,7 @@ import pytest
 
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
+from dataco_assets.assets.failures import failure_of
 from dataco_assets.cli.resume import NotParked, resume
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clients.elasticsearch import connect
@@ -138,6 +139,10 @@ def fill(made: Platform) -> None:
     assert result.success, failure(result)
 
 
+def still_dirty(made: Platform) -> list[int]:
+    return [state.hour for state in made.hours.all() if state.is_dirty and state.hour in HOURS]
+
+
 def indexed(made: Platform) -> list[tuple[str, str, int, float | None]]:
     client = connect(made.settings)
     client.indices.refresh(index=made.settings.index_alias)
@@ -169,7 +174,7 @@ def test_a_range_is_published_and_every_check_passes(platform: Platform) -> None
         True,
     )
     assert indexed(platform) == EXPECTED
-    assert not [state.hour for state in platform.hours.all() if state.is_dirty and state.hour in HOURS]
+    assert still_dirty(platform) == []
     numbers = {
         materialization.partition: tuple(materialization.metadata[name].value for name in ("clicks", "unique users"))
         for materialization in result.asset_materializations_for_node("url_country_aggregates")
@@ -259,11 +264,12 @@ def test_the_ui_shows_every_check_of_a_range_as_passed_for_each_of_its_hours(pla
         assert states == dict.fromkeys(ALL_CHECKS, passed)
 
 
-def test_an_aggregation_that_loses_clicks_is_stopped_before_publication(
+def test_an_aggregation_that_loses_clicks_withholds_the_hours_that_lost_some_and_no_other(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from spark_resources import aggregation
 
+    instance = dg.DagsterInstance.ephemeral()
     fill(platform)
     honest = aggregation.aggregate
 
@@ -272,12 +278,31 @@ def test_an_aggregation_that_loses_clicks_is_stopped_before_publication(
 
     monkeypatch.setattr(aggregation, "aggregate", losing)
     monkeypatch.setitem(HourLedger.changed_since.__kwdefaults__ or {}, "settle_seconds", 0.0)
-    result = refresh(platform, HOURS)
+    result = refresh(platform, HOURS, instance=instance)
 
     assert not result.success
-    assert checks(result)["clicks_conserved"] is False
-    assert indexed(platform) == [], "a blocking check keeps the hours from being published"
-    assert {state.hour for state in platform.hours.all() if state.is_dirty} >= set(HOURS[:2])
+    assert "the aggregates count 2 clicks, HBase had 3 rows" in failure(result)
+    found = [each for each in result.get_asset_check_evaluations() if each.check_name == "clicks_conserved"]
+    told = {each.partition: each.passed for each in found}
+    assert told == {hour_key(HOURS[0]): False, hour_key(HOURS[1]): False, hour_key(HOURS[2]): True}
+    assert indexed(platform) == EXPECTED[-1:], "the hour that lost none is published"
+    assert still_dirty(platform) == HOURS[:2], "and done"
+    assert instance.get_materialized_partitions(dg.AssetKey("es_click_index")) == {hour_key(HOURS[2])}
+    run = instance.get_run_by_id(result.run_id)
+    failed = failure_of(run) if run else None
+    assert failed is not None
+    assert (failed.error, failed.hours) == ("UnsoundAggregates", tuple(HOURS[:2]))
+
+    # Neither a run that only publishes nor one that only computes gets past the check.
+    index, aggregates = dg.AssetKey("es_click_index"), dg.AssetKey("url_country_aggregates")
+    assert "HBase had 3 rows" in failure(refresh(platform, HOURS, asset_selection=[index]))
+    assert "HBase had 3 rows" in failure(refresh(platform, HOURS, asset_selection=[aggregates]))
+    assert indexed(platform) == EXPECTED[-1:]
+
+    monkeypatch.setattr(aggregation, "aggregate", honest)
+    assert refresh(platform, HOURS).success
+    assert indexed(platform) == EXPECTED
+    assert still_dirty(platform) == []
 
 
 def test_the_check_on_request_does_not_compare_an_hour_that_waits_for_a_refresh(platform: Platform) -> None:
@@ -341,7 +366,7 @@ def test_an_hour_that_lost_a_document_fails_its_check_and_the_others_are_done(
         (hour_key(HOURS[2]), True),
         (hour_key(HOURS[1]), False),
     ]
-    assert [state.hour for state in platform.hours.all() if state.is_dirty and state.hour in HOURS] == [HOURS[1]]
+    assert still_dirty(platform) == [HOURS[1]]
 
 
 def test_publishing_hours_never_computed_says_what_to_do(platform: Platform) -> None:
@@ -450,10 +475,12 @@ def test_an_hour_that_failed_for_good_is_parked_alone_and_holds_up_no_other(
     fill(platform)
     honest = publishing._validated
 
-    def find_the_first_hour_unsound(place: TablePlace, hours: Sequence[int], withheld: list[DatacoError]) -> Any:
+    def find_the_first_hour_unsound(
+        place: TablePlace, hours: Sequence[int], noted: Any, withheld: list[DatacoError]
+    ) -> Any:
         if HOURS[0] in hours:
             withheld.append(publishing.UnsoundAggregates("An hour breaks its rules.", hours=HOURS[:1]))
-        return [each for each in honest(place, hours, withheld) if each.hour != HOURS[0]]
+        return [each for each in honest(place, hours, noted, withheld) if each.hour != HOURS[0]]
 
     monkeypatch.setattr(publishing, "_validated", find_the_first_hour_unsound)
 
