@@ -9,7 +9,6 @@ from pathlib import Path
 
 from dataco_assets_tests.codecs.payloads import Record
 from local_stack import java
-from local_stack.programs import run
 
 _PROJECT = Path(__file__).parents[1] / "kafka_connect"
 _BUILD_SECONDS = 900  # a first build downloads Maven's plugins
@@ -22,15 +21,28 @@ def compiled(folder: Path) -> str:
         folder: Where a temporary file can be written.
     """
     answer = folder / "classpath"
-    goals = ["test-compile", "dependency:build-classpath", f"-Dmdep.outputFile={answer}"]
     skipped = ["-Dcheckstyle.skip", "-Dspotless.check.skip"]
-    command = [java.tool("mvn"), "--batch-mode", "--quiet", "--file", _PROJECT / "pom.xml", *goals, *skipped]
-    with (_PROJECT / "pom.xml").open() as pom:
-        fcntl.flock(pom, fcntl.LOCK_EX)  # tests that run side by side share the folder of compiled classes
-        run("Maven: compiling kafka_connect", command, seconds=_BUILD_SECONDS)
+    _maven("test-compile", "dependency:build-classpath", f"-Dmdep.outputFile={answer}", *skipped)
     return os.pathsep.join(
         [str(_PROJECT / "target/classes"), str(_PROJECT / "target/test-classes"), answer.read_text()]
     )
+
+
+def verify() -> None:
+    """Compiles the Java code, checks its style and format, and runs its unit tests.
+
+    Raises:
+        AssertionError: something fails; with what Maven said.
+    """
+    _maven("verify")
+
+
+def _maven(*arguments: str) -> None:
+    command = [java.tool("mvn"), "--batch-mode", "--quiet", "--file", _PROJECT / "pom.xml", *arguments]
+    with (_PROJECT / "pom.xml").open() as pom:
+        fcntl.flock(pom, fcntl.LOCK_EX)  # tests that run side by side share the folder of compiled classes
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)
+    assert done.returncode == 0, f"mvn {arguments[0]} failed:\n{done.stdout}{done.stderr}"
 
 
 def answered(
