@@ -102,7 +102,7 @@ def _quiet(_name: str, _phase: Phase, _detail: str) -> None:
 class Stack:
     """The servers whose data is in one folder."""
 
-    def __init__(self, folder: Path | str, ports: PortChoice | None = None) -> None:
+    def __init__(self, folder: Path | str, ports: PortChoice | None = None, *, short_lived: bool = False) -> None:
         """Describes a stack; touches nothing.
 
         Args:
@@ -110,9 +110,11 @@ class Stack:
             ports: `auto` for free ports, `default` for the well-known ones; None: the same as last time, at first the
                 well-known ones. Chosen ports stay the same across restarts, except that `auto` replaces those that
                 another process has taken in the meantime.
+            short_lived: the servers that it starts run for minutes only; see `Context`.
         """
         self.folder = Path(folder).resolve()
         self._choice: PortChoice | None = ports
+        self._short_lived = short_lived
         self._mutex = threading.Lock()
         self._log_starts: dict[str, int] = {}
 
@@ -131,7 +133,7 @@ class Stack:
         return java.checked_java()
 
     def _context(self) -> Context:
-        return Context(self.folder, self._state.ports, self._java)
+        return Context(self.folder, self._state.ports, self._java, self._short_lived)
 
     def log(self, name: str) -> Path:
         """A server's log file."""
@@ -516,12 +518,13 @@ class Stack:
 
 
 @contextmanager
-def running_stack(own: Path, *, variable: str) -> Iterator[Stack]:
+def running_stack(own: Path, *, variable: str, short_lived: bool = False) -> Iterator[Stack]:
     """A running stack: an existing one if an environment variable names its folder, otherwise a new one.
 
     Args:
         own: Folder of the new stack, on free ports; stopped and removed at the end.
         variable: Environment variable that may name the folder of an existing stack, which is left running.
+        short_lived: A new stack's servers run for minutes only; see `Context`.
 
     Raises:
         StackError: It does not come up.
@@ -531,7 +534,7 @@ def running_stack(own: Path, *, variable: str) -> Iterator[Stack]:
         reused.up()
         yield reused
         return
-    stack = Stack(own, ports="auto")
+    stack = Stack(own, ports="auto", short_lived=short_lived)
     try:
         stack.up()
         yield stack

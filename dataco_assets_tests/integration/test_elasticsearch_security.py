@@ -84,7 +84,7 @@ class Secured:
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
-    context = Context(folder, ports.choose(list(server.ELASTICSEARCH.ports)), java.tool("java"))
+    context = Context(folder, ports.choose(list(server.ELASTICSEARCH.ports)), java.tool("java"), short_lived=True)
     launch = server.ELASTICSEARCH.prepare(context)
     conf, authority = context.conf("elasticsearch"), Authority.make("authority")
     key, certificate = authority.issue(LOOPBACK)

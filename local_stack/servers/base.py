@@ -9,6 +9,8 @@ from local_stack.errors import NotReady
 from local_stack.ports import LOOPBACK
 
 PROBE_SECONDS = 3
+ONE_COMPILER = "-XX:TieredStopAtLevel=1"
+"""Leaves out a JVM's second compiler, whose own work takes CPU and pays off only after minutes of load."""
 
 LOG4J2 = """\
 status = error
@@ -27,11 +29,19 @@ logger.blockstate.level = warn
 
 @dataclass(frozen=True)
 class Context:
-    """The stack that a server runs in: its folder, ports and Java."""
+    """The stack that a server runs in.
+
+    Attributes:
+        folder: The stack's folder.
+        ports: Its ports by name.
+        java: Path of `java`.
+        short_lived: Its servers run for minutes: they start with less CPU, but reach a lower throughput.
+    """
 
     folder: Path
     ports: Mapping[str, int]
     java: Path
+    short_lived: bool = False
 
     def conf(self, name: str) -> Path:
         """The folder of a server's configuration files; created when missing."""
@@ -109,6 +119,8 @@ def java_command(
     arguments = context.conf(name) / "java.args"
     joined = ":".join(str(path) for path in classpath)
     lines = ["-cp", joined, "-Djava.net.preferIPv4Stack=true", *options]
+    if context.short_lived:
+        lines.append(ONE_COMPILER)
     arguments.write_text("".join(f"{_quoted(line)}\n" for line in lines))
     return [str(context.java), f"@{arguments}", main]
 

@@ -12,7 +12,15 @@ from local_stack import jars, java
 from local_stack.errors import NotReady
 from local_stack.ports import LOOPBACK
 from local_stack.programs import run
-from local_stack.servers.base import PROBE_SECONDS, Context, Launch, Server, listening, write_if_changed
+from local_stack.servers.base import (
+    ONE_COMPILER,
+    PROBE_SECONDS,
+    Context,
+    Launch,
+    Server,
+    listening,
+    write_if_changed,
+)
 from local_stack.servers.elasticsearch import account
 
 POM = Path(__file__).with_name("pom.xml")
@@ -119,7 +127,7 @@ def _prepare(context: Context) -> Launch:
         "org.elasticsearch.launcher.CliToolLauncher",
     ]
     environment = {
-        "ES_JAVA_OPTS": f"-Xms{HEAP} -Xmx{HEAP}",
+        "ES_JAVA_OPTS": " ".join([f"-Xms{HEAP}", f"-Xmx{HEAP}", *([ONE_COMPILER] if context.short_lived else [])]),
         "ES_TMPDIR": str(temporary),
         "HOME": str(temporary),
     }

@@ -12,6 +12,7 @@ from local_stack.ports import LOOPBACK
 from local_stack.programs import run
 from local_stack.servers.base import (
     LOG4J2,
+    ONE_COMPILER,
     PROBE_SECONDS,
     Context,
     Launch,
@@ -27,8 +28,6 @@ FORMAT_SECONDS = 120
 # The DataNode fails on its own percent-encoding of a blank; a comma, and a colon on the class path, are separators.
 _ODD = re.compile(r"[^\w/.+=@~-]")
 
-# HDFS's two servers do little on a local stack: the JVM's second compiler would take more CPU than their work.
-_ONE_COMPILER = "-XX:TieredStopAtLevel=1"
 # Hadoop and HBase use internals of the JDK, which Java 17 opens only by option.
 OPENED = [
     *(
@@ -139,10 +138,11 @@ def fetch(folder: Path) -> None:
     jars.resolve(POM)
 
 
+# Both servers do little on a local stack: the JVM's second compiler would take more CPU than their work.
 def _prepare_namenode(context: Context) -> Launch:
     _configure(context, "namenode")
     main = "org.apache.hadoop.hdfs.server.namenode.NameNode"
-    command = hadoop_command(context, "namenode", "256m", main, _ONE_COMPILER)
+    command = hadoop_command(context, "namenode", "256m", main, ONE_COMPILER)
     if not (context.data("namenode") / "current" / "VERSION").is_file():
         _format(command)
     return Launch(command)
@@ -155,7 +155,7 @@ def _format(command: list[str]) -> None:
 def _prepare_datanode(context: Context) -> Launch:
     _configure(context, "datanode")
     main = "org.apache.hadoop.hdfs.server.datanode.DataNode"
-    return Launch(hadoop_command(context, "datanode", "256m", main, _ONE_COMPILER))
+    return Launch(hadoop_command(context, "datanode", "256m", main, ONE_COMPILER))
 
 
 def _attribute(context: Context, port: str, bean: str, name: str) -> str:
