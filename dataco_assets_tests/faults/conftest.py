@@ -11,12 +11,19 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
 from dataco_assets_tests.faults.crew import Crew, Worker
 from dataco_assets_tests.faults.judge import judge, judge_progress, read_ledger
-from dataco_assets_tests.faults.servers import CONNECTION_ERRORS, Servers, make_servers
+from dataco_assets_tests.faults.servers import (
+    CONNECTION_ERRORS,
+    ELASTICSEARCH,
+    NEEDED_SERVERS,
+    Servers,
+    make_servers,
+)
 from dataco_assets_tests.faults.table import TRIED, Tried
 from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.faults.truth import Logged
 from dataco_assets_tests.faults.worker import TROUBLE
 from dataco_assets_tests.platforms import Platform, make_platform
+from local_stack.stack import Stack
 
 REUSED_STACK = "DATACO_FAULT_STACK_DIR"
 SEED = int(os.environ.get("FAULT_SEED", "20260601"))
@@ -72,13 +79,23 @@ def fault_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Servers to be broken; those of the folder DATACO_FAULT_STACK_DIR, if set, which are left running."""
     folder = os.environ.get(REUSED_STACK)
     chosen = Path(folder) if folder else tmp_path_factory.mktemp("faults")
-    servers = make_servers(chosen, fillable="SOAK_MINUTES" not in os.environ)  # a long soak holds too much for memory
+    soaking = "SOAK_MINUTES" in os.environ  # which holds too much for memory, and is long
+    servers = make_servers(chosen, fillable=not soaking, short_lived=not soaking)
     try:
         servers.up()
         yield servers
     finally:
         if not folder:
             servers.down()
+
+
+@pytest.fixture(scope="module")
+def searchable(fault_stack: Servers) -> Iterator[Stack]:
+    """The servers with Elasticsearch, which few tests of this folder need."""
+    stack = fault_stack.stack
+    stack.up([*NEEDED_SERVERS, ELASTICSEARCH])
+    yield stack
+    stack.stop(ELASTICSEARCH)
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ DISK = "16g"
 _LEFT_BYTES = 2 * 1024 * 1024
 NEEDED_SERVERS = ("kafka", "namenode", "datanode", "hbase", "thrift")
 """The servers that the fault tests need, each after its dependencies."""
+ELASTICSEARCH = "elasticsearch"
+"""The one that few of them need."""
 
 
 class Servers:
@@ -119,6 +121,6 @@ def _run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
-def make_servers(folder: Path, *, fillable: bool) -> Servers:
-    """The fault stack in a folder, not up yet; see `Servers`."""
-    return Servers(Stack(folder, ports="auto"), fillable=fillable)
+def make_servers(folder: Path, *, fillable: bool, short_lived: bool) -> Servers:
+    """The fault stack in a folder, not up yet; see `Servers` and `Stack`."""
+    return Servers(Stack(folder, ports="auto", short_lived=short_lived), fillable=fillable)

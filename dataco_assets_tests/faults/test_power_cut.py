@@ -5,7 +5,7 @@ Once they are back, everything is stored and searchable without intervention.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from dataco_assets.run_leases import lease_values
 from dataco_assets_tests import oracle
 from dataco_assets_tests.documents import compare_documents, read_documents
 from dataco_assets_tests.faults.judge import has_dirty_hours, is_drained, read_log
-from dataco_assets_tests.faults.servers import NEEDED_SERVERS, Servers
+from dataco_assets_tests.faults.servers import ELASTICSEARCH, NEEDED_SERVERS
 from dataco_assets_tests.faults.truth import oracle_click, own_hours
 from dataco_assets_tests.platforms import Platform
 from dataco_assets_tests.waiting import wait_until
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from dataco_assets_tests.faults.conftest import World
 
 LOCATION = "dataco_assets_tests.faults.held_location"
-SEARCH = "elasticsearch"
 SECONDS_TO_GO_ON = 90.0
 """Within this time after the processes are back, new runs are at work."""
 SECONDS_TO_END = 400.0
@@ -43,14 +42,6 @@ HOURS = 0.5
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
-
-
-@pytest.fixture
-def searchable(fault_stack: Servers) -> Iterator[None]:
-    """Elasticsearch, which no other test of this folder needs."""
-    fault_stack.stack.up([*NEEDED_SERVERS, SEARCH])
-    yield
-    fault_stack.stack.stop(SEARCH)
 
 
 @pytest.mark.usefixtures("searchable")
@@ -96,7 +87,7 @@ def test_everything_goes_on_by_itself(make_world: "Callable[..., World]", tmp_pa
         ingests, refreshes = _at_work(instance, INGEST_JOB), _at_work(instance, REFRESH_JOB)
         _cut_the_power([dagster.pid, *_pids(world)])
     held.unlink()
-    world.servers.stack.up([*NEEDED_SERVERS, SEARCH])
+    world.servers.stack.up([*NEEDED_SERVERS, ELASTICSEARCH])
     world.traffic.send(2_000, hours=HOURS)
 
     with ui.running(), dg.DagsterInstance.from_config(home) as instance:

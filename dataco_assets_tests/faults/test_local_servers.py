@@ -1,13 +1,13 @@
 """Tests that the real servers recover from `kill -9` with everything they had acknowledged.
 
-It has a separate stack, because it kills servers, and uses other clients than the platform's.
+It uses other clients than the platform's.
 """
 
 import json
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+import uuid
 from typing import Any
 
 import happybase
@@ -33,13 +33,14 @@ class Notebook:
     def __init__(self, env: dict[str, str]) -> None:
         self._env = env
         self._pages = 0
-        topic = NewTopic("pages", num_partitions=1, replication_factor=1)
+        self._name = f"pages-{uuid.uuid4().hex[:8]}"
+        topic = NewTopic(self._name, num_partitions=1, replication_factor=1)
         admin = AdminClient({"bootstrap.servers": self._brokers})
-        admin.create_topics([topic])["pages"].result(timeout=60)
+        admin.create_topics([topic])[self._name].result(timeout=60)
         connection = self._hbase()
-        connection.create_table("pages", {"f": {}})
+        connection.create_table(self._name, {"f": {}})
         connection.close()
-        self._elasticsearch("/pages", "PUT", {"settings": {"number_of_replicas": 0}})
+        self._elasticsearch(f"/{self._name}", "PUT", {"settings": {"number_of_replicas": 0}})
 
     @property
     def _brokers(self) -> str:
@@ -63,52 +64,42 @@ class Notebook:
         page = self._pages
         producer = Producer({"bootstrap.servers": self._brokers, "acks": "all"})
         for _ in range(MESSAGES):
-            producer.produce("pages", str(page).encode())
+            producer.produce(self._name, str(page).encode())
         assert producer.flush(60) == 0
         connection = self._hbase()
-        batch = connection.table("pages").batch()
+        batch = connection.table(self._name).batch()
         for number in range(ROWS):
             batch.put(f"{page:03}-{number:05}".encode(), {b"f:page": str(page).encode()})
         batch.send()
         connection.close()
-        self._elasticsearch(f"/pages/_doc/{page}", "PUT", {"page": page})
+        self._elasticsearch(f"/{self._name}/_doc/{page}", "PUT", {"page": page})
         self._pages += 1
 
     def counted(self) -> tuple[int, int, int]:
         consumer = Consumer({"bootstrap.servers": self._brokers, "group.id": "reader"})
-        messages = consumer.get_watermark_offsets(TopicPartition("pages", 0), timeout=60)[1]
+        messages = consumer.get_watermark_offsets(TopicPartition(self._name, 0), timeout=60)[1]
         consumer.close()
         connection = self._hbase()
-        rows = sum(1 for _ in connection.table("pages").scan(batch_size=1_000))
+        rows = sum(1 for _ in connection.table(self._name).scan(batch_size=1_000))
         connection.close()
-        self._elasticsearch("/pages/_refresh", "POST")
-        return messages, rows, self._elasticsearch("/pages/_count")["count"]
+        self._elasticsearch(f"/{self._name}/_refresh", "POST")
+        return messages, rows, self._elasticsearch(f"/{self._name}/_count")["count"]
 
     def written(self) -> tuple[int, int, int]:
         return MESSAGES * self._pages, ROWS * self._pages, self._pages
 
 
 @pytest.fixture(scope="module")
-def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    own = Stack(tmp_path_factory.mktemp("own"), ports="auto")
-    try:
-        own.up()
-        yield own
-    finally:
-        own.down(wipe=True)
+def notebook(searchable: Stack) -> Notebook:
+    return Notebook(searchable.env())
 
 
-@pytest.fixture(scope="module")
-def notebook(own_stack: Stack) -> Notebook:
-    return Notebook(own_stack.env())
-
-
-def test_everything_listens_on_loopback_only(own_stack: Stack) -> None:
+def test_everything_listens_on_loopback_only(searchable: Stack) -> None:
     listening: set[tuple[str, int]] = set()
     for server in ALL:
-        process = psutil.Process(own_stack.pid(server.name))
+        process = psutil.Process(searchable.pid(server.name))
         found = [c.laddr for c in process.net_connections(kind="tcp") if c.status == psutil.CONN_LISTEN]
-        assert {address[1] for address in found} >= {own_stack.port(name) for name in server.ports}, server.name
+        assert {address[1] for address in found} >= {searchable.port(name) for name in server.ports}, server.name
         listening |= {(address[0].removeprefix("::ffff:"), address[1]) for address in found}
     assert {host for host, _port in listening} == {"127.0.0.1"}
 
@@ -124,32 +115,32 @@ def test_everything_listens_on_loopback_only(own_stack: Stack) -> None:
     ],
     ids=lambda victims: "everything" if len(victims) == len(ALL) else "+".join(victims),
 )
-def test_a_killed_server_comes_back_with_its_data(own_stack: Stack, notebook: Notebook, victims: list[str]) -> None:
+def test_a_killed_server_comes_back_with_its_data(searchable: Stack, notebook: Notebook, victims: list[str]) -> None:
     notebook.write()
-    survivors = {server.name: own_stack.pid(server.name) for server in ALL if server.name not in victims}
-    before = {name: own_stack.pid(name) for name in victims}
+    survivors = {server.name: searchable.pid(server.name) for server in ALL if server.name not in victims}
+    before = {name: searchable.pid(name) for name in victims}
     for name in victims:
-        own_stack.kill(name, signal.SIGKILL)
-    down = {status.name for status in own_stack.status() if not status.running}
+        searchable.kill(name, signal.SIGKILL)
+    down = {status.name for status in searchable.status() if not status.running}
     assert down >= set(victims)
 
-    own_stack.up()
+    searchable.up()
 
     assert notebook.counted() == notebook.written()
     notebook.write()
     assert notebook.counted() == notebook.written()
-    assert all(own_stack.pid(name) != pid for name, pid in before.items())
+    assert all(searchable.pid(name) != pid for name, pid in before.items())
     if victims == ["kafka", "elasticsearch", "thrift"]:  # nothing depends on these, so nothing else may restart
-        assert {name: own_stack.pid(name) for name in survivors} == survivors
+        assert {name: searchable.pid(name) for name in survivors} == survivors
 
 
 def test_hbase_without_its_region_server_is_reported_and_restarted(
-    own_stack: Stack, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
+    searchable: Stack, notebook: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notebook.write()
     monkeypatch.setattr(stack_module, "_RECOVERY_SECONDS", 10.0)
-    process = own_stack.pid("hbase")
-    zookeeper = KazooClient(f"127.0.0.1:{own_stack.port('hbase.zookeeper')}")
+    process = searchable.pid("hbase")
+    zookeeper = KazooClient(f"127.0.0.1:{searchable.port('hbase.zookeeper')}")
     zookeeper.start(timeout=30)
     try:
         region_servers = zookeeper.get_children("/hbase/rs")
@@ -159,27 +150,27 @@ def test_hbase_without_its_region_server_is_reported_and_restarted(
     finally:
         zookeeper.stop()
         zookeeper.close()
-    hbase = next(server for server in own_stack.status() if server.name == "hbase")
+    hbase = next(server for server in searchable.status() if server.name == "hbase")
     assert hbase.running
     assert "no region server is online" in hbase.problem
-    own_stack.up()
-    assert own_stack.pid("hbase") != process
+    searchable.up()
+    assert searchable.pid("hbase") != process
     assert notebook.counted() == notebook.written()
 
 
-def test_a_stopped_stack_keeps_its_data_and_ports(own_stack: Stack, notebook: Notebook) -> None:
+def test_a_stopped_stack_keeps_its_data_and_ports(searchable: Stack, notebook: Notebook) -> None:
     notebook.write()
-    before = own_stack.env()
-    pids = [own_stack.pid(server.name) for server in ALL]
-    own_stack.down()
+    before = searchable.env()
+    pids = [searchable.pid(server.name) for server in ALL]
+    searchable.down()
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    own_stack.up()
-    assert own_stack.env() == before
+    searchable.up()
+    assert searchable.env() == before
     assert notebook.counted() == notebook.written()
 
 
-def test_a_missing_index_of_the_platform_is_not_made_by_a_write(own_stack: Stack) -> None:
-    url = own_stack.env()["DATACO_ELASTICSEARCH_URL"]
+def test_a_missing_index_of_the_platform_is_not_made_by_a_write(searchable: Stack) -> None:
+    url = searchable.env()["DATACO_ELASTICSEARCH_URL"]
     request = urllib.request.Request(  # noqa: S310 -- always http, on loopback
         f"{url}/dataco-url-country/_doc/1", data=b"{}", method="PUT", headers={"Content-Type": "application/json"}
     )
