@@ -18,8 +18,7 @@ demo: $(VENV)/.installed ## send real and made-up clicks through the whole platf
 	@$(BIN)/dataco demo --dir $(STACK)
 
 test: $(VENV)/.installed ## run the whole test suite, on real servers that it starts and stops
-	$(MVN) verify
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 3
 
 test-fast: $(VENV)/.installed ## run the tests that need no server
 	$(BIN)/pytest dataco_assets_tests/unit

@@ -1,36 +1,60 @@
 """Fixtures that several test packages share, and which tests run in parallel."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
+from local_stack.servers.base import ONE_COMPILER
 from local_stack.stack import Stack, running_stack
 
 pytest_plugins = ["dataco_assets_tests.faults.table"]
 _ROOM = Path(__file__).parent.name
+_ANYWHERE = ("test_dagster_ui.py", "test_postgres_instance.py")
+"""Integration tests that need neither the shared stack nor Spark."""
 _LANES = {
-    f"{_ROOM}/faults/": "breaking",
-    f"{_ROOM}/integration/test_local_servers.py": "restarting",
     f"{_ROOM}/integration/": "sharing",
+    f"{_ROOM}/faults/": "breaking",
+    f"{_ROOM}/unit/test_aggregat": "computing",
 }
+"""Start of a test's id → its group, the longest first."""
+
+
+def pytest_configure() -> None:
+    """Starts each JVM of the tests without its second compiler: few run long enough for its work to pay off.
+
+    The servers of a stack do not see this variable; they have `short_lived`.
+    """
+    os.environ.setdefault("JDK_JAVA_OPTIONS", ONE_COMPILER)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Splits the tests for `pytest -n 2`: tests that break servers, tests that share a stack, tests that restart one.
+    """Splits the tests for `pytest -n 3`: tests that share a stack, tests that break one, and all others.
 
-    The tests of a group run in one process, which owns the group's servers and Spark session. Much of their time is
-    waiting, so two groups in parallel take little longer than one. Unit tests run in any process.
+    The tests of a group run in one process, which owns the group's servers or Spark session. Much of their time is
+    waiting, so three processes keep two cores busy. All other tests run by module, in any process.
     """
     return _Lanes(config, log)
 
 
 class _Lanes(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return next((lane for place, lane in _LANES.items() if nodeid.startswith(place)), nodeid)
+        module = nodeid.partition("::")[0]
+        if module.endswith(_ANYWHERE):
+            return module
+        return next((lane for place, lane in _LANES.items() if nodeid.startswith(place)), module)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Assigns the groups first: one that began last would run alone at the end."""
+        for lane in reversed(_LANES.values()):
+            if lane in self.workqueue:
+                self.workqueue.move_to_end(lane, last=False)
+        super()._assign_work_unit(node)
 
 
 @pytest.fixture(scope="session")
@@ -39,5 +63,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
     If DATACO_TEST_STACK_DIR names the folder of a running stack, that one is used and left running.
     """
-    with running_stack(tmp_path_factory.mktemp("stack"), variable="DATACO_TEST_STACK_DIR") as running:
+    own = tmp_path_factory.mktemp("stack")
+    with running_stack(own, variable="DATACO_TEST_STACK_DIR", short_lived=True) as running:
         yield running
