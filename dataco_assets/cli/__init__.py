@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from dataco_assets.cli import backfill, clicks, demo, erase_user, index, rejected, resume, setup, status, top, verify
+from dataco_assets.cli import (
+    backfill,
+    clicks,
+    contract,
+    demo,
+    erase_user,
+    index,
+    rejected,
+    resume,
+    setup,
+    status,
+    top,
+    verify,
+)
 from dataco_assets.cli.hints import local_stack_hint
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.errors import DatacoError
@@ -41,6 +54,7 @@ def dataco(
 
 
 app.add_typer(clicks.app, name="clicks")
+app.add_typer(contract.app, name="contract")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(index.app, name="index")
 app.command()(setup.setup)

@@ -8,6 +8,7 @@ reasons.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -44,6 +45,10 @@ class Reason(StrEnum):
 
     TOMBSTONE = "tombstone"
     TOO_LARGE = "too_large"
+    INCOMPLETE_HEADER = "incomplete_header"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    UNSUITABLE_SCHEMA = "unsuitable_schema"
+    MALFORMED_AVRO = "malformed_avro"
     MALFORMED_JSON = "malformed_json"
     NOT_AN_OBJECT = "not_an_object"
     MISSING_FIELD = "missing_field"
@@ -119,13 +124,25 @@ def parse(payload: bytes | None, *, record_time_ms: int, earliest_ms: int) -> Cl
     """
     try:
         fields = _decode(payload)
-        return _validate(fields, record_time_ms + MAX_AHEAD_MS, earliest_ms)
-    except _Broken as broken:
+        return validate(fields, record_time_ms=record_time_ms, earliest_ms=earliest_ms)
+    except Broken as broken:
         return Rejection(broken.reason, broken.detail)
 
 
-class _Broken(Exception):
-    """A broken rule; raised and caught inside this module."""
+class _Owned(msgspec.Struct):
+    user_id: str | int
+
+
+def readable_user_id(payload: bytes | None) -> str | None:
+    """The user id in a JSON payload, which need not be a valid click; None without a readable one."""
+    try:
+        return str(msgspec.json.decode(payload or b"", type=_Owned).user_id)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None
+
+
+class Broken(Exception):
+    """A broken rule; raised and caught inside this package."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)
@@ -133,34 +150,52 @@ class _Broken(Exception):
         self.detail = detail
 
 
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+)
+
 _UserId = Annotated[str, Meta(min_length=1, max_length=MAX_USER_ID)]
-_Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL)]
+_Milliseconds = Annotated[int, Meta(extra_json_schema={"minimum": 0, "maximum": MAX_TIMESTAMP_MS})]
+_IsoTime = Annotated[str, Meta(extra_json_schema={"pattern": f"^{_ISO.pattern}$"})]
+_Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL, extra_json_schema={"pattern": "^[Hh][Tt]{2}[Pp][Ss]?://"})]
+_IpAddress = Annotated[str, Meta(extra_json_schema={"anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]})]
 _UserAgent = Annotated[str, Meta(max_length=MAX_USER_AGENT)]
 _EventId = Annotated[str, Meta(max_length=MAX_EVENT_ID)]
+_Country = Annotated[str, Meta(extra_json_schema={"pattern": "^([A-Z]{2})?$"})]
 _Optional = Annotated[str, Meta(max_length=MAX_OPTIONAL)]
+_UNKNOWN = Meta(description="absent or empty: unknown")
 
 
-class _Fields(msgspec.Struct, gc=False):
-    """The known fields as sent, right in type and length. Their order is that in which broken rules are reported."""
+class Fields(msgspec.Struct, gc=False):
+    """The known fields as sent, right in type and length. Their order is that in which broken rules are reported.
 
-    user_id: _UserId
-    timestamp: int | str
-    url: _Url
-    ip_address: str
-    user_agent: _UserAgent
-    event_id: _EventId | None = None
-    country: str | None = None
-    city: _Optional | None = None
-    browser: _Optional | None = None
-    operating_system: _Optional | None = None
-    device: _Optional | None = None
+    Types, lengths and descriptions here are the one source of the contract's schemas and of its table in
+    docs/clicks.md (`contract.py`). What only the JSON Schema uses (`extra_json_schema`) decides nothing: the form of a
+    field is judged by `validate`.
+    """
+
+    user_id: Annotated[_UserId, Meta(description="opaque: not trimmed, not normalised")]
+    timestamp: Annotated[_Milliseconds | _IsoTime, Meta(description="0 to 9,999,999,999,999 ms")]
+    url: Annotated[_Url, Meta(description='an absolute http or https URL ("Page")')]
+    ip_address: Annotated[_IpAddress, Meta(description="an IPv4 or IPv6 address; stored as sent")]
+    user_agent: Annotated[_UserAgent, Meta(description="as the browser sent it")]
+    event_id: Annotated[
+        _EventId | None,
+        Meta(description="unique among the clicks of a user in a millisecond; absent or empty: derived (below)"),
+    ] = None
+    country: Annotated[_Country | None, Meta(description="two letters `A` to `Z`; absent or empty: `ZZ`")] = None
+    city: Annotated[_Optional | None, _UNKNOWN] = None
+    browser: Annotated[_Optional | None, _UNKNOWN] = None
+    operating_system: Annotated[_Optional | None, _UNKNOWN] = None
+    device: Annotated[_Optional | None, _UNKNOWN] = None
 
 
 _NULL = msgspec.Raw(b"null")
 
 
 class _RawFields(msgspec.Struct, gc=False):
-    """The same fields, undecoded: used to find the reason when `_Fields` cannot be decoded."""
+    """The same fields, undecoded: used to find the reason when `Fields` cannot be decoded."""
 
     user_id: msgspec.Raw = _NULL
     timestamp: msgspec.Raw = _NULL
@@ -175,22 +210,23 @@ class _RawFields(msgspec.Struct, gc=False):
     device: msgspec.Raw = _NULL
 
 
-_FIELD_NAMES = _Fields.__struct_fields__
-_FIELD_DECODERS = {
-    name: msgspec.json.Decoder(hint).decode for name, hint in get_type_hints(_Fields, include_extras=True).items()
-}
-_decode_fields = msgspec.json.Decoder(_Fields).decode
+class _Positional(Fields, array_like=True, gc=False):
+    """The same fields as a list of values."""
+
+
+_FIELD_NAMES = Fields.__struct_fields__
+_FIELD_TYPES = get_type_hints(Fields, include_extras=True)
+_FIELD_DECODERS = {name: msgspec.json.Decoder(hint).decode for name, hint in _FIELD_TYPES.items()}
+_convert = msgspec.convert
+_decode_fields = msgspec.json.Decoder(Fields).decode
 _decode_raw_fields = msgspec.json.Decoder(_RawFields).decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _LIST, _BACKSLASH, _DELETE = b"[\\\x7f"  # looking for a number in bytes is six times as fast as for a bytes of one
 
 
-def _decode(payload: bytes | None) -> _Fields:
+def _decode(payload: bytes | None) -> Fields:
     """Everything up to control characters: the rules on the payload as a whole."""
-    if payload is None:
-        raise _Broken(Reason.TOMBSTONE, "the record has no value")
-    if len(payload) > MAX_PAYLOAD_BYTES:
-        raise _Broken(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES}")
+    payload = require_value(payload)
     try:
         if not payload.isascii():
             payload.decode()  # the JSON decoder does not look into fields it does not know
@@ -201,11 +237,24 @@ def _decode(payload: bytes | None) -> _Fields:
         except msgspec.ValidationError:
             fields = _decode_slowly(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _Broken(Reason.MALFORMED_JSON, str(error)) from None
+        raise Broken(Reason.MALFORMED_JSON, str(error)) from None
     # A raw control character is malformed JSON already: it takes an escape to bring one in, save for DEL.
     if _BACKSLASH in payload or _DELETE in payload:
-        _refuse_control_characters(fields)
+        refuse_control_characters(fields)
     return fields
+
+
+def require_value(payload: bytes | None) -> bytes:
+    """The payload, if there is one and it is not too large.
+
+    Raises:
+        Broken
+    """
+    if payload is None:
+        raise Broken(Reason.TOMBSTONE, "the record has no value")
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise Broken(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES}")
+    return payload
 
 
 _AS_LISTS = bytes.maketrans(b"{}", b"[]")
@@ -228,12 +277,10 @@ def _refuse_depth(payload: bytes) -> None:
         if len(brackets) == len(before):
             break
     if brackets:
-        raise _Broken(
-            Reason.MALFORMED_JSON, f"more than {MAX_DEPTH} objects and lists inside each other, or unbalanced"
-        )
+        raise Broken(Reason.MALFORMED_JSON, f"more than {MAX_DEPTH} objects and lists inside each other, or unbalanced")
 
 
-def _decode_slowly(payload: bytes) -> _Fields:
+def _decode_slowly(payload: bytes) -> Fields:
     """Finds the field that the fast decoder refused.
 
     There may be none: it stops at the first of two equal keys, while the last one counts.
@@ -242,24 +289,24 @@ def _decode_slowly(payload: bytes) -> _Fields:
         raw = _decode_raw_fields(payload)
     except msgspec.ValidationError:
         found = _type_of(bytes(_decode_raw(payload)).lstrip())
-        raise _Broken(Reason.NOT_AN_OBJECT, f"found {found}") from None
-    return _Fields(**{name: _decode_field(name, bytes(getattr(raw, name))) for name in _FIELD_NAMES})
+        raise Broken(Reason.NOT_AN_OBJECT, f"found {found}") from None
+    return Fields(**{name: _decode_field(name, bytes(getattr(raw, name))) for name in _FIELD_NAMES})
 
 
 def _decode_field(name: str, value: bytes) -> Any:
-    """One field by the type and length that `_Fields` gives it."""
+    """One field by the type and length that `Fields` gives it."""
     try:
         return _FIELD_DECODERS[name](value)
     except msgspec.ValidationError as error:
         found = _type_of(value)
         detail = f"{name}: {error}"
     if found == "null":
-        raise _Broken(Reason.MISSING_FIELD, f"{name} is missing or null")
+        raise Broken(Reason.MISSING_FIELD, f"{name} is missing or null")
     if found == "a string":
-        raise _Broken(Reason.WRONG_LENGTH, f"{detail}, got {_shown(msgspec.json.decode(value))}")
+        raise Broken(Reason.WRONG_LENGTH, f"{detail}, got {_shown(msgspec.json.decode(value))}")
     if found == "an integer" and name == "timestamp":
         return value.decode()  # too long for the decoder; as a text it is refused when its turn comes, with the form
-    raise _Broken(Reason.WRONG_TYPE, detail)
+    raise Broken(Reason.WRONG_TYPE, detail)
 
 
 def _type_of(value: bytes) -> str:
@@ -272,32 +319,67 @@ def _type_of(value: bytes) -> str:
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def _refuse_control_characters(fields: _Fields) -> None:
+def refuse_control_characters(fields: Fields) -> None:
+    """Looks for control characters, field after field.
+
+    Raises:
+        Broken
+    """
     for name in _FIELD_NAMES:
         value = getattr(fields, name)
         found = _CONTROL_CHARACTER.search(value) if isinstance(value, str) else None
         if found:
-            raise _Broken(Reason.CONTROL_CHARACTER, f"{name}: U+{ord(found[0]):04X} at character {found.start()}")
+            raise Broken(Reason.CONTROL_CHARACTER, f"{name}: U+{ord(found[0]):04X} at character {found.start()}")
 
 
 _COUNTRIES = frozenset(first + second for first in ascii_uppercase for second in ascii_uppercase)
 
 
-def _validate(fields: _Fields, latest_ms: int, earliest_ms: int) -> Click:
-    """The form of each field, in the order of `_Fields`."""
+def shaped(values: Sequence[Any]) -> Fields:
+    """The known fields from their values, in the order of `Fields`; None is absent.
+
+    Raises:
+        Broken: one of them is missing, or has another type or length.
+    """
+    try:
+        return _convert(values, _Positional)
+    except msgspec.ValidationError:
+        for name, value in zip(_FIELD_NAMES, values, strict=True):
+            _refuse_shape(name, value)
+        raise
+
+
+def _refuse_shape(name: str, value: Any) -> None:
+    try:
+        msgspec.convert(value, _FIELD_TYPES[name])
+    except msgspec.ValidationError as error:
+        if value is None:
+            raise Broken(Reason.MISSING_FIELD, f"{name} is missing or null") from None
+        if isinstance(value, str):
+            raise Broken(Reason.WRONG_LENGTH, f"{name}: {error}, got {_shown(value)}") from None
+        raise Broken(Reason.WRONG_TYPE, f"{name}: {error}") from None
+
+
+def validate(fields: Fields, *, record_time_ms: int, earliest_ms: int) -> Click:
+    """Judges the form of each field, in the order of `Fields`.
+
+    Raises:
+        Broken
+    """
+    latest_ms = record_time_ms + MAX_AHEAD_MS
     user_id, url, ip_address, user_agent = fields.user_id, fields.url, fields.ip_address, fields.user_agent
     timestamp = _timestamp(fields.timestamp, latest_ms, earliest_ms)
     try:
         page = page_of(url)
     except InvalidUrl as error:
-        raise _Broken(Reason.INVALID_URL, f"url {error}: {_shown(url)}") from None
+        raise Broken(Reason.INVALID_URL, f"url {error}: {_shown(url)}") from None
     try:
         inet_pton(AF_INET6 if ":" in ip_address else AF_INET, ip_address)
     except OSError:
-        raise _Broken(Reason.INVALID_IP_ADDRESS, f"ip_address: {_shown(ip_address)}") from None
+        raise Broken(Reason.INVALID_IP_ADDRESS, f"ip_address: {_shown(ip_address)}") from None
     country = fields.country or UNKNOWN_COUNTRY
     if country not in _COUNTRIES:
-        raise _Broken(Reason.INVALID_COUNTRY, f"country: expected two letters A to Z, found {_shown(country)}")
+        raise Broken(Reason.INVALID_COUNTRY, f"country: expected two letters A to Z, found {_shown(country)}")
     return Click(
         fields.event_id or derived_event_id(user_id, timestamp, url, ip_address, user_agent),
         user_id,
@@ -326,21 +408,17 @@ def derived_event_id(user_id: str, timestamp: int, url: str, ip_address: str, us
 def _timestamp(value: int | str, latest_ms: int, earliest_ms: int) -> int:
     timestamp = value if isinstance(value, int) else _from_iso(value)
     if not 0 <= timestamp <= MAX_TIMESTAMP_MS:
-        raise _Broken(Reason.INVALID_TIMESTAMP, f"timestamp: 0 to {MAX_TIMESTAMP_MS} ms, found {_shown(value)}")
+        raise Broken(Reason.INVALID_TIMESTAMP, f"timestamp: 0 to {MAX_TIMESTAMP_MS} ms, found {_shown(value)}")
     if timestamp > latest_ms:
         ahead = timestamp - latest_ms + MAX_AHEAD_MS
         detail = f"timestamp: {ahead} ms ahead of Kafka's, at most {MAX_AHEAD_MS}: {_shown(value)}"
-        raise _Broken(Reason.TIMESTAMP_IN_FUTURE, detail)
+        raise Broken(Reason.TIMESTAMP_IN_FUTURE, detail)
     if timestamp < earliest_ms:
         detail = f"timestamp: {earliest_ms - timestamp} ms before the first partition: {_shown(value)}"
-        raise _Broken(Reason.BEFORE_FIRST_PARTITION, detail)
+        raise Broken(Reason.BEFORE_FIRST_PARTITION, detail)
     return timestamp
 
 
-_ISO = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
-    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -348,11 +426,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 def _from_iso(text: str) -> int:
     """Epoch ms of an ISO 8601 date, time and offset; a fraction is cut at the millisecond."""
     if not _ISO.fullmatch(text):
-        raise _Broken(Reason.INVALID_TIMESTAMP, f"timestamp: not like 2015-05-17T10:05:03.000Z: {_shown(text)}")
+        raise Broken(Reason.INVALID_TIMESTAMP, f"timestamp: not like 2015-05-17T10:05:03.000Z: {_shown(text)}")
     try:
         return (datetime.fromisoformat(text) - _EPOCH) // _MILLISECOND
     except ValueError as error:
-        raise _Broken(Reason.INVALID_TIMESTAMP, f"timestamp: {error}: {_shown(text)}") from None
+        raise Broken(Reason.INVALID_TIMESTAMP, f"timestamp: {error}: {_shown(text)}") from None
 
 
 def _shown(value: int | str) -> str:

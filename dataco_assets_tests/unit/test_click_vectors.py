@@ -62,7 +62,8 @@ def test_vectors_agree_with_the_design():
 
 def test_vectors_cover_every_reason_and_every_row_has_all_columns():
     rejected = {vector["reject"]["reason"] for vector in VECTORS if "reject" in vector}
-    assert rejected == set(Reason) - {Reason.REFUSED_BY_STORE}
+    avro = {Reason.INCOMPLETE_HEADER, Reason.UNKNOWN_SCHEMA, Reason.UNSUITABLE_SCHEMA, Reason.MALFORMED_AVRO}
+    assert rejected == set(Reason) - avro - {Reason.REFUSED_BY_STORE}
     for vector in VECTORS:
         if "expect" in vector:
             assert [column for column, _ in expected_cells(vector)] == [column.decode() for column in COLUMNS]
