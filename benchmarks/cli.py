@@ -13,7 +13,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import measure_client_cpu, measure_ingest, measure_loading, measure_publication, measure_refresh, report
+from benchmarks import (
+    measure_avro,
+    measure_client_cpu,
+    measure_ingest,
+    measure_loading,
+    measure_publication,
+    measure_refresh,
+    report,
+)
 from benchmarks.bench import Bench, Platform
 from benchmarks.curves import draw
 from benchmarks.figures import Findings
@@ -37,6 +45,7 @@ class Only(StrEnum):
     LOADING = "loading"
     CPU = "cpu"
     INGEST = "ingest"
+    AVRO = "avro"
     HOUR = "hour"
     BACKFILL = "backfill"
     PUBLICATION = "publication"
@@ -106,6 +115,7 @@ def _run(bench: Bench, console: Console, wanted: set[Only], keep: Callable[[], N
         ("loading the code location", {Only.LOADING}, lambda: measure_loading.measure(bench, large)),
         ("sending clicks to Kafka", {Only.CPU, Only.INGEST, *stored}, fill),
         ("client CPU", {Only.CPU}, lambda: measure_client_cpu.measure(bench, large)),
+        ("ingest in Avro", {Only.AVRO}, lambda: measure_avro.measure(bench)),
         ("ingest and its peers", {Only.INGEST, *stored}, ingest),
         ("one large hour", {Only.HOUR}, lambda: refreshed.append(measure_refresh.measure_hour(bench, small))),
         (

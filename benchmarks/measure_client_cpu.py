@@ -14,6 +14,14 @@ def measure(bench: Bench, large: Platform) -> None:
             note=f"{found['cells']:.1f} cells a click",
         )
     )
+    bench.findings.figures.append(
+        Figure(
+            "client CPU per click in Avro: decode, validate",
+            *(found["stages"]["decode and validate, in Avro"], "µs", 3.0, Bound.AT_MOST),
+            against="the same in JSON",
+            against_value=found["stages"]["decode and validate"],
+        )
+    )
     bench.findings.stages += [
         Stage("ingest process, CPU per click", stage, value, "µs") for stage, value in found["stages"].items()
     ]

@@ -66,6 +66,13 @@ _SERVER_URL = r"https?://[^/\s@]+/?"
 _SERVER_URL_RULE = "must be http://host:port or https://host:port, without a path, user name or password"
 ServerUrl = Annotated[str, _rule(_SERVER_URL, _SERVER_URL_RULE)]
 OptionalServerUrl = Annotated[str, _rule(f"({_SERVER_URL})?", f"{_SERVER_URL_RULE}, or empty")]
+RegistryUrl = Annotated[
+    str,
+    _rule(
+        r"(https?://[^/\s@?#]+(/[^\s@?#]*)?)?",
+        "must be http(s)://host:port, with a path where it has one, without user name or password, or empty",
+    ),
+]
 IndexAlias = Annotated[
     str,
     _rule(
@@ -134,6 +141,31 @@ class Settings(BaseSettings):
     topic_replication: int = Field(1, ge=1, le=32, description="Replicas of topics that `dataco setup` creates.")
     rejected_retention_hours: int = Field(
         336, ge=1, description="Hours a rejected click is kept: it is raw personal data."
+    )
+
+    # Avro
+    schema_registry_url: RegistryUrl = Field(
+        "",
+        description="Schema registry of clicks in Avro, as `http(s)://host:port`, with the path of its API where it "
+        "has one; empty: none.",
+    )
+    schema_registry_username: str = Field("", description="User name for the registry; empty: none.")
+    schema_registry_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    schema_registry_token: SecretStr = Field(
+        SecretStr(""), description="Bearer token for the registry, in place of user name and password."
+    )
+    schema_registry_ca_file: str = Field(
+        "",
+        description="PEM file with the certificate of the authority that signed the registry's, for `https://`; empty: "
+        "an authority that Python knows.",
+    )
+    schema_registry_retry_seconds: float = Field(
+        30.0, ge=0, description="How long a registry that does not answer is asked again, in seconds."
+    )
+    writer_schemas: str = Field(
+        "",
+        description="Folder with the schemas (`*.avsc`) of producers that send Avro's single-object encoding; empty: "
+        "only the contract's own.",
     )
 
     # HBase
@@ -321,14 +353,14 @@ class Settings(BaseSettings):
             raise ValueError("must not lie in the future: every click would be rejected")
         return start.strftime(PARTITION_FORMAT)
 
-    @field_validator("connector_jars")
+    @field_validator("connector_jars", "writer_schemas")
     @classmethod
     def _folder(cls, value: str) -> str:
         if value and not Path(value).is_dir():
             raise ValueError("must be a folder that exists, or empty")
         return value
 
-    @field_validator("elasticsearch_ca_file")
+    @field_validator("elasticsearch_ca_file", "schema_registry_ca_file")
     @classmethod
     def _certificates(cls, value: str) -> str:
         if value:
@@ -364,6 +396,19 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"DATACO_ELASTICSEARCH_CA_FILE is set, but DATACO_ELASTICSEARCH_URL={self.elasticsearch_url} does not "
                 "begin with https://: nothing would be encrypted."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_into_the_registry(self) -> Self:
+        if self.schema_registry_ca_file and not self.schema_registry_url.startswith("https://"):
+            raise SettingsError(
+                f"DATACO_SCHEMA_REGISTRY_CA_FILE is set, but DATACO_SCHEMA_REGISTRY_URL={self.schema_registry_url} "
+                "does not begin with https://: nothing would be encrypted."
+            )
+        if self.schema_registry_username and self.schema_registry_token.get_secret_value():
+            raise SettingsError(
+                "DATACO_SCHEMA_REGISTRY_USERNAME and DATACO_SCHEMA_REGISTRY_TOKEN are both set: keep one of them."
             )
         return self
 

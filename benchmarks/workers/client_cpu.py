@@ -4,14 +4,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dataco_assets.clicks.event import Click, parse
+from dataco_assets.clicks.event import Click
+from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clicks.row import COLUMNS, cells, row_key
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import RangeConsumer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.clients.mutations import encode_row, mutate_rows_request
+from dataco_assets.clients.writer_schemas import KnownSchemas
 from dataco_assets.ingest.click_bytes import encode_click
 from dataco_assets.settings import settings
+from dataco_assets.sources.avro import AvroEncoder
 
 _ROUNDS = 5
 _SAMPLE = 50_000
@@ -32,18 +35,25 @@ def client_cpu() -> dict[str, Any]:
     consume = (time.process_time() - began) / len(messages) * 1e6
     records = [(m.value(), m.timestamp()[1]) for m in messages]
     earliest = config.partitions_start_ms
+    parse = ClickParser(KnownSchemas(None)).parse
+    encode = AvroEncoder().encode
+    in_avro = [(encode(value), at) for value, at in records]  # pyright: ignore[reportArgumentType]
 
     def all_of_it() -> None:
         for value, at in records:
-            click = parse(value, record_time_ms=at, earliest_ms=earliest)  # pyright: ignore[reportArgumentType]
+            click = parse(value, None, record_time_ms=at, earliest_ms=earliest)  # pyright: ignore[reportArgumentType]
             if isinstance(click, Click):
                 encode_click(click)
 
     def decode() -> None:
         for value, at in records:
-            parse(value, record_time_ms=at, earliest_ms=earliest)  # pyright: ignore[reportArgumentType]
+            parse(value, None, record_time_ms=at, earliest_ms=earliest)  # pyright: ignore[reportArgumentType]
 
-    parsed = [parse(v, record_time_ms=at, earliest_ms=earliest) for v, at in records]  # pyright: ignore[reportArgumentType]
+    def decode_avro() -> None:
+        for value, at in in_avro:
+            parse(value, None, record_time_ms=at, earliest_ms=earliest)
+
+    parsed = [parse(v, None, record_time_ms=at, earliest_ms=earliest) for v, at in records]  # pyright: ignore[reportArgumentType]
     clicks = [click for click in parsed if isinstance(click, Click)]
     rows = [row for _, row in map(encode_click, clicks)]
 
@@ -53,6 +63,7 @@ def client_cpu() -> dict[str, Any]:
 
     stages: dict[str, Callable[[], None]] = {
         "decode and validate": decode,
+        "decode and validate, in Avro": decode_avro,
         "key, cells and encode": lambda: _each(encode_click, clicks),
         "the same the plain way": lambda: _each(
             lambda c: encode_row(row_key(c.user_id, c.timestamp, c.event_id), cells(c)), clicks

@@ -24,6 +24,13 @@ class OnDataLoss(Enum):
     SKIP = "skip"
 
 
+class WithoutRegistry(Enum):
+    """What to do with a record that names its schema by the id of a registry when no registry is configured."""
+
+    FAIL = "fail"
+    REJECT = "reject"
+
+
 class DrainConfig(dg.Config):
     """Run configuration of an ingest; the defaults are right for ordinary runs."""
 
@@ -40,12 +47,17 @@ class DrainConfig(dg.Config):
         description="Share of rejected clicks above which the run fails; empty: DATACO_INGEST_MAX_REJECTED_SHARE; "
         "1.0 lets all pass to the rejected topic.",
     )
+    without_registry: WithoutRegistry = Field(
+        WithoutRegistry.FAIL,
+        description="`fail` when a record was written with a schema registry, but DATACO_SCHEMA_REGISTRY_URL is not "
+        "set; `reject` sends such records to the rejected topic.",
+    )
 
 
 clicks_topic = dg.AssetSpec(
     "clicks_topic",
     description="Kafka topic of the web clicks, enriched upstream with country, city, browser, OS and device. "
-    "One JSON object per message; `docs/clicks.md` is the contract.",
+    "One click per message, in JSON or Avro; `docs/clicks.md` is the contract.",
     group_name="clickstream",
     kinds={"kafka"},
     owners=OWNERS,
@@ -100,7 +112,11 @@ def raw_clicks(
 
     from dataco_assets.ingest.drain import Drain, policy_from
 
-    policy = replace(policy_from(settings), on_data_loss=config.on_data_loss.value)
+    policy = replace(
+        policy_from(settings),
+        on_data_loss=config.on_data_loss.value,
+        without_registry=config.without_registry.value,
+    )
     if config.max_clicks is not None:
         policy = replace(policy, max_clicks=config.max_clicks)
     if config.max_rejected_share is not None:

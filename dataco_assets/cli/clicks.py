@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, BinaryIO, NamedTuple
@@ -55,6 +56,19 @@ class OptionsContradict(WrongUsage):
     """Two options cannot be given together."""
 
 
+class Encoding(StrEnum):
+    """How clicks are sent."""
+
+    JSON = "json"
+    AVRO = "avro"
+
+
+Encoded = Annotated[
+    Encoding,
+    typer.Option("--format", help="Send JSON, or Avro in its single-object encoding; malformed clicks stay JSON."),
+]
+
+
 class _Summary(NamedTuple):
     """What a command sent or wrote.
 
@@ -81,16 +95,18 @@ class _Keyed(msgspec.Struct):
 def send(
     file: Annotated[str, typer.Argument(metavar="FILE", help="File of JSON lines; `-` reads standard input.")],
     *,
+    encoding: Encoded = Encoding.JSON,
     as_json: Json = False,
 ) -> None:
     """Send JSON lines as they are, one click a line.
 
     Lines are neither changed nor validated: the platform rejects a malformed one with a reason. Empty lines are
-    skipped. The key of a message is the line's user_id, if it has one.
+    skipped. With `--format avro`, a line that is a click is sent as Avro, and any other as it is. The key of a message
+    is the line's user_id, if it has one.
     """
     started, sent = time.monotonic(), 0
     key_of = msgspec.json.Decoder(_Keyed)
-    with _opened(file) as stream, _bar(file, _size(file), DownloadColumn()) as advance, _topic() as sink:
+    with _opened(file) as stream, _bar(file, _size(file), DownloadColumn()) as advance, _topic(encoding) as sink:
         for line in _lines(stream, file, advance):
             payload = line.removesuffix(b"\n")
             if not payload.strip():
@@ -121,6 +137,7 @@ def generate(  # noqa: PLR0913  # the options of the command
         float, typer.Option(min=0, max=1, help="Share of visits whose clicks carry an event_id.")
     ] = 1.0,
     users: Annotated[int, typer.Option(min=0, help="Returning visitors; 0: one for every 20 messages.")] = 0,
+    encoding: Encoded = Encoding.JSON,
     out: Out = "",
     as_json: Json = False,
 ) -> None:
@@ -131,6 +148,8 @@ def generate(  # noqa: PLR0913  # the options of the command
     """
     started = time.monotonic()
     _refuse_two_documents(out, as_json=as_json)
+    if out and encoding is Encoding.AVRO:
+        raise OptionsContradict("--out writes JSON lines, which cannot hold Avro: leave out --out or --format avro.")
     spec = generator.GeneratorSpec(
         count=count,
         hours=hours,
@@ -145,7 +164,7 @@ def generate(  # noqa: PLR0913  # the options of the command
     )
     kinds: Counter[str] = Counter()
     without_content = 0
-    destination = _written(out) if out else _topic()
+    destination = _written(out) if out else _topic(encoding)
     with _bar("generated visits", count, MofNCompleteColumn()) as advance, destination as sink:
         for number, message in enumerate(generator.generate(spec)):
             if out and not message.value:
@@ -316,11 +335,16 @@ def _key(decoder: "msgspec.json.Decoder[_Keyed]", payload: bytes) -> bytes | Non
 
 
 @contextmanager
-def _topic() -> Iterator[Sink]:
+def _topic(encoding: Encoding = Encoding.JSON) -> Iterator[Sink]:
     from dataco_assets.clients.kafka.producer import click_producer  # loading it would cost every --help
+    from dataco_assets.sources.avro import AvroEncoder
 
     with click_producer(settings()) as producer:
-        yield producer.send
+        if encoding is Encoding.AVRO:
+            encode = AvroEncoder().encode
+            yield lambda key, value: producer.send(key, encode(value))
+        else:
+            yield producer.send
         producer.flush()
 
 

@@ -6,6 +6,7 @@ a record is untrusted: it is shown without markup, and what a terminal would int
 
 import base64
 import dataclasses
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -116,12 +117,15 @@ def show(
         sys.stdout.buffer.write(value)
         sys.stdout.buffer.flush()
         return
+    decoded = _decoded(entry, value)
     if as_json:
-        print_json(_show_document(entry, contents, value))
+        print_json({**_show_document(entry, contents, value), "decoded": decoded})
         return
     for line in _about(entry, contents):
         typer.echo(line)
     typer.echo(_value(value))
+    if decoded is not None:
+        typer.echo(f"decoded      from Avro, the fields of a click:\n{json.dumps(decoded)}")
 
 
 @app.command()
@@ -236,9 +240,16 @@ def _repaired(file: str) -> bytes:
 
 
 def _with_verdict_on(entry: "Entry", payload: bytes) -> "Entry":
-    from dataco_assets.rejected.contents import judge_by
+    from dataco_assets.rejected.judging import Judge
 
-    return dataclasses.replace(entry, verdict=judge_by(settings())(payload))
+    return dataclasses.replace(entry, verdict=Judge.of(settings()).verdict(payload, None))
+
+
+def _decoded(entry: "Entry", value: bytes | None) -> dict[str, Any] | None:
+    """What a value in Avro says of a click's fields."""
+    from dataco_assets.rejected.judging import Judge
+
+    return Judge.of(settings()).decoded(value, entry.record.schema_header)
 
 
 def _row(entry: "Entry") -> tuple[str, ...]:

@@ -74,8 +74,8 @@ class ClickReader:
             raise UnsuitableSchema(f"a schema of type {schema.kind}, not AVRO")
         named: dict[str, Schema] = {}
         for text in schema.references:
-            _parsed(_loaded(text), named)
-        record = _parsed(_loaded(schema.text), named)
+            _parsed(loaded(text), named)
+        record = _parsed(loaded(schema.text), named)
         if not isinstance(record, dict) or record.get("type") != "record":
             raise UnsuitableSchema(f"{_described(record)}, not a record")
         self._steps = _steps(record, _Types(named))
@@ -136,6 +136,16 @@ class ClickReader:
             at = end
         del values[_UNUSED]
         return values, at
+
+
+def encoded_text(text: str) -> bytes:
+    """A text as it lies in a record: its length in bytes, then UTF-8."""
+    data, prefix = text.encode(), bytearray()
+    number = len(data) << 1
+    while number > 0x7F:
+        prefix.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*prefix, number]) + data
 
 
 def fields_of(values: Sequence[Any]) -> Fields:
@@ -489,7 +499,12 @@ def _described(schema: Schema) -> str:
     return schema.get("logicalType") or schema["type"]
 
 
-def _loaded(text: str) -> Schema:
+def loaded(text: str) -> Schema:
+    """A schema from its text.
+
+    Raises:
+        UnsuitableSchema: it is no JSON.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -406,7 +406,7 @@ def derived_event_id(user_id: str, timestamp: int, url: str, ip_address: str, us
 
 
 def _timestamp(value: int | str, latest_ms: int, earliest_ms: int) -> int:
-    timestamp = value if isinstance(value, int) else _from_iso(value)
+    timestamp = value if isinstance(value, int) else milliseconds(value)
     if not 0 <= timestamp <= MAX_TIMESTAMP_MS:
         raise Broken(Reason.INVALID_TIMESTAMP, f"timestamp: 0 to {MAX_TIMESTAMP_MS} ms, found {_shown(value)}")
     if timestamp > latest_ms:
@@ -423,8 +423,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def _from_iso(text: str) -> int:
-    """Epoch ms of an ISO 8601 date, time and offset; a fraction is cut at the millisecond."""
+def milliseconds(text: str) -> int:
+    """Epoch ms of an ISO 8601 date, time and offset; a fraction is cut at the millisecond.
+
+    Raises:
+        Broken
+    """
     if not _ISO.fullmatch(text):
         raise Broken(Reason.INVALID_TIMESTAMP, f"timestamp: not like 2015-05-17T10:05:03.000Z: {_shown(text)}")
     try:

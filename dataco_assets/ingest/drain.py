@@ -19,17 +19,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
-from dataco_assets.clicks.event import Click, Reason, Rejection, parse
+from dataco_assets.clicks.event import Click, Reason, Rejection
+from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of
+from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.brokers import Brokers
-from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, key_of, record_time_ms, value_of
+from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, header_of, key_of, record_time_ms, value_of
 from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicState
+from dataco_assets.clients.writer_schemas import KnownSchemas
 from dataco_assets.errors import DatacoError
 from dataco_assets.ingest.click_bytes import encode_click
 from dataco_assets.ingest.erased_clicks import delete_stored
@@ -82,6 +85,8 @@ class DrainPolicy:
         max_rejected_share: A larger share of rejected messages fails the run (of at least `SHARE_CHECKED_FROM`).
         on_data_loss: Whether offsets that are lost fail the run or are skipped.
         earliest_ms: Clicks before this time are rejected, epoch ms.
+        without_registry: Whether a record that names its schema by the id of a registry fails the run or is rejected
+            when no registry is configured.
     """
 
     max_clicks: int
@@ -90,6 +95,7 @@ class DrainPolicy:
     max_rejected_share: float
     earliest_ms: int
     on_data_loss: OnDataLoss = "fail"
+    without_registry: Literal["fail", "reject"] = "fail"
 
 
 @dataclass
@@ -182,12 +188,15 @@ class Drain:
         self._erased: ErasedUsers = {}
         self._writer: RowWriter[Message] = RowWriter(hbase, settings.clicks_table, connections=policy.connections)
         self._producer = AckedProducer(brokers, settings.rejected_topic)
+        self._schemas = KnownSchemas.of(settings, registry_needed=policy.without_registry == "fail")
+        self._parser = ClickParser(self._schemas)
         self._rejected_limit_bytes = 0
         self._result = DrainResult()
         self._opened = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
+            opened.enter_context(self._schemas)
             opened.enter_context(self._writer)
             opened.enter_context(self._producer)
             self._opened = opened.pop_all()
@@ -205,6 +214,7 @@ class Drain:
             OtherKeys: the clicks table has row keys of another version.
             DataLost, OffsetsLost: clicks left the topic before they were stored.
             TooManyRejected: see `DrainPolicy.max_rejected_share`.
+            RegistryFailure: a record's schema cannot be asked for; none of its records was rejected for that.
             KafkaUnavailable, HBaseUnavailable, Undeliverable: a server is away; nothing is lost, run again later.
         """
         started = time.monotonic()
@@ -275,8 +285,9 @@ class Drain:
         self._store(click, message, window)
 
     def _parse(self, message: Message) -> Click | Rejection:
-        return parse(
+        return self._parser.parse(
             value_of(message),
+            header_of(message, SCHEMA_HEADER),
             record_time_ms=record_time_ms(message),
             earliest_ms=self._policy.earliest_ms,
         )
@@ -286,7 +297,8 @@ class Drain:
         arrived_ms = record_time_ms(message)
         if isinstance(click, Click):
             return is_suppressed(self._erased, click.user_id, click.timestamp, arrived_ms)
-        return is_suppressed_message(self._erased, value_of(message), key_of(message), arrived_ms)
+        user_id = self._parser.user_id(value_of(message), header_of(message, SCHEMA_HEADER))
+        return is_suppressed_message(self._erased, user_id, key_of(message), arrived_ms)
 
     def _store(self, click: Click, message: Message, window: _Window) -> None:
         key, row = encode_click(click)

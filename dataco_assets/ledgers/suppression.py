@@ -18,8 +18,6 @@ from collections.abc import Collection, Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
-
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.ledgers.table import LedgerTable
 
@@ -33,10 +31,6 @@ _PERSON = b"dataco-erased"  # makes these hashes different from those of anybody
 
 ErasedUsers = Mapping[bytes, int]
 """When each erased user was erased (epoch ms), by `user_hash`."""
-
-
-class _Owned(msgspec.Struct):
-    user_id: str | int
 
 
 def user_hash(user_id: str) -> bytes:
@@ -58,30 +52,22 @@ def is_suppressed(erased: ErasedUsers, user_id: str, *times_ms: int) -> bool:
     return erased_at is not None and min(times_ms) <= erased_at
 
 
-def is_suppressed_message(erased: ErasedUsers, value: bytes | None, key: bytes | None, record_time_ms: int) -> bool:
+def is_suppressed_message(erased: ErasedUsers, user_id: str | None, key: bytes | None, record_time_ms: int) -> bool:
     """The same for a message that is not a valid click; its key or a readable user id names the user.
 
     Args:
         erased: The list.
-        value: The message's value.
+        user_id: The user id in the message's value; None when none can be read.
         key: Its key.
         record_time_ms: When it came to Kafka, epoch ms.
     """
-    return bool(erased) and any(is_suppressed(erased, user, record_time_ms) for user in owners(value, key))
+    return bool(erased) and any(is_suppressed(erased, user, record_time_ms) for user in owners(user_id, key))
 
 
-def owners(value: bytes | None, key: bytes | None) -> set[str]:
-    """Users whom a message concerns: the one its key names, and the one its value names as far as it can be read."""
+def owners(user_id: str | None, key: bytes | None) -> set[str]:
+    """Users whom a message concerns: the one its key names, and the one its value names where that can be read."""
     named = None if key is None else key.decode(errors="replace")
-    return {user for user in (named, readable_user_id(value)) if user is not None}
-
-
-def readable_user_id(value: bytes | None) -> str | None:
-    """The user id in a message's value, which need not be a valid click; None without a readable one."""
-    try:
-        return str(msgspec.json.decode(value or b"", type=_Owned).user_id)
-    except (msgspec.MsgspecError, UnicodeError):
-        return None
+    return {user for user in (named, user_id) if user is not None}
 
 
 class SuppressionList(LedgerTable):

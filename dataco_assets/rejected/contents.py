@@ -9,15 +9,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dataco_assets.clicks.event import Rejection, parse
+from dataco_assets.clicks.event import Rejection
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import READER_GROUP, Message, RangeConsumer, read_ranges, value_of
 from dataco_assets.clients.kafka.failures import OffsetsLost, TopicMissing
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
-from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.suppression import ErasedUsers, SuppressionList, is_suppressed_message
+from dataco_assets.rejected.judging import Judge
 from dataco_assets.rejected.records import Fate, Mark, RejectedRecord, read_record, value_hash
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 _STALL_SECONDS = 30.0
 _FIRST_WINDOW = 10_000
 """Records that a search by id reads first from the end of each partition; every further window is twice as large."""
-
-Judge = Callable[[bytes | None], Rejection | None]
 
 
 class RecordGone(DatacoError):
@@ -161,9 +159,13 @@ class ContentsBuilder:
             value = message.value()
             known = self._records.get(_identity(record))
             if known is None or _written(known[0]) < _written(record):
-                self._records[_identity(record)] = record, self.judge(value)
-            if is_suppressed_message(self.erased_users, value, record.key, record.record_time_ms):
+                self._records[_identity(record)] = record, self.judge.verdict(value, record.schema_header)
+            if self.erased_users and self._is_suppressed(record, value):
                 self._suppressed.add(_identity(record))
+
+    def _is_suppressed(self, record: RejectedRecord, value: bytes | None) -> bool:
+        user_id = self.judge.user_id(value, record.schema_header)
+        return is_suppressed_message(self.erased_users, user_id, record.key, record.record_time_ms)
 
     def lacks(self, record_ids: Collection[str]) -> bool:
         """Whether a record of these clicks, or of one they were sent back from, has not been taken yet."""
@@ -193,17 +195,6 @@ class ContentsBuilder:
             entries.append(Entry(record, verdict, replays, last))
         entries.sort(key=lambda entry: (entry.record.rejected_at_ms, entry.record.partition, entry.record.offset))
         return Contents(tuple(entries), frozenset(erased), self._foreign)
-
-
-def judge_by(settings: "Settings") -> Judge:
-    """The rules a click sent now is judged by; all but HBase's own verdict."""
-    sent_ms, earliest_ms = now_ms(), settings.partitions_start_ms
-
-    def judge(payload: bytes | None) -> Rejection | None:
-        verdict = parse(payload, record_time_ms=sent_ms, earliest_ms=earliest_ms)
-        return verdict if isinstance(verdict, Rejection) else None
-
-    return judge
 
 
 def read_rejected(settings: "Settings", hbase: "HBase", *, since_ms: int | None = None) -> Contents:
@@ -274,7 +265,7 @@ def _identity(record: RejectedRecord | Mark) -> tuple[str, int]:
 
 
 def _builder(settings: "Settings", hbase: "HBase") -> ContentsBuilder:
-    return ContentsBuilder(judge_by(settings), SuppressionList(hbase, settings.suppressed_table).read())
+    return ContentsBuilder(Judge.of(settings), SuppressionList(hbase, settings.suppressed_table).read())
 
 
 def _admin(settings: "Settings") -> KafkaAdmin:

@@ -24,6 +24,7 @@ from enum import StrEnum
 from hashlib import blake2b
 
 from dataco_assets.clicks.event import Rejection
+from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clients.kafka.consumer import Message, as_bytes, key_of, value_of
 from dataco_assets.clients.kafka.producer import AckedProducer, Header
 
@@ -205,6 +206,11 @@ class RejectedRecord:
         """Topic, partition and offset of the rejected message."""
         topic, partition, offset = self.record_id.split("/")
         return topic, int(partition), int(offset)
+
+    @property
+    def schema_header(self) -> bytes | None:
+        """What names the schema of a value in Avro, where a header does."""
+        return dict(self.headers).get(SCHEMA_HEADER)
 
     @property
     def replay_of(self) -> str | None:

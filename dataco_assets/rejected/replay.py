@@ -13,19 +13,24 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import msgspec
 
+from dataco_assets.clicks.avro import encoded_text
+from dataco_assets.clicks.framing import SCHEMA_HEADER, is_json
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import Message, read_all
 from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer, Header, click_producer
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
+from dataco_assets.clients.schema_registry import RegistryFailure
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
-from dataco_assets.ledgers.suppression import owners, readable_user_id
+from dataco_assets.ledgers.suppression import owners
 from dataco_assets.rejected.contents import Entry, read_values
+from dataco_assets.rejected.judging import Judge
 from dataco_assets.rejected.records import (
     REPLAY_HEADERS,
     Fate,
@@ -86,9 +91,16 @@ def plan_replay(entries: Iterable[Entry], *, again: bool, unfit_too: bool) -> Re
     return ReplayPlan(tuple(sent), tuple(replayed), tuple(unfit))
 
 
-def replay_headers(entry: Entry, at_ms: int) -> list[Header]:
-    """Headers of a click that is sent back: its own, and where it comes from."""
-    own = [(name, value) for name, value in entry.record.headers if name not in REPLAY_HEADERS]
+def replay_headers(entry: Entry, at_ms: int, *, repaired: bool = False) -> list[Header]:
+    """Headers of a click that is sent back: its own, and where it comes from.
+
+    Args:
+        entry: The click.
+        at_ms: When it is sent, epoch ms.
+        repaired: Whether it is sent with other bytes: these need not be of the schema that a header names.
+    """
+    left_out = {*REPLAY_HEADERS, SCHEMA_HEADER} if repaired else REPLAY_HEADERS
+    own = [(name, value) for name, value in entry.record.headers if name not in left_out]
     return [
         *own,
         ("dataco.replay_of", entry.record_id.encode()),
@@ -116,7 +128,7 @@ def replay(settings: "Settings", entries: Sequence[Entry], *, repaired: bytes | 
     try:
         with click_producer(settings) as clicks, _mark_producer(settings) as marks:
             for portion in _portions(pairs):
-                _send(clicks, marks, portion)
+                _send(clicks, marks, portion, repaired=repaired is not None)
                 done += len(portion)
     except KafkaFailure as error:
         raise ReplayStopped(
@@ -136,12 +148,12 @@ def erase_from_rejected(settings: "Settings", user_ids: Collection[str]) -> int:
     Raises:
         TopicMissing, KafkaUnavailable, Undeliverable: and what else the clients raise.
     """
-    erased_ms = now_ms()
+    erased_ms, judge = now_ms(), Judge.of(settings)
     found: dict[tuple[str, int], Mark] = {}
 
     def look(message: Message) -> None:
         record = read_record(message)
-        if isinstance(record, RejectedRecord) and concerns_users(message.value(), record.key, user_ids):
+        if isinstance(record, RejectedRecord) and concerns_users(message.value(), record, user_ids, judge):
             identity = record.record_id, record.record_time_ms
             found[identity] = Mark(*identity, Fate.ERASED, erased_ms)
 
@@ -153,19 +165,36 @@ def erase_from_rejected(settings: "Settings", user_ids: Collection[str]) -> int:
     return len(found)
 
 
-def concerns_users(value: bytes | None, key: bytes | None, user_ids: Collection[str]) -> bool:
+def concerns_users(value: bytes | None, record: RejectedRecord, user_ids: Collection[str], judge: Judge) -> bool:
     """Whether a rejected click belongs to one of the users: by its key or its user id.
 
     Bytes without a readable user id count as a user's when they quote the id anywhere: an erasure takes one click too
-    many rather than one too few.
+    many rather than one too few. So it needs no schema registry, either.
     """
-    if not owners(value, key).isdisjoint(user_ids):
+    header = record.schema_header
+    try:
+        user_id = judge.user_id(value, header)
+    except RegistryFailure:
+        user_id = None
+    if not owners(user_id, record.key).isdisjoint(user_ids):
         return True
-    return value is not None and readable_user_id(value) is None and any(_quotes(value, user) for user in user_ids)
+    if value is None or user_id is not None:
+        return False
+    quotes = _quotes_in_json if is_json(value, header) else _quotes_in_avro
+    return any(quotes(value, user) for user in user_ids)
 
 
-def _quotes(value: bytes, user_id: str) -> bool:
+def _quotes_in_json(value: bytes, user_id: str) -> bool:
     return json.dumps(user_id).encode() in value or msgspec.json.encode(user_id) in value
+
+
+def _quotes_in_avro(value: bytes, user_id: str) -> bool:
+    """The same for Avro, where a user id may also be the 16 bytes of a UUID."""
+    try:
+        packed = UUID(user_id).bytes
+    except ValueError:
+        packed = None
+    return encoded_text(user_id) in value or (packed is not None and packed in value)
 
 
 def _portions(pairs: Iterable[tuple[Entry, bytes | None]]) -> Iterator[list[tuple[Entry, bytes | None]]]:
@@ -182,11 +211,15 @@ def _portions(pairs: Iterable[tuple[Entry, bytes | None]]) -> Iterator[list[tupl
         yield portion
 
 
-def _send(clicks: AckedProducer, marks: AckedProducer, portion: list[tuple[Entry, bytes | None]]) -> None:
+def _send(
+    clicks: AckedProducer, marks: AckedProducer, portion: list[tuple[Entry, bytes | None]], *, repaired: bool
+) -> None:
     """Sends, waits for the acknowledgements, and only then marks."""
     sent_ms = now_ms()
     for entry, value in portion:
-        clicks.send(entry.record.key, value, timestamp_ms=sent_ms, headers=replay_headers(entry, sent_ms))
+        clicks.send(
+            entry.record.key, value, timestamp_ms=sent_ms, headers=replay_headers(entry, sent_ms, repaired=repaired)
+        )
     clicks.flush()
     for entry, _ in portion:
         record = entry.record

@@ -116,6 +116,7 @@ PASSING = {
     "KafkaUnavailable",
     "OffsetGap",
     "PublicationFailed",
+    "RegistryUnavailable",
     "SparkMasterUnavailable",
     "Undeliverable",
     "VersionConflict",

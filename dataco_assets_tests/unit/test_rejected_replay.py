@@ -1,6 +1,7 @@
 """Tests what is read from the rejected topic, what is sent back, and with which headers, without Kafka."""
 
 import json
+import uuid
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +11,10 @@ from hypothesis import strategies as st
 
 from dataco_assets.clicks.event import Reason, Rejection
 from dataco_assets.clients.kafka.producer import Header
+from dataco_assets.clients.schema_registry import SchemaRegistry
+from dataco_assets.clients.writer_schemas import KnownSchemas
 from dataco_assets.rejected.contents import Contents, ContentsBuilder, Entry, Filter, RecordGone
+from dataco_assets.rejected.judging import Judge
 from dataco_assets.rejected.records import (
     HEADERS,
     LARGEST_RECORD_BYTES,
@@ -26,10 +30,19 @@ from dataco_assets.rejected.records import (
     send_rejected,
 )
 from dataco_assets.rejected.replay import concerns_users, plan_replay, replay_headers
+from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests.unit.recording_producer import RecordingProducer
+from dataco_assets_tests.unit.test_contract import CLICK
 
 TIME = 1_767_225_600_123
 Headers = list[Header]
+
+
+class LenientJudge(Judge):
+    """Takes the value `good` for a click."""
+
+    def verdict(self, value: bytes | None, header: bytes | None) -> Rejection | None:  # noqa: ARG002  # as the real one
+        return None if value == b"good" else Rejection(Reason.MALFORMED_JSON, "still")
 
 
 class Topic(RecordingProducer):
@@ -63,7 +76,7 @@ class Topic(RecordingProducer):
         send_mark(self, Mark(f"clicks/1/{offset}", time_ms, fate, TIME + 500, attempt))
 
     def contents(self) -> Contents:
-        builder = ContentsBuilder(lambda value: None if value == b"good" else Rejection(Reason.MALFORMED_JSON, "still"))
+        builder = ContentsBuilder(LenientJudge(KnownSchemas(None), earliest_ms=0))
         for message in self.messages:
             builder.take(message)
         return builder.contents()
@@ -223,7 +236,7 @@ def test_a_search_ends_once_the_click_and_those_it_was_sent_back_from_are_read(t
     topic.reject(2, headers=[("dataco.replay_of", b"clicks/1/1"), ("dataco.replay_attempt", b"1")])
     topic.reject(3, headers=[("dataco.replay_of", b"clicks/1/2"), ("dataco.replay_attempt", b"2")])
     topic.reject(4)
-    builder = ContentsBuilder(lambda _: None)
+    builder = ContentsBuilder(LenientJudge(KnownSchemas(None), earliest_ms=0))
     lacking: list[tuple[bool, bool]] = []
     for message in reversed(topic.messages):
         builder.take(message)
@@ -319,6 +332,15 @@ def test_forged_chains_end(topic: Topic, links: dict[int, int]) -> None:
     assert len(origins) == len(set(origins)) <= len(links)
 
 
+def record_of(key: bytes | None, headers: Sequence[Header] = ()) -> RejectedRecord:
+    return RejectedRecord("clicks/1/1", TIME, "malformed_json", "", key, tuple(headers), 0, 0, TIME, None)
+
+
+def concern(value: bytes | None, key: bytes | None, user_ids: Sequence[str]) -> bool:
+    judge = Judge(KnownSchemas(None, registry_needed=False), earliest_ms=0)
+    return concerns_users(value, record_of(key), user_ids, judge)
+
+
 @pytest.mark.parametrize(
     ("value", "key", "expected"),
     [
@@ -335,8 +357,49 @@ def test_forged_chains_end(topic: Topic, links: dict[int, int]) -> None:
     ],
 )
 def test_whose_click_it_is(value: bytes | None, key: bytes | None, expected: bool) -> None:
-    assert concerns_users(value, key, ["x", "ü7"]) is expected
+    assert concern(value, key, ["x", "ü7"]) is expected
 
 
 def test_a_number_as_user_id_is_that_users_too() -> None:
-    assert concerns_users(b'{"user_id":17}', None, ["17"])
+    assert concern(b'{"user_id":17}', None, ["17"])
+
+
+def contract_click(user_id: str) -> bytes:
+    encoded = AvroEncoder().encode(json.dumps({**CLICK, "user_id": user_id}).encode())
+    assert encoded is not None
+    assert encoded.startswith(b"\xc3\x01")
+    return encoded
+
+
+UUID_ID = "6ab6d0f0-7b7e-4f0e-9f55-0c7a3b1d2e4f"
+
+
+@pytest.mark.parametrize("framing", ["readable", "unknown schema", "damaged", "schema in a header", "registry is away"])
+def test_whose_click_in_avro_it_is_also_when_it_cannot_be_read(framing: str) -> None:
+    for user in ("ü7", "x" * 200):
+        value, headers, schemas = contract_click(user), (), KnownSchemas(None, registry_needed=False)
+        if framing == "unknown schema":
+            value = b"\xc3\x01" + bytes(8) + value[10:]
+        elif framing == "damaged":
+            value = value[:-1]
+        elif framing == "schema in a header":
+            value, headers = value[10:], (("__value_schema_id", b"\x01" + bytes(16)),)
+        elif framing == "registry is away":
+            value = bytes(5) + value[10:]
+            schemas = KnownSchemas(SchemaRegistry("http://127.0.0.1:1", retry_seconds=0))
+        judge = Judge(schemas, earliest_ms=0)
+        assert concerns_users(value, record_of(None, headers), [user], judge)
+        assert not concerns_users(value, record_of(None, headers), ["other", user + "1", user[:-1]], judge)
+
+
+def test_a_uuid_of_16_bytes_is_found_in_avro_that_cannot_be_read() -> None:
+    value = bytes(5) + uuid.UUID(UUID_ID).bytes + b"rest"
+    assert concern(value, None, [UUID_ID])
+    assert not concern(value, None, [UUID_ID.replace("6", "7")])
+
+
+def test_repaired_bytes_do_not_take_the_header_of_a_schema_along(topic: Topic) -> None:
+    topic.reject(1, headers=[("__value_schema_id", b"\x00\x00\x00\x00\x01"), ("trace", b"1")])
+    (entry,) = topic.contents().entries
+    assert [name for name, _ in replay_headers(entry, 1)][:2] == ["__value_schema_id", "trace"]
+    assert [name for name, _ in replay_headers(entry, 1, repaired=True)][:1] == ["trace"]

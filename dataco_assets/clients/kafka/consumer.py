@@ -216,6 +216,14 @@ def key_of(message: Message) -> bytes | None:
     return as_bytes(message.key())
 
 
+def header_of(message: Message, name: str) -> bytes | None:
+    """The last header of a name; None without one, or without a value."""
+    headers = message.headers()
+    if not headers:  # nearly always, and this is asked of every click
+        return None
+    return as_bytes(dict(headers).get(name))
+
+
 def as_bytes(content: str | bytes | None) -> bytes | None:
     """A key, a value or a header's value; always bytes already, but the client's types also allow text."""
     return content.encode() if isinstance(content, str) else content
