@@ -13,6 +13,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from dataco_assets.clicks import contract, event
 from dataco_assets.clicks.avro import fingerprint_of
 from dataco_assets.clicks.event import Click, Reason
+from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clients.schema_registry import (
     RegistryDenied,
@@ -52,17 +53,18 @@ def settings(**values: Any) -> Settings:
 def test_what_confluents_serializer_writes_is_read(server: Registry, header: bool) -> None:
     conf = {"schema.id.serializer": header_schema_id_serializer} if header else {}
     theirs = SchemaRegistryClient({"url": server.url})
-    serialize = AvroSerializer(theirs, json.dumps(contract.avro_schema()), conf=conf)
-    headers: list[tuple[str, bytes]] = []
+    serialize: Any = AvroSerializer
+    serialize = serialize(theirs, json.dumps(contract.avro_schema()), conf=conf)  # its types know no argument
+    headers: Any = []
     value = serialize(CLICK, SerializationContext("clicks", MessageField.VALUE, headers))
     assert isinstance(value, bytes)
-    assert ([name for name, _ in headers] == ["__value_schema_id"]) is header
+    assert ([name for name, _ in headers] == [SCHEMA_HEADER]) is header
 
     server.asked.clear()
     with KnownSchemas(client(server)) as schemas:
         parser = ClickParser(schemas)
         for _ in range(3):
-            assert parser.parse(value, dict(headers).get("__value_schema_id"), **TIMES) == SAME
+            assert parser.parse(value, dict(headers).get(SCHEMA_HEADER), **TIMES) == SAME
     assert len(server.asked) == 1
     assert server.asked[0].startswith("/schemas/guids/" if header else "/schemas/ids/1")
 
