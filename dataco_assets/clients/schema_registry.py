@@ -154,7 +154,7 @@ class SchemaRegistry:
                 f"{self._asked(path)} gives schemas that refer to each other more than {_DEEPEST} deep."
             )
         for each in schema.get("references") or ():
-            place = str(each["subject"]), int(each["version"])
+            place = self._place(path, each)
             if place in found:
                 continue
             inner = f"/subjects/{quote(place[0], safe='')}/versions/{place[1]}"
@@ -163,6 +163,13 @@ class SchemaRegistry:
                 raise RegistryFailure(f"{self._asked(inner)} does not have what the schema at {path} refers to.")
             self._collect(path, answer, found, depth + 1)
             found[place] = _text(self._url, inner, answer)
+
+    def _place(self, path: str, reference: Any) -> tuple[str, int]:
+        """Subject and version that a reference names."""
+        try:
+            return str(reference["subject"]), int(reference["version"])
+        except (KeyError, TypeError, ValueError):
+            raise RegistryFailure(f"{self._asked(path)} gives a reference without subject and version.") from None
 
     def _get(self, path: str, none: set[int]) -> Mapping[str, Any] | None:
         try:
@@ -183,12 +190,12 @@ class SchemaRegistry:
         return self._content(path, answer, none)
 
     def _content(self, path: str, answer: requests.Response, none: set[int]) -> Mapping[str, Any] | None:
-        status, said = answer.status_code, on_one_line(answer.text, 200)
-        content = _document(answer)
+        status, content = answer.status_code, _document(answer)
         if status == 200 and content is not None:
             return content
         if status == 404 and content is not None and content.get("error_code") in none:
             return None
+        said = on_one_line(answer.text, 200)
         if status >= 500 or status in _BUSY:
             raise RegistryUnavailable(f"{self._asked(path)} cannot answer now: {status}, {said}")
         if status in (401, 403):

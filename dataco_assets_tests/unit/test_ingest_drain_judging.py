@@ -21,12 +21,14 @@ from dataco_assets.clients.hbase import HBase, RowRefused
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
+from dataco_assets.clients.schema_registry import RegistryFailure, RegistryMissing, RegistryUnavailable
 from dataco_assets.errors import ErrorKind
 from dataco_assets.ingest import drain as drain_module
 from dataco_assets.ingest.drain import SHARE_CHECKED_FROM, Drain, DrainPolicy, DrainResult, Step, TooManyRejected
 from dataco_assets.ledgers.offsets import OffsetGap
 from dataco_assets.ledgers.suppression import user_hash
 from dataco_assets.settings import Settings
+from dataco_assets.sources.avro import AvroEncoder
 
 NOON = 1_767_268_800_000  # 2026-01-01T12:00Z
 BAD = b"{"
@@ -291,6 +293,43 @@ def test_a_drain_of_two_partitions_stores_everything_once_and_accounts_for_it() 
     assert result.rejected == Counter({Reason.MALFORMED_JSON: len(world.broker.rejected)})
     assert {p: (r.start, r.end) for p, r in result.ranges.items()} == {0: (0, 230), 1: (0, 121)}
     assert result.lag_left == 0
+
+
+def in_avro(payload: bytes) -> bytes:
+    encoded = AvroEncoder().encode(payload)
+    assert encoded is not None
+    assert encoded != payload
+    return encoded
+
+
+def test_clicks_in_avro_have_the_rows_of_json_and_an_erased_users_are_dropped_valid_or_not() -> None:
+    values = [click(str(n), user=user) for n, user in enumerate(["u", "gone", "u", "gone"])]
+    values[2:] = [value.replace(b"https", b"ftp") for value in values[2:]]
+    worlds = World(values), World([in_avro(value) for value in values])
+    for world in worlds:
+        world.store.cells["suppressed_users"][user_hash("gone")] = {b"s:erased_at": str(NOON + 2 * HOUR_MS).encode()}
+        result = world.drain(max_rejected_share=1.0)
+        assert (result.stored, result.rejected, result.suppressed) == (1, {Reason.INVALID_URL: 1}, 2)
+    assert worlds[0].store.clicks == worlds[1].store.clicks
+    assert [value for value, _ in worlds[1].broker.rejected.values()] == [in_avro(values[2])]
+
+
+@pytest.mark.parametrize(
+    ("environment", "error"),
+    [({}, RegistryMissing), ({"URL": "http://127.0.0.1:1", "RETRY_SECONDS": "0"}, RegistryUnavailable)],
+)
+def test_a_schema_that_cannot_be_asked_for_stops_the_run_before_anything_moves(
+    environment: Mapping[str, str], error: type[RegistryFailure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(f"DATACO_SCHEMA_REGISTRY_{name}", value)
+    world = World([click("1"), b"\0\0\0\0\1" + in_avro(click("2"))[10:], BAD])
+    with pytest.raises(error):
+        world.drain()
+    assert (world.store.offsets(), world.broker.rejected, world.broker.committed) == ({}, {}, {})
+    if error is RegistryMissing:
+        result = world.drain(without_registry="reject")
+        assert result.rejected == {Reason.UNKNOWN_SCHEMA: 1, Reason.MALFORMED_JSON: 1}
 
 
 def test_nothing_new_is_a_run_without_effect() -> None:
