@@ -5,8 +5,8 @@ the writer's field of that name, or else the one that has the name among its ali
 count, fields unknown to the contract are read over. docs/clicks.md has the rules with their reasons.
 
 Own code, and not a library's reader, for three reasons: it takes some 60 % of fastavro's time; the libraries do not
-agree on damaged bytes, some of which make them allocate without limit; and they turn UUIDs and times into objects, of
-which the text as sent cannot be had again. Schemas are parsed by fastavro.
+agree on damaged bytes, and ten bytes can keep fastavro busy for ever (an array of 2^62 items without bytes); and they
+turn UUIDs and times into objects, of which the text as sent cannot be had again. Schemas are parsed by fastavro.
 """
 
 import json
