@@ -41,7 +41,7 @@ from dataco_assets.ingest.plan import Loss, OnDataLoss, Plan, make_plan
 from dataco_assets.ingest.table_keys import require_current_keys
 from dataco_assets.ingest.writer import RowWriter
 from dataco_assets.ledgers.hours import HourLedger
-from dataco_assets.ledgers.offsets import OffsetGap, OffsetLedger
+from dataco_assets.ledgers.offsets import Mode, OffsetGap, OffsetLedger, Owner
 from dataco_assets.ledgers.suppression import ErasedUsers, SuppressionList, is_suppressed, is_suppressed_message
 from dataco_assets.rejected.records import RejectedClick, send_rejected
 
@@ -183,6 +183,7 @@ class Drain:
         self._hbase = hbase
         self._admin = KafkaAdmin(brokers, timeout_seconds=_METADATA_SECONDS)
         self._offsets = OffsetLedger(hbase, settings.offsets_table)
+        self._owner = Owner()
         self._hours = HourLedger(hbase, settings.hours_table)
         self._suppression = SuppressionList(hbase, settings.suppressed_table)
         self._erased: ErasedUsers = {}
@@ -212,6 +213,7 @@ class Drain:
 
         Raises:
             OtherKeys: the clicks table has row keys of another version.
+            OtherOwner: Kafka Connect ingests the topic.
             DataLost, OffsetsLost: clicks left the topic before they were stored.
             TooManyRejected: see `DrainPolicy.max_rejected_share`.
             RegistryFailure: a record's schema cannot be asked for; none of its records was rejected for that.
@@ -235,6 +237,8 @@ class Drain:
         self._hbase.require_table(self._settings.clicks_table)
         require_current_keys(self._hbase, self._settings.clicks_table)
         self._rejected_limit_bytes = self._admin.message_limit_bytes(self._settings.rejected_topic)
+        self._owner = self._offsets.require_owner(topic.name, Mode.DRAIN)
+        self._offsets.claim(topic.name, topic.partitions, self._owner)
         log = read_log(self._admin, self._offsets, topic, self._settings.kafka_group)
         plan = make_plan(topic, log, max_offsets=self._policy.max_clicks, on_data_loss=self._policy.on_data_loss)
         self._accept_losses(plan)
@@ -246,9 +250,9 @@ class Drain:
         for loss in plan.skipped:
             logger.warning("Skipping lost clicks, as asked: partition %d: %s", loss.partition, loss.why)
             if loss.partition in starts:
-                self._offsets.reset(plan.topic, loss.partition, starts[loss.partition])
+                self._offsets.reset(plan.topic, loss.partition, starts[loss.partition], owner=self._owner)
             else:
-                self._offsets.forget(plan.topic.name, loss.partition)
+                self._offsets.forget(plan.topic.name, loss.partition, owner=self._owner)
 
     def _drain(self, plan: Plan) -> None:
         group = self._settings.kafka_group
@@ -403,7 +407,7 @@ class Drain:
                 f"{now.topic_id}). No offset was moved; the next run reports what is lost."
             )
         moved = [OffsetRange(p, starts[p], position) for p, position in positions.items() if position > starts[p]]
-        self._offsets.advance(topic, *moved)
+        self._offsets.advance(topic, *moved, owner=self._owner)
 
     def _publish_progress(self, consumer: RangeConsumer) -> None:
         """Commits to the group, for other tools to see; the ledger is the truth, so a failure costs nothing."""

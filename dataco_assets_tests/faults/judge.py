@@ -48,7 +48,8 @@ def read_ledger(platform: Platform) -> dict[int, int]:
     """The offset ledger: next offset by partition."""
     prefix = f"{platform.settings.clicks_topic}/".encode()
     rows = _scan(platform, platform.settings.offsets_table, row_prefix=prefix)
-    return {int(key[len(prefix) :]): int(cells[b"o:next"].split()[1]) for key, cells in rows}
+    positions = {int(key[len(prefix) :]): cells[b"o:next"].split()[1] for key, cells in rows}
+    return {partition: int(offset) for partition, offset in positions.items() if offset != b"-"}
 
 
 def read_ends(platform: Platform) -> dict[int, int]:

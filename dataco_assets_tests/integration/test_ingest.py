@@ -15,10 +15,10 @@ from dataco_assets.clients.hbase import HBaseRefused, connect
 from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.clients.kafka.topics import OffsetRange
 from dataco_assets.ingest.click_bytes import encode_click
-from dataco_assets.ingest.drain import TooManyRejected
+from dataco_assets.ingest.drain import Step, TooManyRejected, policy_from
 from dataco_assets.ingest.log import has_waited_since, measure_lag
 from dataco_assets.ingest.plan import DataLost
-from dataco_assets.ledgers.offsets import OffsetGap
+from dataco_assets.ledgers.offsets import Mode, OffsetGap, OtherOwner, Owner
 from dataco_assets_tests.platforms import NOON, Platform, click, headers_of, make_platform
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
@@ -346,12 +346,67 @@ def test_new_partitions_are_picked_up(platform: Platform) -> None:
 
 def test_offsets_never_move_backwards_nor_over_a_gap(platform: Platform) -> None:
     topic = platform.admin.topic(platform.settings.clicks_topic)
-    platform.offsets.advance(topic, OffsetRange(0, 0, 100))
-    platform.offsets.advance(topic, OffsetRange(0, 0, 50))
+    platform.offsets.advance(topic, OffsetRange(0, 0, 100), owner=Owner())
+    platform.offsets.advance(topic, OffsetRange(0, 0, 50), owner=Owner())
     assert platform.positions() == {0: 100}
     with pytest.raises(OffsetGap, match=r"at 100 .*\[150, 200\)"):
-        platform.offsets.advance(topic, OffsetRange(0, 150, 200))
+        platform.offsets.advance(topic, OffsetRange(0, 150, 200), owner=Owner())
     assert platform.positions() == {0: 100}
+
+
+def test_a_drain_refuses_a_topic_that_kafka_connect_ingests(platform: Platform) -> None:
+    topic = platform.settings.clicks_topic
+    platform.produce([click("a")])
+    assert platform.offsets.change_owner(topic, Mode.CONNECT) == Owner(Mode.CONNECT, 1)
+
+    with pytest.raises(OtherOwner, match=r"ingested by Kafka Connect, .*`dataco ingest use drain` changes it"):
+        platform.drain()
+    assert platform.rows() == {}
+
+    assert platform.offsets.change_owner(topic, Mode.DRAIN) == Owner(Mode.DRAIN, 2)
+    assert platform.offsets.change_owner(topic, Mode.DRAIN) == Owner(Mode.DRAIN, 2)
+    platform.drain()
+    assert platform.event_ids() == ["a"]
+    assert platform.offsets.owner(topic) == Owner(Mode.DRAIN, 2)
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["given away", "given away and back"])
+@pytest.mark.parametrize("known", [False, True], ids=["first run", "later run"])
+def test_a_drain_that_was_overtaken_by_another_owner_moves_no_offset(
+    platform: Platform, *, known: bool, back: bool
+) -> None:
+    topic = platform.settings.clicks_topic
+    if known:
+        platform.produce([click("before")], partition=0)
+        platform.drain()
+    positions = platform.positions()
+    platform.produce([click("a")], partition=0)
+
+    def overtake(step: Step) -> None:
+        if step is Step.HOURS_MARKED:
+            owner = platform.offsets.change_owner(topic, Mode.CONNECT)
+            platform.offsets.claim(topic, [0, 1], owner)  # as a task does, which has read no position yet
+            if back:
+                platform.offsets.change_owner(topic, Mode.DRAIN)
+
+    with pytest.raises(OtherOwner, match="given away and back" if back else "ingested by Kafka Connect"):
+        platform.drain_with(policy_from(platform.settings), on_step=overtake)
+    assert platform.positions() == positions
+
+    platform.offsets.change_owner(topic, Mode.DRAIN)
+    platform.drain()
+    assert sorted(platform.event_ids()) == (["a", "before"] if known else ["a"])
+    assert platform.positions()[0] == (2 if known else 1)
+
+
+def test_a_claim_of_a_former_owner_is_refused(platform: Platform) -> None:
+    topic = platform.settings.clicks_topic
+    former = platform.offsets.owner(topic)
+    later = platform.offsets.change_owner(topic, Mode.CONNECT)
+    platform.offsets.claim(topic, [0], later)
+    with pytest.raises(OtherOwner):
+        platform.offsets.claim(topic, [0], former)
+    assert platform.positions() == {}
 
 
 def test_group_follows_the_ledger_for_other_tools(platform: Platform) -> None:
