@@ -144,7 +144,7 @@ def test_a_disabled_table_is_an_outage(
         admin._admin.disableTable(hbase.TableName.valueOf(table))
         (said,) = written(class_path, stack, table, [message("u", event="e")], tmp_path)
         admin._admin.enableTable(hbase.TableName.valueOf(table))
-    assert said.startswith(f"passing HBase does not take clicks for the table {table}")
+    assert said.startswith(f"passing HBase does not serve the table {table}")
 
     assert written(class_path, stack, table, [message("u", event="e")], tmp_path) == ["read 1"]
     assert len(stored(stack, table)) == 1

@@ -15,7 +15,8 @@ public enum Reason {
     BEFORE_FIRST_PARTITION("before_first_partition"),
     INVALID_URL("invalid_url"),
     INVALID_IP_ADDRESS("invalid_ip_address"),
-    INVALID_COUNTRY("invalid_country");
+    INVALID_COUNTRY("invalid_country"),
+    REFUSED_BY_STORE("refused_by_store");
 
     private final String code;
 

@@ -13,6 +13,8 @@ public final class RowKey {
     /** Number of salts of a table. */
     public static final int SALTS = 16;
 
+    private static final int TIME_START = 3;
+    private static final int TIME_END = 16;
     private static final long FOURTEEN_DIGITS = 10_000_000_000_000L;
 
     private RowKey() {}
@@ -23,6 +25,11 @@ public final class RowKey {
         String key =
                 saltDigits(salt(click.userId())) + "-" + time + "-" + Hashes.hexOf(click.userId(), click.eventId());
         return key.getBytes(StandardCharsets.US_ASCII);
+    }
+
+    /** Returns the time in a row key, epoch ms. */
+    public static long timestampOf(String key) {
+        return Long.parseLong(key.substring(TIME_START, TIME_END));
     }
 
     /** Returns a salt, 0 to {@link #SALTS} - 1, as it begins a key: two hex digits. */

@@ -1,10 +1,11 @@
 package dataco.hbase;
 
+import dataco.failures.IngestException;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /** HBase did not do what was asked, for a reason that lies in no single click. */
-public final class StoreException extends Exception {
+public final class StoreException extends IngestException {
     private static final long serialVersionUID = 1L;
     private static final int MAX_MESSAGE = 300;
     private static final int MAX_CAUSES = 10;
@@ -12,11 +13,8 @@ public final class StoreException extends Exception {
             "TableNotFoundException|NoSuchColumnFamilyException|AccessDeniedException|NamespaceNotFoundException"
                     + "|UnknownProtocolException|region is read only");
 
-    private final boolean passing;
-
     private StoreException(String message, boolean passing, Throwable cause) {
-        super(message, cause);
-        this.passing = passing;
+        super(message, passing, cause);
     }
 
     /** Returns the error for something that stays wrong until a person changes it. */
@@ -30,7 +28,7 @@ public final class StoreException extends Exception {
     }
 
     /** Returns the error for what HBase's client threw while it did something with a table. */
-    static StoreException of(Throwable error, String table) {
+    public static StoreException of(Throwable error, String table) {
         String text = described(error);
         Matcher permanent = PERMANENT.matcher(text);
         if (permanent.find()) {
@@ -38,14 +36,9 @@ public final class StoreException extends Exception {
                     + ". `dataco setup` creates what is missing and says what differs.";
             return new StoreException(message, false, error);
         }
-        String message = "HBase does not take clicks for the table " + table + ": " + firstLine(text)
+        String message = "HBase does not serve the table " + table + ": " + firstLine(text)
                 + ". Are the master, the region servers and ZooKeeper running, and is the table enabled?";
         return new StoreException(message, true, error);
-    }
-
-    /** Returns whether trying again later may help; also for what is ambiguous, so that no outage needs a person. */
-    public boolean isPassing() {
-        return passing;
     }
 
     /** The error and its causes: what matters is often at the bottom. */

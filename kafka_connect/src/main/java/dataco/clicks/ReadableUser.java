@@ -1,0 +1,31 @@
+package dataco.clicks;
+
+import java.math.BigInteger;
+import java.util.Optional;
+import java.util.Set;
+
+/** The user whom a message names that need not be a valid click. */
+public final class ReadableUser {
+    private static final String FIELD = "user_id";
+
+    private ReadableUser() {}
+
+    /** Returns the user id in a message's value, as far as it can be read; null is a tombstone. */
+    public static Optional<String> of(byte[] value) {
+        if (value == null) {
+            return Optional.empty();
+        }
+        try {
+            JsonValue found = JsonReader.members(value, Set.of(FIELD)).get(FIELD);
+            if (found instanceof JsonValue.Text text) {
+                return Optional.of(text.value());
+            }
+            if (found instanceof JsonValue.WholeNumber number) {
+                return Optional.of(new BigInteger(number.digits()).toString());
+            }
+            return Optional.empty();
+        } catch (BrokenRuleException broken) {
+            return Optional.empty();
+        }
+    }
+}

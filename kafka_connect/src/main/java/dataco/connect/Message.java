@@ -1,0 +1,29 @@
+package dataco.connect;
+
+import dataco.clicks.Rejection;
+import dataco.kafka.RejectedClick;
+import java.util.List;
+import org.apache.kafka.common.header.Header;
+
+/**
+ * A message of the clicks topic.
+ *
+ * @param partition its partition
+ * @param offset its offset there
+ * @param recordTimeMs when Kafka took it, epoch ms; -1 for a producer so old that it gives no time
+ * @param arrivedMs the same, or now
+ * @param key its key; may be null
+ * @param value its value; null for a tombstone
+ * @param headers its headers
+ */
+record Message(
+        int partition, long offset, long recordTimeMs, long arrivedMs, byte[] key, byte[] value, List<Header> headers) {
+    /** Bytes that it holds in memory, roughly. */
+    long size() {
+        return value == null ? 0 : value.length;
+    }
+
+    RejectedClick rejected(String topic, Rejection rejection) {
+        return new RejectedClick(topic, partition, offset, recordTimeMs, key, value, headers, rejection);
+    }
+}

@@ -1,0 +1,63 @@
+package dataco.ledgers;
+
+import dataco.clicks.Hashes;
+import dataco.clicks.ReadableUser;
+import java.nio.charset.StandardCharsets;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * Users who were erased. A click of theirs is dropped when it happened or arrived in Kafka up to the erasure.
+ *
+ * @param erasedAtMs when each was erased, epoch ms, by {@link Hashes#erasedUser}
+ */
+public record ErasedUsers(Map<String, Long> erasedAtMs) {
+    /** Nobody. */
+    public static final ErasedUsers NONE = new ErasedUsers(Map.of());
+
+    /** Copies the list. */
+    public ErasedUsers {
+        erasedAtMs = Map.copyOf(erasedAtMs);
+    }
+
+    /** Returns whether a click that happened or arrived at that time (epoch ms), whichever is earlier, is dropped. */
+    public boolean isSuppressed(String userId, long timeMs) {
+        if (erasedAtMs.isEmpty()) { // nearly always, and this runs for every click
+            return false;
+        }
+        Long erasedAt = erasedAtMs.get(Hashes.erasedUser(userId));
+        return erasedAt != null && timeMs <= erasedAt;
+    }
+
+    /** The same for a message that is not a valid click; its key or a readable user id names the user. */
+    public boolean isSuppressed(byte[] value, byte[] key, long arrivedMs) {
+        if (erasedAtMs.isEmpty()) {
+            return false;
+        }
+        boolean byKey = key != null && isSuppressed(new String(key, StandardCharsets.UTF_8), arrivedMs);
+        return byKey
+                || ReadableUser.of(value)
+                        .map(user -> isSuppressed(user, arrivedMs))
+                        .orElse(false);
+    }
+
+    /** Returns those who were erased, or erased again, since an earlier reading. */
+    public ErasedUsers since(ErasedUsers earlier) {
+        Map<String, Long> found = new HashMap<>(erasedAtMs);
+        found.entrySet().removeAll(earlier.erasedAtMs.entrySet());
+        return new ErasedUsers(found);
+    }
+
+    /** Returns whether one of these users is among the erased, at whatever time. */
+    public boolean namesOneOf(Iterable<String> userIds) {
+        if (erasedAtMs.isEmpty()) {
+            return false;
+        }
+        for (String userId : userIds) {
+            if (erasedAtMs.containsKey(Hashes.erasedUser(userId))) {
+                return true;
+            }
+        }
+        return false;
+    }
+}

@@ -1,0 +1,40 @@
+package dataco.ledgers;
+
+import java.time.Instant;
+import java.time.ZoneOffset;
+import java.time.format.DateTimeFormatter;
+
+/** Hours of clicks: their starts, their names, and which of them a click can change. Epoch ms, UTC. */
+final class Hours {
+    /** Length of an hour. */
+    static final long HOUR_MS = 3_600_000;
+
+    /** Maximum gap between two clicks of a visit, and so how far an hour depends on the clicks around it. */
+    static final long VISIT_GAP_MS = 1_800_000;
+
+    private static final DateTimeFormatter KEY =
+            DateTimeFormatter.ofPattern("uuuu-MM-dd-HH:mm").withZone(ZoneOffset.UTC);
+
+    private Hours() {}
+
+    /** Returns the start of the hour that a time is in. */
+    static long hourOf(long timeMs) {
+        return timeMs - Math.floorMod(timeMs, HOUR_MS);
+    }
+
+    /** Returns the start of the half hour that a time is in: all clicks of one touch the same hours. */
+    static long spanOf(long timeMs) {
+        return timeMs - Math.floorMod(timeMs, VISIT_GAP_MS);
+    }
+
+    /** Returns the hour beside a click's own that it can change too: the one before, or the one after. */
+    static long neighbourOf(long timeMs) {
+        long hour = hourOf(timeMs);
+        return timeMs - hour < VISIT_GAP_MS ? hour - HOUR_MS : hour + HOUR_MS;
+    }
+
+    /** Returns an hour's name, which is its row key in the ledger: {@code YYYY-MM-DD-HH:00}. */
+    static String key(long hourMs) {
+        return KEY.format(Instant.ofEpochMilli(hourMs));
+    }
+}

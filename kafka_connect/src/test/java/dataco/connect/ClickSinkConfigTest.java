@@ -1,0 +1,101 @@
+package dataco.connect;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Set;
+import org.apache.kafka.common.config.ConfigDef;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The settings and their rules. */
+class ClickSinkConfigTest {
+    @Test
+    void defaultsAndNames() {
+        ClickSinkConfig config = new ClickSinkConfig(settings());
+        assertEquals("p_clicks", config.clicksTable());
+        assertEquals("p_ingest_offsets", config.offsetsTable());
+        assertEquals("p_click_hours", config.hoursTable());
+        assertEquals("p_suppressed_users", config.suppressedTable());
+        assertEquals(1_767_225_600_000L, config.earliestMs());
+        assertEquals("kafka:9092", config.kafkaOptions().get("bootstrap.servers"));
+        assertEquals("SSL", config.kafkaOptions().get("security.protocol"));
+        assertEquals("zookeeper:2181", config.hbaseOptions().get("hbase.zookeeper.quorum"));
+        assertEquals("5", config.hbaseOptions().get("hbase.rpc.timeout"));
+        assertFalse(config.hbaseOptions().containsKey("hbase.table.prefix"));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"2026-01-01", "2026-01-01-00:00", "2026-01-31-23:00"})
+    void hours(String text) {
+        assertEquals(Set.of(), wrong("partitions.start", text));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "yesterday", "2026-02-30", "2026-01-01-00:30", "2026-01-01T00:00", "9999-01-01"})
+    void noHours(String text) {
+        assertEquals(Set.of("partitions.start"), wrong("partitions.start", text));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"kafka", "kafka:", "a:1,,b:2", "http://kafka:9092", ""})
+    void noAddresses(String text) {
+        assertEquals(Set.of("kafka.bootstrap.servers"), wrong("kafka.bootstrap.servers", text));
+    }
+
+    @Test
+    void everySettingHasAGroupAndDocumentation() {
+        for (ConfigDef.ConfigKey key : ClickSinkConfig.DEFINITION.configKeys().values()) {
+            assertTrue(key.documentation.length() > 20, key.name);
+            assertTrue(key.group != null && key.displayName != null, key.name);
+        }
+    }
+
+    @Test
+    void surroundings() {
+        assertEquals(Map.of(), Surroundings.problems(settings()));
+        Map<String, String> several = settings();
+        several.put("topics", "clicks,others");
+        assertEquals(Set.of("topics"), Surroundings.problems(several).keySet());
+        assertEquals(
+                Set.of(
+                        "topics",
+                        "key.converter",
+                        "value.converter",
+                        "header.converter",
+                        "consumer.override.isolation.level"),
+                Surroundings.problems(Map.of()).keySet());
+    }
+
+    private static Set<String> wrong(String name, String value) {
+        Map<String, String> settings = settings();
+        settings.put(name, value);
+        Map<String, String> found = new HashMap<>();
+        ClickSinkConfig.DEFINITION.validate(settings).forEach(each -> {
+            if (!each.errorMessages().isEmpty()) {
+                found.put(each.name(), each.errorMessages().toString());
+            }
+        });
+        return found.keySet();
+    }
+
+    private static Map<String, String> settings() {
+        String converter = "org.apache.kafka.connect.converters.ByteArrayConverter";
+        Map<String, String> settings = new HashMap<>();
+        settings.put("topics", "clicks");
+        settings.put("key.converter", converter);
+        settings.put("value.converter", converter);
+        settings.put("header.converter", converter);
+        settings.put("consumer.override.isolation.level", "read_committed");
+        settings.put("kafka.bootstrap.servers", "kafka:9092");
+        settings.put("kafka.security.protocol", "SSL");
+        settings.put("hbase.zookeeper.quorum", "zookeeper:2181");
+        settings.put("hbase.table.prefix", "p_");
+        settings.put("hbase.rpc.timeout", "5");
+        return settings;
+    }
+}

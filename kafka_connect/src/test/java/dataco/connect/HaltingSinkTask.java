@@ -1,0 +1,54 @@
+package dataco.connect;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+
+/**
+ * A task that stops at a step. The file that {@code test.step.file} names holds the step's name and how to stop; it is
+ * deleted there. {@code halt} ends the worker's process as if it had been killed, {@code fail} the task, and {@code wait}
+ * waits for a file of the same name with {@code .go} behind it.
+ */
+public final class HaltingSinkTask extends ClickSinkTask {
+    private static final int KILLED = 137;
+    private static final long PAUSE_MS = 20;
+
+    private Path file;
+
+    @Override
+    public void start(Map<String, String> properties) {
+        file = Path.of(properties.get("test.step.file"));
+        super.start(properties);
+    }
+
+    @Override
+    void onStep(Step step) {
+        try {
+            String[] asked = Files.exists(file) ? Files.readString(file).split(" ") : new String[] {""};
+            if (!asked[0].equals(step.name())) {
+                return;
+            }
+            Files.delete(file);
+            stop(asked[1], step);
+        } catch (IOException error) {
+            throw new UncheckedIOException(error);
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private void stop(String how, Step step) throws IOException, InterruptedException {
+        switch (how) {
+            case "halt" -> Runtime.getRuntime().halt(KILLED);
+            case "fail" -> throw new IllegalStateException("ended at " + step);
+            default -> {
+                Path go = file.resolveSibling(file.getFileName() + ".go");
+                while (!Files.deleteIfExists(go)) {
+                    Thread.sleep(PAUSE_MS);
+                }
+            }
+        }
+    }
+}
