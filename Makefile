@@ -9,7 +9,7 @@ MINUTES ?= 30
 PORT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast soak bench ui down lint format clean
+.PHONY: help demo test test-fast soak bench connect ui down lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,11 @@ bench: $(VENV)/.installed ## measure all performance figures beside their peers;
 
 soak: $(VENV)/.installed ## break servers at random for MINUTES=30, then drain 1,000,000 clicks with the gateway killed
 	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s dataco_assets_tests/faults/test_soak.py dataco_assets_tests/faults/test_million.py
+
+connect: ## build the sink for Kafka Connect: kafka_connect/target/dataco-clicks.zip, for plugin.path
+	$(MVN) package -Pplugin -DskipTests
+	@mv kafka_connect/target/plugins.zip kafka_connect/target/dataco-clicks.zip
+	@echo "kafka_connect/target/dataco-clicks.zip; unpacked in kafka_connect/target/plugins"
 
 ui: $(VENV)/.installed ## run the Dagster UI on the demo's servers, with sensors, at PORT=3000; Ctrl-C stops it
 	@exec $(BIN)/dataco stack ui --dir $(STACK) --port $(PORT)

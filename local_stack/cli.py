@@ -22,7 +22,7 @@ from rich.text import Text
 
 from local_stack.dagster_ui import DEFAULT_PORT, DagsterUI, Interrupted, interruptible
 from local_stack.errors import StackError
-from local_stack.servers import ALL
+from local_stack.servers import ALL, OPTIONAL
 from local_stack.stack import Phase, Report, Stack, Status
 
 FAILED = 1  # exit code, also of `status` when a server does not answer
@@ -53,6 +53,13 @@ class Name(StrEnum):
     HBASE = "hbase"
     THRIFT = "thrift"
     ELASTICSEARCH = "elasticsearch"
+    CONNECT = "connect"
+
+
+class Extra(StrEnum):
+    """An optional server."""
+
+    CONNECT = "connect"
 
 
 @app.command()
@@ -62,12 +69,20 @@ def up(
         Ports | None, typer.Option(help="Free ports or the well-known ones. Default: the same as last time.")
     ] = None,
     only: Annotated[list[Name] | None, typer.Option(help="Only this server and those it needs; repeatable.")] = None,
+    extra: Annotated[
+        list[Extra] | None,
+        typer.Option("--with", help="Also a Kafka Connect worker with the sink (`make connect` builds it)."),
+    ] = None,
 ) -> None:
     """Start the servers that do not run; return when all answer."""
     stack = Stack(folder, ports.value if ports else None)
     began = time.monotonic()
     with _errors_reported(), _progress() as report:
-        stack.up(only=[name.value for name in only] if only else None, report=report)
+        stack.up(
+            only=[name.value for name in only] if only else None,
+            report=report,
+            extra=[name.value for name in extra or ()],
+        )
     typer.echo(f"Up after {time.monotonic() - began:.0f} s. Endpoints: dataco stack env")
 
 
@@ -227,7 +242,7 @@ class _Board:
             table.add_column(title, no_wrap=True, overflow="ellipsis")
         with self._mutex:
             rows = dict(self._rows)
-        for server in ALL:
+        for server in (*ALL, *OPTIONAL):
             if server.name in rows:
                 phase, detail, began = rows[server.name]
                 spent = f"{time.monotonic() - began:.0f} s" if phase is Phase.STARTING else ""

@@ -24,7 +24,7 @@ import psutil
 
 from local_stack import java, ports
 from local_stack.errors import NotReady, StackError
-from local_stack.servers import ALL, Context, Server
+from local_stack.servers import ALL, OPTIONAL, Context, Server
 from local_stack.state import FILE, Started, State
 from local_stack.supervise import Process, Supervisor, end
 from local_stack.text import last_error_line
@@ -39,7 +39,7 @@ _RECOVERY_SECONDS = 60.0
 """How long `up` waits for a server that has answered before and now does not, until it restarts the server."""
 _BEFORE_FIRST_UP = timedelta(days=4)
 """How far the first hour lies before the first start of a stack: covers the 84 hours of the demo's real log."""
-_SERVERS = {server.name: server for server in ALL}
+_SERVERS = {server.name: server for server in (*ALL, *OPTIONAL)}
 
 
 class Phase(StrEnum):
@@ -132,6 +132,10 @@ class Stack:
     def _java(self) -> Path:
         return java.checked_java()
 
+    def _members(self) -> list[Server]:
+        """The servers that this stack has: all but the optional ones that it was never asked for."""
+        return [*ALL, *(server for server in OPTIONAL if all(name in self._state.ports for name in server.ports))]
+
     def _context(self) -> Context:
         return Context(self.folder, self._state.ports, self._java, self._short_lived)
 
@@ -161,6 +165,9 @@ class Stack:
         if not ports_of:
             raise StackError(f"There is no stack in {self.folder} yet. Bring it up first: dataco stack up")
         host = ports.LOOPBACK
+        connect = (
+            {"DATACO_CONNECT_URL": f"http://{host}:{ports_of['connect.rest']}"} if "connect.rest" in ports_of else {}
+        )
         return {
             "DATACO_KAFKA_BOOTSTRAP_SERVERS": f"{host}:{ports_of['kafka.broker']}",
             "DATACO_HBASE_THRIFT_HOST": host,
@@ -171,6 +178,7 @@ class Stack:
             "DATACO_AGGREGATES_URI": (self.folder / "data" / "aggregates").as_uri(),
             "DAGSTER_HOME": str(self.folder / "dagster"),
             "STACK_HDFS_URI": f"hdfs://{host}:{ports_of['namenode.rpc']}",
+            **connect,
         }
 
     def settings(self) -> dict[str, str]:
@@ -187,18 +195,20 @@ class Stack:
 
     # Up and down
 
-    def up(self, only: Collection[str] | None = None, report: Report = _quiet) -> None:
+    def up(self, only: Collection[str] | None = None, report: Report = _quiet, *, extra: Collection[str] = ()) -> None:
         """Starts the servers that do not run, with the data of last time, and returns when every server answers.
 
         Args:
             only: these servers and those they depend on; None: all.
             report: Called for each step.
+            extra: Optional servers to start, too; the stack has them from then on.
 
         Raises:
             StackError: something is missing (reported before anything starts), or a server did not come up; the message
                 names it, its log and its last error line. Servers that did come up stay up.
         """
-        chosen = _with_needs(ALL if only is None else [_server(name) for name in only])
+        wanted = self._members() if only is None else [_server(name) for name in only]
+        chosen = _with_needs([*wanted, *(_server(name) for name in extra)])
         with self._locked():
             if not self._supervisor.running():
                 self._end_orphans()
@@ -209,7 +219,7 @@ class Stack:
                 server.fetch(self.folder)
             self._make_folders()
             if not self._supervisor.running():
-                self._supervisor.launch([server.name for server in ALL], {s.name: s.stop_seconds for s in ALL})
+                self._supervisor.launch(list(_SERVERS), {s.name: s.stop_seconds for s in _SERVERS.values()})
                 self._save()
             self._bring_up(chosen, report)
 
@@ -302,15 +312,16 @@ class Stack:
 
     def _stop_all(self) -> None:
         gone: dict[str, Future[None]] = {}
+        members = self._members()
 
         def halt(server: Server) -> None:
-            for user in ALL:
+            for user in members:
                 if server.name in user.needs:
                     gone[user.name].exception()  # only waits; this one is stopped even if that failed
             self._supervisor.stop(server.name, server.stop_seconds)
 
-        with ThreadPoolExecutor(max_workers=len(ALL)) as pool:
-            for server in reversed(_with_needs(ALL)):
+        with ThreadPoolExecutor(max_workers=len(members)) as pool:
+            for server in reversed(_with_needs(members)):
                 gone[server.name] = pool.submit(halt, server)
         for future in gone.values():
             future.result()
@@ -428,8 +439,9 @@ class Stack:
 
     def status(self) -> list[Status]:
         """The state of every server; each one that runs is sent a real request."""
-        with ThreadPoolExecutor(max_workers=len(ALL)) as pool:
-            return list(pool.map(self._status, ALL))
+        members = self._members()
+        with ThreadPoolExecutor(max_workers=len(members)) as pool:
+            return list(pool.map(self._status, members))
 
     def _status(self, server: Server) -> Status:
         up = (self.folder / FILE).is_file() and self._supervisor.running()
@@ -484,8 +496,9 @@ class Stack:
         known = self._state.ports
         if not known:
             self._state.first_hour = f"{datetime.now(UTC) - _BEFORE_FIRST_UP:%Y-%m-%d}-00:00"
-        standard = {name: port for server in ALL for name, port in server.ports.items()}
-        running = [server for server in ALL if self._supervisor.process(server.name).running]
+        members = {server.name: server for server in (*self._members(), *chosen)}.values()
+        standard = {name: port for server in members for name, port in server.ports.items()}
+        running = [server for server in members if self._supervisor.process(server.name).running]
         if self._choice == "default" and not running:
             known.clear()
         missing = [name for name in standard if name not in known]
