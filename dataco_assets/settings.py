@@ -283,6 +283,13 @@ class Settings(BaseSettings):
         "one fails the run.",
     )
 
+    connect_url: OptionalServerUrl = Field(
+        "",
+        description="REST interface of a Kafka Connect worker that runs the sink, as `http(s)://host:port`; empty: the "
+        "connector's state is not shown.",
+    )
+    connect_connector: Name = Field("dataco-clicks", description="Name of that connector.")
+
     # Partitions and sensors
     partitions_start: str = Field(
         "2026-01-01-00:00",

@@ -13,6 +13,7 @@ from dataco_assets.cli import (
     demo,
     erase_user,
     index,
+    ingest,
     rejected,
     resume,
     setup,
@@ -57,6 +58,7 @@ app.add_typer(clicks.app, name="clicks")
 app.add_typer(contract.app, name="contract")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(index.app, name="index")
+app.add_typer(ingest.app, name="ingest")
 app.command()(setup.setup)
 app.command()(status.status)
 app.command()(resume.resume)

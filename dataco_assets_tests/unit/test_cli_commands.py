@@ -30,9 +30,11 @@ SHOWING = [
     ["rejected", "list"],
     ["rejected", "show", "clicks/0/1"],
     ["index", "rebuild"],
+    ["ingest", "status"],
 ]
 REPORTING = [
     ["resume", "all"],
+    ["ingest", "use", "drain"],
     ["erase-user", "ann"],
     ["clicks", "send", "-"],
     ["clicks", "generate"],
@@ -43,6 +45,7 @@ REPORTING = [
 ON_SERVERS = [
     *(command for command in SHOWING if command[0] != "backfill"),
     ["resume", "all"],
+    ["ingest", "use", "connect"],
     ["erase-user", "ann", "--yes"],
     ["rejected", "replay", "--yes"],
 ]

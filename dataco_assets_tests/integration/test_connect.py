@@ -1,0 +1,378 @@
+"""Clicks through a real Kafka Connect worker into HBase, compared with what was sent; one worker for all tests."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import requests
+from confluent_kafka import TopicPartition
+from pyspark.sql import SparkSession
+
+from dataco_assets.clicks.event import Rejection, parse
+from dataco_assets.clients.connect import Connect
+from dataco_assets.clients.kafka.consumer import as_bytes
+from dataco_assets.ledgers.offsets import Mode, OtherOwner, Owner
+from dataco_assets.rejected.contents import read_rejected
+from dataco_assets.rejected.records import RejectedClick, record_headers
+from dataco_assets_tests.connect_worker import Worker, make_plugin, running_worker
+from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
+from dataco_assets_tests.faults.traffic import Traffic
+from dataco_assets_tests.platforms import NOON, Platform, click, make_platform, read_topic
+from dataco_assets_tests.waiting import wait_until
+from local_stack.stack import Stack
+from spark_resources.clicks_admin import clicks_admin
+
+pytestmark = pytest.mark.stack
+
+_CLASS = "dataco.connect.HaltingSinkConnector"
+_BYTES = "org.apache.kafka.connect.converters.ByteArrayConverter"
+_STEPS = ["OPENED", "ROWS_STORED", "REJECTED_ACKNOWLEDGED", "HOURS_MARKED", "OFFSETS_MOVED"]
+_STORED_SECONDS = 180.0
+
+
+@pytest.fixture(scope="module")
+def worker(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    folder = tmp_path_factory.mktemp("connect")
+    brokers = stack.env()["DATACO_KAFKA_BOOTSTRAP_SERVERS"]
+    name = f"connect-{uuid.uuid4().hex[:8]}"
+    made = Worker(folder, brokers=brokers, plugins=make_plugin(folder), name=name)
+    with running_worker(made):
+        yield made
+
+
+@dataclass
+class Sink:
+    """A connector on a platform of its own.
+
+    Attributes:
+        platform: What it reads and writes.
+        worker: Where it runs.
+        name: Of the connector.
+        step_file: See `HaltingSinkTask`.
+    """
+
+    platform: Platform
+    worker: Worker
+    name: str
+    step_file: Path
+
+    def config(self, **more: str) -> dict[str, str]:
+        settings = self.platform.settings
+        return {
+            "connector.class": _CLASS,
+            "tasks.max": "1",
+            "topics": settings.clicks_topic,
+            "key.converter": _BYTES,
+            "value.converter": _BYTES,
+            "header.converter": _BYTES,
+            "consumer.override.isolation.level": "read_committed",
+            "consumer.override.session.timeout.ms": "6000",
+            "consumer.override.heartbeat.interval.ms": "2000",
+            "consumer.override.max.poll.records": "500",
+            "kafka.bootstrap.servers": settings.kafka_bootstrap_servers,
+            "rejected.topic": settings.rejected_topic,
+            "start.group": settings.kafka_group,
+            "hbase.zookeeper.quorum": settings.hbase_zookeeper_quorum,
+            "hbase.table.prefix": settings.hbase_table_prefix,
+            "partitions.start": settings.partitions_start,
+            "clicks.ttl.days": str(settings.clicks_ttl_days),
+            "checkpoint.interval.ms": "300",
+            "test.step.file": str(self.step_file),
+            **{key.replace("_", "."): value for key, value in more.items()},
+        }
+
+    def give(self, mode: Mode) -> Owner:
+        return self.platform.offsets.change_owner(self.platform.settings.clicks_topic, mode)
+
+    def start(self, **more: str) -> None:
+        self.worker.call("PUT", f"/connectors/{self.name}/config", self.config(**more))
+
+    def restart(self) -> None:
+        self.worker.call("POST", f"/connectors/{self.name}/restart?includeTasks=true")
+
+    def wait_drained(self) -> None:
+        wait_until(
+            lambda: is_drained(self.platform),
+            seconds=_STORED_SECONDS,
+            what=f"everything is stored; the log is {self.worker.folder}/worker.log",
+        )
+
+    def failure(self) -> str:
+        return self.worker.failure(self.name)
+
+    def stop_at(self, step: str, how: Literal["halt", "fail", "wait"]) -> None:
+        self.step_file.write_text(f"{step} {how}")
+
+    def wait_stopped(self) -> None:
+        wait_until(lambda: not self.step_file.exists(), seconds=_STORED_SECONDS, what="the task reaches the step")
+
+    def go_on(self) -> None:
+        self.step_file.with_name(f"{self.step_file.name}.go").touch()
+
+
+@pytest.fixture
+def sink(stack: Stack, spark: SparkSession, worker: Worker, tmp_path: Path) -> Iterator[Sink]:
+    """A platform whose topic belongs to Kafka Connect; its connector is not started yet."""
+    platform = make_platform(stack.env(), hbase_retry_seconds=20.0).create(partitions=2, clicks_table=False)
+    settings = platform.settings
+    with clicks_admin(spark) as admin:
+        admin.create(settings.clicks_table, ttl_seconds=settings.clicks_ttl_days * 86_400)
+    made = Sink(platform, worker, f"sink-{uuid.uuid4().hex[:8]}", tmp_path / "step")
+    made.give(Mode.CONNECT)
+    yield made
+    if not worker.is_running():
+        worker.start()
+    requests.delete(f"{worker.url}/connectors/{made.name}", timeout=60)
+    platform.drop()
+
+
+def test_clicks_through_connect_are_what_was_sent(sink: Sink) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=15)
+    settings = platform.settings
+    traffic.send(4_000, malformed=0.05, duplicates=0.02, late=0.1)
+    sink.start()
+    sink.wait_drained()
+
+    judge(platform, traffic.truth, at_least=4_000)
+
+    # What was rejected is what the drain writes, to the last header, and `dataco rejected` reads it.
+    topic = read_topic(settings.kafka_bootstrap_servers, settings.rejected_topic)
+    records = {as_bytes(record.key()) or b"": record for record in topic}
+    assert len(records) == traffic.truth.broken.total()
+    for message in read_topic(settings.kafka_bootstrap_servers, settings.clicks_topic):
+        record = records.get(f"{message.topic()}/{message.partition()}/{message.offset()}".encode())
+        if record is not None:
+            value = message.value()
+            rejection = parse(value, record_time_ms=message.timestamp()[1], earliest_ms=settings.partitions_start_ms)
+            assert isinstance(rejection, Rejection)
+            assert record.value() == value
+            assert _reasons(record.headers()) == _reasons(record_headers(RejectedClick(message, rejection)))
+    listed = read_rejected(settings, platform.hbase)
+    assert {entry.record_id for entry in listed.entries} == {key.decode() for key in records}
+
+    # Going on with the drain reads nothing again.
+    sink.give(Mode.DRAIN)
+    assert platform.drain().seen == 0
+
+
+def _reasons(headers: Any) -> list[tuple[str, object]]:
+    """Headers without the words of the detail, which each language chooses itself."""
+    return [(name, value) for name, value in headers if name != "dataco.detail"]
+
+
+def test_messages_of_erased_users_are_dropped(sink: Sink) -> None:
+    platform = sink.platform
+    platform.suppression.suppress("erased", int(time.time() * 1000) + 3_600_000)
+    platform.produce([click("a", user="erased"), click("b"), b'{"user_id": "erased"}', b'{"user_id": "other"}'])
+    # Stored before the sink learns of it, as by a task that ended between its rows and its checkpoint.
+    platform.produce([click("c", user="late")])
+    sink.stop_at("ROWS_STORED", "wait")
+    sink.start()
+    sink.wait_stopped()
+    assert sorted(platform.event_ids()) == ["b", "c"]
+    platform.suppression.suppress("late", int(time.time() * 1000) + 3_600_000)
+    sink.go_on()
+    sink.wait_drained()
+
+    assert platform.event_ids() == ["b"]
+    assert [record.value() for record in platform.rejected()] == [b'{"user_id": "other"}']
+    assert NOON in platform.hour_states()
+
+
+def test_the_form_is_answered_setting_by_setting(sink: Sink) -> None:
+    given = sink.config(partitions_start="tomorrow", rejected_max_share="7", errors_tolerance="all")
+    given |= {"value.converter": "org.apache.kafka.connect.json.JsonConverter", "transforms": "drop"}
+    del given["consumer.override.isolation.level"], given["hbase.zookeeper.quorum"]
+    answer = sink.worker.call("PUT", f"/connector-plugins/{_CLASS}/config/validate", given)
+
+    errors = {each["value"]["name"]: " ".join(each["value"]["errors"]) for each in answer["configs"]}
+    wrong = {name: text for name, text in errors.items() if text}
+    assert "must be a whole hour that has begun" in wrong["partitions.start"]
+    assert "Value must be no more than 1.0" in wrong["rejected.max.share"]
+    assert 'Missing required configuration "hbase.zookeeper.quorum"' in wrong["hbase.zookeeper.quorum"]
+    assert "must be read_committed" in wrong["consumer.override.isolation.level"]
+    assert "ByteArrayConverter" in wrong["value.converter"]
+    assert "must be none" in wrong["errors.tolerance"]
+    assert "must be empty" in wrong["transforms"]
+    assert {"Kafka", "HBase", "Clicks", "Checkpoints"} <= set(answer["groups"])
+    shares = next(each["value"] for each in answer["configs"] if each["value"]["name"] == "rejected.max.share")
+    assert shares["recommended_values"] == ["0.05", "0.5", "1.0"]
+
+
+def test_a_table_that_differs_is_refused_with_the_difference(sink: Sink) -> None:
+    sink.start(clicks_ttl_days="7")
+    assert "TTL in seconds of click_data is 7776000, expected 604800" in sink.failure()
+
+
+def test_a_task_refuses_a_topic_that_the_drain_ingests(sink: Sink) -> None:
+    platform = sink.platform
+    sink.give(Mode.DRAIN)
+    platform.produce([click("a")])
+    sink.start()
+    assert "is ingested by the drain (runs of Dagster), not by Kafka Connect" in sink.failure()
+    assert platform.rows() == {}
+    (task,) = Connect(sink.worker.url, sink.name).status().tasks
+    assert task.failed
+    assert not task.passing
+    assert task.error.startswith(f"Topic {platform.settings.clicks_topic} is ingested by the drain")
+
+    sink.give(Mode.CONNECT)
+    with pytest.raises(OtherOwner):
+        platform.drain()
+    Connect(sink.worker.url, sink.name).restart_failed()
+    sink.wait_drained()
+    assert platform.event_ids() == ["a"]
+
+
+@pytest.mark.parametrize("step", ["ROWS_STORED", "HOURS_MARKED"])
+def test_a_task_that_comes_back_after_the_drain_took_over_moves_no_offset(sink: Sink, step: str) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=16)
+    traffic.send(1_500, malformed=0.05)
+    sink.stop_at(step, "wait")
+    sink.start()
+    sink.wait_stopped()
+
+    sink.give(Mode.DRAIN)
+    platform.drain(max_clicks=700)
+    positions = platform.positions()
+    assert sum(positions.values()) == 700
+    sink.go_on()
+
+    assert "is ingested by the drain" in sink.failure()
+    assert platform.positions() == positions
+    judge_progress(platform, traffic.truth)
+    platform.drain()
+    judge(platform, traffic.truth, at_least=1_500)
+
+
+def test_a_stalled_task_that_comes_back_after_another_took_over_moves_no_offset_back(sink: Sink) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=21)
+    traffic.send(1_500, malformed=0.05)
+    sink.stop_at("HOURS_MARKED", "wait")
+    sink.start(tasks_max="2", consumer_override_max_poll_interval_ms="8000")
+    sink.wait_stopped()
+    sink.wait_drained()  # the other task was given the partitions of this one in the middle of its checkpoint
+    positions = platform.positions()
+    sink.go_on()
+    traffic.send(500, malformed=0.05)
+    sink.wait_drained()
+    assert all(offset >= positions[partition] for partition, offset in platform.positions().items())
+    judge(platform, traffic.truth, at_least=2_000)
+    assert {task.state for task in Connect(sink.worker.url, sink.name).status().tasks} == {"RUNNING"}
+
+
+def test_changing_over_and_back_under_load_loses_and_doubles_nothing(sink: Sink) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=17)
+    traffic.send(3_000, malformed=0.03)
+    with traffic.steady(300):
+        sink.start()
+        wait_until(lambda: sum(platform.positions().values()) > 500, seconds=120, what="the connector stores clicks")
+        for _ in range(2):
+            sink.give(Mode.DRAIN)
+            platform.drain(max_clicks=1_000)
+            sink.give(Mode.CONNECT)
+            before = sum(platform.positions().values())
+            sink.restart()
+            wait_until(lambda b=before: sum(platform.positions().values()) > b, seconds=120, what="it goes on")
+            judge_progress(platform, traffic.truth)
+    sink.wait_drained()
+    judge(platform, traffic.truth, at_least=3_000)
+
+
+def test_a_task_that_ends_at_any_step_loses_and_doubles_nothing(sink: Sink) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=20)
+    for step in _STEPS:
+        traffic.send(400, malformed=0.05)
+        sink.stop_at(step, "fail")
+        sink.start()
+        sink.restart()
+        assert f"ended at {step}" in sink.failure()
+        judge_progress(platform, traffic.truth)
+        assert is_drained(platform) == (step == "OFFSETS_MOVED")
+    sink.restart()
+    sink.wait_drained()
+    judge(platform, traffic.truth, at_least=400 * len(_STEPS))
+
+
+@pytest.mark.parametrize("step", ["REJECTED_ACKNOWLEDGED", "HOURS_MARKED"])
+def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(sink: Sink, step: str) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=18)
+    traffic.send(1_000, malformed=0.05)
+    sink.stop_at(step, "halt")
+    sink.start()
+    wait_until(lambda: not sink.worker.is_running(), seconds=_STORED_SECONDS, what=f"the worker dies at {step}")
+    judge_progress(platform, traffic.truth)
+
+    traffic.send(1_000, malformed=0.05)
+    sink.worker.start()
+    sink.wait_drained()
+    judge(platform, traffic.truth, at_least=2_000)
+
+
+def test_too_many_rejected_clicks_fail_the_task_and_commit_nothing(sink: Sink) -> None:
+    platform = sink.platform
+    platform.produce([click("a")] + [b"no click"] * 1_500, partition=0)
+    sink.start(checkpoint_max_clicks="1000", consumer_override_max_poll_records="2000")
+    told = sink.failure()
+    assert "messages of topic" in told
+    assert "are invalid, more than 50%" in told
+    assert "malformed_json" in told
+    assert platform.positions() == {}
+    assert platform.rejected() == []
+    assert platform.event_ids() == ["a"]
+    assert platform.hour_states()[NOON].is_dirty
+
+    sink.start(rejected_max_share="1.0")
+    sink.wait_drained()
+    assert len(platform.rejected()) == 1_500
+
+
+def test_clicks_that_retention_removed_are_reported(sink: Sink) -> None:
+    platform = sink.platform
+    platform.produce([click("a"), click("b")], partition=0)
+    sink.start()
+    sink.wait_drained()
+    sink.worker.call("PUT", f"/connectors/{sink.name}/stop")
+    platform.produce([click(str(number)) for number in range(10)], partition=0)
+    _delete_records(platform, before=7)
+    sink.worker.call("PUT", f"/connectors/{sink.name}/resume")
+
+    assert "partition 0: offsets [2, 7) were removed by retention before they were read" in sink.failure()
+    assert platform.positions()[0] == 2
+    # The way out that the message names.
+    sink.give(Mode.DRAIN)
+    platform.drain(on_data_loss="skip")
+    sink.give(Mode.CONNECT)
+    platform.produce([click("after")], partition=0)
+    sink.restart()
+    sink.wait_drained()
+    assert sorted(platform.event_ids()) == ["7", "8", "9", "a", "after", "b"]
+
+
+def test_a_topic_created_again_is_reported(sink: Sink) -> None:
+    platform = sink.platform
+    platform.produce([click("a")], partition=0)
+    sink.start()
+    sink.wait_drained()
+    sink.worker.call("PUT", f"/connectors/{sink.name}/stop")
+    topic = platform.settings.clicks_topic
+    platform.admin.delete_topic(topic)
+    _eventually(lambda: platform.admin.create_topic(topic, partitions=2, replication=1, config={}))
+    sink.worker.call("PUT", f"/connectors/{sink.name}/resume")
+    assert "the topic was deleted and created again" in sink.failure()
+
+
+def _eventually(action: Callable[[], bool]) -> None:
+    wait_until(action, seconds=30, what="it is done")
+
+
+def _delete_records(platform: Platform, *, before: int) -> None:
+    from confluent_kafka.admin import AdminClient
+
+    client = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
+    for future in client.delete_records([TopicPartition(platform.settings.clicks_topic, 0, before)]).values():
+        future.result(30)
