@@ -2,18 +2,30 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dataco_assets.clients.connect import Connect
 from dataco_assets.errors import DatacoError
 from dataco_assets.jobs import INGEST_JOB
+from dataco_assets.ledgers.owner import Mode, Owner
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.sensors.back_off import PastRun
 from dataco_assets.sensors.circumstances import circumstances
+from dataco_assets.sensors.connector import (
+    Look,
+    after,
+    is_due,
+    memory_of,
+    metadata,
+    summary,
+    tasks_to_restart,
+    with_memory,
+)
 from dataco_assets.sensors.ingest import IngestView, reason_to_wait
 from dataco_assets.sensors.parking import settled_ingest
 from dataco_assets.sensors.runs import CIRCUMSTANCES_TAG, drains_in_flight, past_runs
@@ -22,6 +34,7 @@ from dataco_assets.settings import Settings, settings
 if TYPE_CHECKING:
     from dataco_assets.clients.hbase import HBase
 
+_DRAIN = Owner()
 _CALL_SECONDS = 1.0
 """Deadline of each metadata call; with a server down, an evaluation ends within 5 s."""
 
@@ -32,15 +45,18 @@ _CALL_SECONDS = 1.0
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Starts an ingest when {settings().lag_min_clicks:,} clicks wait in Kafka, or one has waited for "
     f"{settings().lag_max_age_seconds:.0f} s. Never two at once; a failed one is retried with back-off, or parked "
-    "until something changes.",
+    "until something changes. While Kafka Connect stores the clicks, it observes them and restarts failed tasks.",
 )
 def kafka_lag_sensor(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
     kafka: KafkaResource,
     hbase: HBaseResource,
-) -> dg.RunRequest | dg.SkipReason:
-    """Requests an ingest when clicks wait; the cursor records since when."""
+) -> dg.RunRequest | dg.SkipReason | dg.SensorResult:
+    """Requests an ingest when clicks wait; the cursor records since when.
+
+    While Kafka Connect stores the clicks, it observes `raw_clicks` instead and restarts failed tasks.
+    """
     if drains_in_flight(context.instance):
         return dg.SkipReason("A run that drains the topic is queued or in progress.")
     past = past_runs(context.instance, INGEST_JOB)
@@ -52,6 +68,8 @@ def kafka_lag_sensor(
     except DatacoError as error:
         return dg.SkipReason(f"Cannot measure the lag: {error}")
     context.update_cursor(measured.cursor)
+    if measured.owner.mode is Mode.CONNECT:
+        return _guard_connector(settings, kafka, measured, context.cursor)
     view = IngestView(measured.waiting, measured.waited_long, past, time.time(), entry)
     if (reason := reason_to_wait(view, settings.lag_min_clicks)) is not None:
         return dg.SkipReason(reason)
@@ -76,12 +94,18 @@ class _Measured:
         waited_long: Whether one of them has waited too long.
         topic_id: Id of the topic.
         cursor: For the next evaluation.
+        owner: Who stores them.
+        passed: Sum of the offset ledger's positions.
+        seconds_behind: How long a click has been seen to wait.
     """
 
     waiting: int
     waited_long: bool
     topic_id: str
     cursor: str
+    owner: Owner = _DRAIN
+    passed: int = 0
+    seconds_behind: float = 0.0
 
 
 def _measure(settings: Settings, kafka: KafkaResource, hbase: "HBase", cursor: str | None) -> _Measured:
@@ -99,4 +123,53 @@ def _measure(settings: Settings, kafka: KafkaResource, hbase: "HBase", cursor: s
     waited_long = (
         bool(lag.losses) or watch.longest(now) > longest or has_waited_since(admin, lag, int((now - longest) * 1000))
     )
-    return _Measured(waiting, waited_long, lag.topic.topic_id, watch.to_json())
+    return _Measured(
+        waiting,
+        waited_long,
+        lag.topic.topic_id,
+        watch.to_json(),
+        ledger.owner(settings.clicks_topic),
+        passed=sum(lag.start.values()),
+        seconds_behind=watch.longest(now),
+    )
+
+
+def _guard_connector(
+    settings: Settings, kafka: KafkaResource, measured: _Measured, cursor: str | None
+) -> dg.SensorResult:
+    """Restarts failed tasks when that may help, and reports an observation when it is due."""
+    known = memory_of(cursor)
+    look = _look(settings, kafka, measured)
+    restarted = tasks_to_restart(look, known)
+    try:
+        for task in restarted:
+            _connect(settings).restart_task(task.number)
+    except DatacoError as error:
+        look = replace(look, problem=str(error))
+    due = is_due(look, known)
+    memory = after(look, known, restarted=bool(restarted), observed=due)
+    return dg.SensorResult(
+        skip_reason=summary(look, restarted),
+        asset_events=[dg.AssetObservation("raw_clicks", metadata=metadata(look, known))] if due else [],
+        cursor=with_memory(measured.cursor, memory),
+    )
+
+
+def _look(settings: Settings, kafka: KafkaResource, measured: _Measured) -> Look:
+    from dataco_assets.clients.kafka.topics import KafkaAdmin
+
+    connector, problem, rejected = None, "", 0
+    try:
+        admin = KafkaAdmin(kafka.brokers, timeout_seconds=_CALL_SECONDS)
+        rejected = sum(admin.stable_end(admin.topic(settings.rejected_topic)).values())
+        if settings.connect_url:
+            connector = _connect(settings).status()
+        else:
+            problem = "DATACO_CONNECT_URL is empty, so failed tasks are neither seen nor restarted."
+    except DatacoError as error:
+        problem = str(error)
+    return Look(connector, problem, measured.waiting, measured.seconds_behind, measured.passed, rejected, time.time())
+
+
+def _connect(settings: Settings) -> Connect:
+    return Connect(settings.connect_url, settings.connect_connector, timeout_seconds=_CALL_SECONDS)
