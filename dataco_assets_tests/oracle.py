@@ -6,10 +6,13 @@ The definitions: per (hour, page, country): how many clicks; how many distinct u
 of the hour, in the order of time and then row key, is one of these; and, over the clicks whose duration is known, the
 sum of durations, their number and their mean. The duration of a click is the gap to the same user's next click, on any
 page, in the order of time and then row key; known if the gap is at most 30 minutes. The next click may lie in a later
-hour. A visit is a longest run of a user's clicks, in that order, with no gap above 30 minutes: per (hour, page,
-country) also, how many of the clicks are the first of a visit, how many the last, and how many are all of one.
+hour. The known durations are also counted in ranges of time, each from its limit up to the next: 0 s, 1 s, 1.5 s, and
+the last two doubled again and again; a range that holds none is left out. A visit is a longest run of a user's clicks,
+in that order, with no gap above 30 minutes: per (hour, page, country) also, how many of the clicks are the first of a
+visit, how many the last, and how many are all of one.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,6 +45,7 @@ class OracleRow:
     entries: int
     exits: int
     bounces: int
+    time_spent_buckets: dict[str, int]
 
 
 Key = tuple[int, str, str]
@@ -127,4 +131,10 @@ def _row(
         entries=len(keys & firsts),
         exits=len(keys & lasts),
         bounces=len(keys & alone),
+        time_spent_buckets=dict(Counter(_range_of(spent) for spent in known)),
     )
+
+
+def _range_of(spent_ms: int) -> str:
+    limits = {0} | {second * 2**doubled for second in (1000, 1500) for doubled in range(11)}
+    return f"from_{max(limit for limit in limits if limit <= spent_ms)}_ms"

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
@@ -41,13 +40,14 @@ def damage(place: TablePlace, hour_ms: int, content: bytes | None) -> Path:
     return path
 
 
-def tamper(place: TablePlace, hour_ms: int, column: str, value: int) -> None:
+def tamper(place: TablePlace, hour_ms: int, column: str, value: object) -> None:
     """Gives all rows of an hour the same value in a column."""
 
     def changed(table: pa.Table) -> pa.Table:
         position = table.schema.get_field_index(column)
-        values = pc.add(pc.multiply(table[column], 0), value)  # pyright: ignore[reportAttributeAccessIssue]  # made at import
-        return table.set_column(position, table.schema.field(position), values)
+        field = table.schema.field(position)
+        values = [None if held is None else value for held in table[column].to_pylist()]
+        return table.set_column(position, field, pa.array(values, field.type))
 
     _rewrite(place, hour_ms, changed)
 

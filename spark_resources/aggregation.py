@@ -1,8 +1,9 @@
 """The aggregation of clicks by hour, page and country: a pure function from DataFrame to DataFrame.
 
-The plan has two shuffles, whatever the number of hours: one by user (to find each click's neighbours and to count
-distinct users), one by hour, page and country after a partial count. Everything runs in the JVM, without user-defined
-functions, and spills to disk when memory is short.
+The plan has two shuffles, whatever the number of hours: one by user, to find each click's neighbours, and one by hour,
+page and country. Between them the clicks of each user in a group are added up, so that the second step counts every
+user once, and gives the sketch every user once. Everything runs in the JVM, without user-defined functions, and spills
+to disk when memory is short.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, SKETCH_LG_K, TIME_SPENT, USERS_SKETCH
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
+from dataco_assets.clicks.time_spent import BUCKETS, LOWER_LIMITS_MS
 
 UNKNOWN_COUNTRY = "ZZ"
 _GROUP = ("hour_ms", "page", "country")
@@ -57,26 +59,38 @@ def aggregate(
         enters.alias("enters"),
         begins.alias("begins"),
     ).where(_is_one_of(hours))
-    grouped = known.groupBy(*_GROUP).agg(
-        F.count("*").alias("click_count"),
-        F.countDistinct("user_id").alias("unique_users"),
-        F.count_if("enters").alias("entering_users"),
-        # Whole milliseconds are summed, so the result does not depend on the order of the clicks.
-        F.coalesce(F.sum("spent_ms"), F.expr("0L")).alias("spent_ms_sum"),
-        F.count("spent_ms").alias("time_spent_samples"),
-        F.count_if("begins").alias("entries"),
-        F.count_if(F.isnull("spent_ms")).alias("exits"),
-        F.count_if(F.col("begins") & F.isnull("spent_ms")).alias("bounces"),
+    sums = _sums()
+    of_users = known.groupBy(*_GROUP, "user_id").agg(*[total.alias(name) for name, total in sums.items()])
+    grouped = of_users.groupBy(*_GROUP).agg(
+        *[F.sum(name).alias(name) for name in sums],
+        F.count("*").alias("unique_users"),
+        F.hll_sketch_agg("user_id", SKETCH_LG_K).alias(USERS_SKETCH.name),
     )
     seconds = F.col("spent_ms_sum") / 1000
     return (
         grouped.withColumn("hour", F.timestamp_millis("hour_ms"))
+        .withColumn(TIME_SPENT.name, F.struct(*BUCKETS))
         .withColumn("time_spent_seconds_sum", seconds)
         .withColumn("average_time_spent_seconds", F.expr("try_divide(time_spent_seconds_sum, time_spent_samples)"))
         .withColumn("generation", _generation(hours, generations))
         .withColumn("computed_at", F.expr(f"timestamp_millis({computed_at_ms}L)"))
         .select(*[column.name for column in COLUMNS])
     )
+
+
+def _sums() -> dict[str, Column]:
+    """What is added up over clicks, by name; none of it depends on the order of the clicks."""
+    limits = zip(BUCKETS, LOWER_LIMITS_MS, (*LOWER_LIMITS_MS[1:], VISIT_GAP_MS + 1), strict=True)
+    return {
+        "click_count": F.count("*"),
+        "entering_users": F.count_if("enters"),
+        "spent_ms_sum": F.coalesce(F.sum("spent_ms"), F.expr("0L")),  # whole milliseconds
+        "time_spent_samples": F.count("spent_ms"),
+        "entries": F.count_if("begins"),
+        "exits": F.count_if(F.isnull("spent_ms")),
+        "bounces": F.count_if(F.col("begins") & F.isnull("spent_ms")),
+        **{name: F.expr(f"count_if(spent_ms >= {lower}L AND spent_ms < {upper}L)") for name, lower, upper in limits},
+    }
 
 
 def _check(hours: Sequence[int], generations: Mapping[int, int]) -> None:

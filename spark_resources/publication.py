@@ -20,6 +20,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
+from dataco_assets.aggregates.columns import INDEXED
+from dataco_assets.aggregates.columns import Column as Measure
 from dataco_assets.certificates import truststore
 from dataco_assets.elasticsearch_errors import (
     ElasticsearchUnavailable,
@@ -79,6 +81,7 @@ def documents(aggregates: DataFrame) -> DataFrame:
         .withColumn("host", F.regexp_extract("page", PAGE_PARTS, 1))
         .withColumn("path", F.regexp_extract("page", PAGE_PARTS, 2))
         .withColumns({name: _time_text(name) for name in ("hour", "computed_at")})
+        .withColumns({each.name: _filled_buckets(each) for each in INDEXED if each.type == "histogram"})
         .select(_ID, *PROPERTIES)
     )
 
@@ -86,6 +89,13 @@ def documents(aggregates: DataFrame) -> DataFrame:
 def _time_text(column: str) -> Column:
     """As `dataco_assets.index.layout.time_text`; the session's time zone is UTC."""
     return F.date_format(column, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
+
+
+def _filled_buckets(histogram: Measure) -> Column:
+    """A histogram without its empty buckets, which documents do not have; null if all are empty or it is unknown."""
+    name = histogram.name
+    filled = F.struct(*[F.expr(f"nullif({name}.{bucket}, 0L) AS {bucket}") for bucket in histogram.buckets])
+    return F.when(F.expr(f"{name} IS NOT NULL AND {histogram.counts} > 0"), filled)
 
 
 def publish(

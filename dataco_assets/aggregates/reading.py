@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataco_assets.aggregates.columns import COLUMNS, ColumnType
+from dataco_assets.aggregates.columns import COLUMNS, USERS_SKETCH, Column, ColumnType
 from dataco_assets.aggregates.failures import AggregatesRefused, AggregatesUnreadable, failure
 from dataco_assets.aggregates.table import IDENTIFIER, NAMESPACE, PARTITION, TABLE_PROPERTIES, TablePlace
 from dataco_assets.clicks.hour import HOUR_MS
@@ -38,11 +39,21 @@ _ARROW_TYPES: Final[dict[ColumnType, pa.DataType]] = {
     "string": pa.string(),
     "long": pa.int64(),
     "double": pa.float64(),
+    "sketch": pa.binary(),
 }
-ARROW_SCHEMA: Final = pa.schema(
-    [pa.field(column.name, _ARROW_TYPES[column.type], column.nullable) for column in COLUMNS]
-)
+
+
+def _arrow_type(column: Column) -> pa.DataType:
+    if column.type == "histogram":
+        return pa.struct([pa.field(bucket, pa.int64()) for bucket in column.buckets])
+    return _ARROW_TYPES[column.type]
+
+
+ARROW_SCHEMA: Final = pa.schema([pa.field(column.name, _arrow_type(column), column.nullable) for column in COLUMNS])
 """The columns of the aggregates as Arrow types."""
+
+USERS_COLUMNS: Final = ("hour", "unique_users", "entering_users", USERS_SKETCH.name)
+"""What `read_users` reads of a row."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,35 @@ def read_hours(place: TablePlace, hours: Sequence[int]) -> Iterator[tuple[int, H
             yield hour, _read(place, table, hour, tasks[hour])
 
 
+def read_users(
+    place: TablePlace, first_ms: int, last_ms: int, page: str | None = None, country: str | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Streams what rows say of their users: hour, `unique_users`, `entering_users` and `users_sketch`.
+
+    Args:
+        place: Where the table is.
+        first_ms: The first hour, epoch ms.
+        last_ms: The last hour, included.
+        page: Only rows of this page.
+        country: Only rows of this country.
+
+    Raises:
+        AggregatesUnavailable: catalog or storage do not answer.
+        AggregatesUnreadable: the table's metadata or a data file cannot be read.
+    """
+    from pyiceberg.expressions import EqualTo
+
+    with _explained(place):
+        table = _load(place)
+        if table is None:
+            return
+        scan = table.scan(_between(first_ms, last_ms), selected_fields=USERS_COLUMNS).filter("page IS NOT NULL")
+        for name, value in (("page", page), ("country", country)):
+            if value is not None:  # not as text: it can be anything
+                scan = scan.filter(EqualTo(name, value))  # pyright: ignore[reportCallIssue]  # its own __init__ is hidden
+        yield from scan.to_arrow_batch_reader()
+
+
 def _read(place: TablePlace, table: "Table", hour_ms: int, tasks: "Sequence[FileScanTask]") -> HourAggregates:
     from pyiceberg.expressions import AlwaysTrue
     from pyiceberg.io.pyarrow import ArrowScan
@@ -243,11 +283,13 @@ def _iceberg_schema() -> "Schema":
     from pyiceberg.schema import Schema
     from pyiceberg.types import NestedField
 
-    types = _iceberg_types()
+    numbers = count(1)  # of fields and buckets; Iceberg gives them anew when it creates the table
     return Schema(
         *(
-            NestedField(number, column.name, types[column.type], required=False, doc=column.description)
-            for number, column in enumerate(COLUMNS, start=1)
+            NestedField(
+                next(numbers), column.name, _iceberg_type(column, numbers), required=False, doc=column.description
+            )
+            for column in COLUMNS
         )
     )
 
@@ -256,16 +298,27 @@ def _add_missing_columns(table: "Table") -> None:
     known = {column.name for column in table.schema().fields}
     missing = [column for column in COLUMNS if column.name not in known]
     if missing:
-        types = _iceberg_types()
-        with table.update_schema() as update:
-            for column in missing:
-                update.add_column(column.name, types[column.type], doc=column.description)
+        with table.transaction() as change:
+            change.set_properties(TABLE_PROPERTIES)
+            with change.update_schema() as update:
+                for column in missing:
+                    update.add_column(column.name, _iceberg_type(column, count(1)), doc=column.description)
 
 
-def _iceberg_types() -> "dict[ColumnType, IcebergType]":
-    from pyiceberg.types import DoubleType, LongType, StringType, TimestamptzType
+def _iceberg_type(column: Column, numbers: Iterator[int]) -> "IcebergType":
+    from pyiceberg.types import BinaryType, DoubleType, LongType, NestedField, StringType, StructType, TimestamptzType
 
-    return {"timestamp": TimestamptzType(), "string": StringType(), "long": LongType(), "double": DoubleType()}
+    if column.type == "histogram":
+        buckets = (NestedField(next(numbers), bucket, LongType(), required=False) for bucket in column.buckets)
+        return StructType(*buckets)
+    types: dict[ColumnType, IcebergType] = {
+        "timestamp": TimestamptzType(),
+        "string": StringType(),
+        "long": LongType(),
+        "double": DoubleType(),
+        "sketch": BinaryType(),
+    }
+    return types[column.type]
 
 
 def _tasks_by_hour(table: "Table", hours: Iterable[int]) -> "dict[int, list[FileScanTask]]":
@@ -273,11 +326,16 @@ def _tasks_by_hour(table: "Table", hours: Iterable[int]) -> "dict[int, list[File
     span = sorted(hours)
     scan = table.scan()
     if span:
-        scan = scan.filter(f"hour >= '{_text(span[0])}' and hour < '{_text(span[-1] + HOUR_MS)}'")
+        scan = scan.filter(_between(span[0], span[-1]))
     found: dict[int, list[FileScanTask]] = {}
     for task in scan.plan_files():
         found.setdefault(int(task.file.partition[0]) * HOUR_MS, []).append(task)
     return found
+
+
+def _between(first_ms: int, last_ms: int) -> str:
+    """The filter for hours from the first to the last, both included."""
+    return f"hour >= '{_text(first_ms)}' and hour < '{_text(last_ms + HOUR_MS)}'"
 
 
 def _text(time_ms: int) -> str:

@@ -8,9 +8,10 @@ pandera and pandas cost a second to import, so they are imported when a table is
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, TOTALLED
+from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, TOTALLED, Column
 from dataco_assets.aggregates.reading import ARROW_SCHEMA
 from dataco_assets.clicks.hour import VISIT_GAP_MS
 
@@ -110,11 +111,16 @@ def _are_sound(batch: "Mapping[int, pa.Table]") -> bool:
 
 
 def _frame(table: "pa.Table") -> "pd.DataFrame":
-    """The table for pandera; whole numbers that may be missing stay whole numbers, which NumPy's cannot."""
+    """The table for pandera: a histogram's buckets are columns, and whole numbers stay such where some are missing."""
     import pyarrow as pa
 
-    frame = table.to_pandas()
-    whole = (field.name for field in table.schema if field.name in LATER_COLUMNS and pa.types.is_int64(field.type))
+    flat = table.flatten()
+    frame = flat.to_pandas()
+    whole = (
+        field.name
+        for field in flat.schema
+        if field.name.partition(".")[0] in LATER_COLUMNS and pa.types.is_int64(field.type)
+    )
     return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -152,10 +158,11 @@ def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
         checks["hour"].append(Check(lambda column: column == hour, error=f"must be {hour:%Y-%m-%dT%H:%MZ}"))
         for name in ("generation", "computed_at"):
             checks[name].append(Check(lambda column: column.nunique() <= 1, error="must be the same in all rows"))
-    types = {"timestamp": instant, "string": str, "long": "int64", "double": "float64"}
-    types_of = {c.name: "Int64" if c.nullable and c.type == "long" else types[c.type] for c in COLUMNS}
+    types = {"timestamp": instant, "string": str, "long": "int64", "double": "float64", "sketch": "object"}
+    numbers = [number for column in COLUMNS for number in column.numbers]
+    types_of = {c.name: "Int64" if c.nullable and c.type == "long" else types[c.type] for c in numbers}
     return pandera.DataFrameSchema(
-        {c.name: pandera.Column(types_of[c.name], checks[c.name], nullable=c.nullable) for c in COLUMNS},
+        {c.name: pandera.Column(types_of[c.name], checks.get(c.name, []), nullable=c.nullable) for c in numbers},
         checks=[
             Check(_users_within_clicks, error="unique_users must not exceed click_count"),
             Check(_entering_within_users, error="entering_users must not exceed unique_users"),
@@ -167,6 +174,11 @@ def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
             Check(_bounces_are_both, error="bounces must not exceed entries or exits"),
             Check(_visits_within_clicks, error="entries + exits - bounces must not exceed click_count"),
             Check(_open_visits_within_users, error="the hour's entries and exits must differ by at most its users"),
+            *(
+                Check(partial(_buckets_add_up, column), error=f"{column.name} must add up to {column.counts}")
+                for column in COLUMNS
+                if column.type == "histogram"
+            ),
             Check(_all_or_none, error=f"{_LATER} must each be in all rows of an hour or in none"),
         ],
         unique=["hour", "page", "country"],
@@ -222,9 +234,16 @@ def _open_visits_within_users(frame: "pd.DataFrame") -> "pd.Series":
     return carried <= frame.groupby("hour")["entering_users"].transform("sum")
 
 
+def _buckets_add_up(column: Column, frame: "pd.DataFrame") -> "pd.Series":
+    counted = frame[[number.name for number in column.numbers]].sum(axis="columns", skipna=False)
+    return (counted == frame[column.counts]).fillna(value=True)
+
+
 def _all_or_none(frame: "pd.DataFrame") -> "pd.Series":
     # No row has a column of which there was none when the hour was computed.
-    missing = frame[sorted(LATER_COLUMNS)].isna()
+    missing = frame[
+        [number.name for column in COLUMNS if column.name in LATER_COLUMNS for number in column.numbers]
+    ].isna()
     return missing.groupby(frame["hour"]).transform("nunique").eq(1).all(axis="columns")
 
 
@@ -241,7 +260,7 @@ _NAMES_COLUMNS = ("column_in_dataframe", "column_in_schema", "column_ordered")
 def _report(cases: "pd.DataFrame") -> list[Problem]:
     # A rule about whole rows is reported once per cell of each row that breaks it, under the cell's column.
     about_column = cases["schema_context"] == "Column"
-    cases = cases.assign(column=cases["column"].where(about_column, ""))
+    cases = cases.assign(column=cases["column"].where(about_column, "")).sort_values("index", kind="stable")
     columns = ("column", "check", "index", "failure_case")
     broken: dict[tuple[str, str], list[tuple[object, object]]] = {}
     for column, rule, row, value in zip(*(cases[name].tolist() for name in columns), strict=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from dataco_assets.aggregates import storage
+from dataco_assets.aggregates.columns import COLUMNS
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -37,6 +38,13 @@ TABLE_PROPERTIES: Final = {
     # Text from clicks stays out of the metadata: no reader selects files by it.
     "write.metadata.metrics.column.page": "counts",
     "write.metadata.metrics.column.country": "counts",
+    # Nor does any by these, which would be most of the metadata.
+    **{
+        f"write.metadata.metrics.column.{number.name}": "none"
+        for column in COLUMNS
+        if column.type in ("histogram", "sketch")
+        for number in column.numbers
+    },
 }
 _SQLITE_FILE: Final = "catalog.db"
 _SQLITE_WAIT_MS: Final = 30_000

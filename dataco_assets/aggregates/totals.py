@@ -10,8 +10,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataco_assets.aggregates.columns import TOTALLED
+from dataco_assets.aggregates.columns import TIME_SPENT, TOTALLED
 from dataco_assets.aggregates.reading import HourAggregates
+from dataco_assets.clicks.time_spent import percentile
 
 _COUNTED: Final = ["page", "country", "click_count"]
 _ROWS_WAITING = 100_000
@@ -23,7 +24,7 @@ class HourTotals:
 
     Attributes:
         groups: Rows, one per page and country.
-        sums: Sum of each column that is added up (`columns.TOTALLED`), by its name.
+        sums: Sum of each number that is added up (`columns.TOTALLED`), by its name.
     """
 
     groups: int
@@ -39,10 +40,15 @@ class HourTotals:
         """The hour's unique users, exact: every user enters it once."""
         return int(self.sums["entering_users"])
 
+    def seconds_spent(self, percent: float) -> float | None:
+        """A percentile of the seconds spent per click of known duration; None when no distribution is known."""
+        counts = {number.name.partition(".")[2]: self.sums[number.name] for number in TIME_SPENT.numbers}
+        return percentile(counts, percent)
+
 
 def totals(hour: HourAggregates) -> HourTotals:
     """What one hour adds up to; zeros for an empty hour, and for a column that it was computed without."""
-    table = hour.table
+    table = hour.table.flatten()  # a histogram's buckets become columns, `name.bucket`
 
     def total(column: str) -> int | float:
         return pc.sum(table[column]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]  # made at import

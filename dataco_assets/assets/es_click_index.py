@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import INDEXED
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import INDEX_EQUALS_AGGREGATES, evaluations, latest_materializations
 from dataco_assets.assets.failures import explained
@@ -35,14 +35,14 @@ _SHOWN = 10
 
 INDEX_SCHEMA = dg.TableSchema(
     columns=[
-        *(dg.TableColumn(c.name, c.type, c.description) for c in COLUMNS),
+        *(dg.TableColumn(c.name, c.type, c.description) for c in INDEXED),
         dg.TableColumn("host", "string", "Host of the page."),
         dg.TableColumn("path", "string", "Path of the page."),
     ]
 )
 _LINEAGE = dg.TableColumnLineage(
     {
-        **{c.name: [dg.TableColumnDep(url_country_aggregates.key, c.name)] for c in COLUMNS},
+        **{c.name: [dg.TableColumnDep(url_country_aggregates.key, c.name)] for c in INDEXED},
         "host": [dg.TableColumnDep(url_country_aggregates.key, "page")],
         "path": [dg.TableColumnDep(url_country_aggregates.key, "page")],
     }

@@ -22,6 +22,7 @@ def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
     sums = totals.sums
     samples, entries, exits = sums["time_spent_samples"], sums["entries"], sums["exits"]
     average = {"average seconds": sums["time_spent_seconds_sum"] / samples} if samples else {}
+    percentiles = {f"p{percent} seconds": totals.seconds_spent(percent) for percent in (50, 90)}
     visits = {"visits": exits, "clicks per visit": totals.clicks / exits} if exits else {}
     bounces = {"bounce rate": sums["bounces"] / entries} if entries else {}
     return {
@@ -30,6 +31,7 @@ def hour_metadata(totals: "HourTotals", generation: int) -> dict[str, Any]:
         "unique users": totals.unique_users,
         "clicks of known duration": samples,
         **average,
+        **{name: seconds for name, seconds in percentiles.items() if seconds is not None},
         **visits,
         **bounces,
         "generation": generation,

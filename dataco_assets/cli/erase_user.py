@@ -135,7 +135,8 @@ def _found(erasure: "Erasure", verb: str, users: int) -> Iterator[str]:
     if erasure.expired:
         yield (
             f"{quantity(len(erasure.expired), 'hour')} of these cannot be computed anew, since HBase may have dropped "
-            "clicks of others (DATACO_CLICKS_TTL_DAYS): their counts stay as published. They hold no user id."
+            "clicks of others (DATACO_CLICKS_TTL_DAYS): their counts stay as published. They hold no user id; "
+            "sketches of few users in the aggregates' table hold a hash of it."
         )
 
 

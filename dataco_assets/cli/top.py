@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from dataco_assets.index.reading import PageTotals, Span
 
 _DEFAULT_HOURS = 24
-_NUMBERS = ("clicks", "most users in an hour", "average s")
+_NUMBERS = ("clicks", "most users in an hour", "average s", "p50 s", "p90 s")
 _LEGEND = (
     "most users in an hour: distinct users in the page's busiest hour, since those of several hours do not add up. "
-    "average s: seconds per click of known duration."
+    "average s: seconds per click of known duration; p50 s, p90 s: what half and nine of ten of them do not exceed, "
+    "from counts in buckets."
 )
 _HOW_TO_FILL = (
     "`dataco setup` creates what is missing, `dataco clicks …` sends clicks, and the sensors (or `dagster asset "
     "materialize`) bring them into the index; `dataco status` tells how far they are."
 )
+
+
+Country = Annotated[str, typer.Option(help="Only clicks from there: two letters, ZZ for unknown.")]
 
 
 class CountryUnclear(WrongUsage):
@@ -45,7 +49,7 @@ def top(
     hour: Annotated[str, typer.Option(help="One hour, like 2026-01-31-12:00 (UTC).")] = "",
     since: Annotated[str, typer.Option(help="From this time on, like 2026-01-31 or 2026-01-31T12:00Z.")] = "",
     until: Annotated[str, typer.Option(help="Up to this time, included: a day with all its hours.")] = "",
-    country: Annotated[str, typer.Option(help="Only clicks from there: two letters, ZZ for unknown.")] = "",
+    country: Country = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Rows to show.")] = 10,
     as_json: Json = False,
 ) -> None:
@@ -58,7 +62,7 @@ def top(
     from dataco_assets.index.indices import Index, closed_text
     from dataco_assets.index.reading import busiest_pages, span
 
-    code = _country(country)
+    code = country_of(country)
     _refuse_unclear_times(hour, since, until)
     config = settings()
     client = connect_at_once(config)
@@ -129,13 +133,17 @@ def _print(pages: "Sequence[PageTotals]", start: int, end: int, country: str | N
             page.country,
             f"{page.clicks:,}",
             f"{page.most_users_in_an_hour:,}",
-            "-" if page.average_seconds is None else f"{page.average_seconds:,.1f}",
+            *map(_seconds, (page.average_seconds, page.seconds(50), page.seconds(90))),
         )
         for rank, page in enumerate(pages, start=1)
     ]
     print_table(("#", "page", "country", *_NUMBERS), rows, numbers=("#", *_NUMBERS))
     if on_terminal():
         typer.echo(_LEGEND)
+
+
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:,.1f}"
 
 
 def _document(pages: "Sequence[PageTotals]", start: int, end: int, country: str | None) -> dict[str, Any]:
@@ -150,13 +158,20 @@ def _document(pages: "Sequence[PageTotals]", start: int, end: int, country: str 
                 "clicks": page.clicks,
                 "most_users_in_an_hour": page.most_users_in_an_hour,
                 "average_seconds": page.average_seconds,
+                "p50_seconds": page.seconds(50),
+                "p90_seconds": page.seconds(90),
             }
             for page in pages
         ],
     }
 
 
-def _country(text: str) -> str | None:
+def country_of(text: str) -> str | None:
+    """The country of an option, in capitals; None when none was given.
+
+    Raises:
+        CountryUnclear: It is no country.
+    """
     if not text:
         return None
     if not re.fullmatch(r"[A-Za-z]{2}", text):

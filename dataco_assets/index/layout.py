@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from dataco_assets.aggregates.columns import COLUMNS, ColumnType
+from dataco_assets.aggregates.columns import INDEXED, Column, ColumnType
 from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
 
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 """Raised when the documents change; `dataco index rebuild` then moves those of an older layout (`upgraded`).
 
 1: the page was called `url`, and times were epoch milliseconds.
 2: `page`, as in the aggregates; times as ISO 8601 text.
 3: with `entries`, `exits` and `bounces`, which documents of hours computed before do not have.
+4: with `time_spent_buckets`, which documents of hours computed before do not have.
 """
 
 TEMPLATE_PRIORITY = 500
@@ -42,8 +43,16 @@ _TYPES: Final[Mapping[ColumnType, str]] = {
     "double": "double",
 }
 
+
+def _rule(column: Column) -> dict[str, Any]:
+    if column.type == "histogram":
+        # Buckets are added up, never searched by. One without clicks is left out of a document: most are.
+        return {"properties": {bucket: {"type": "long", "index": False} for bucket in column.buckets}}
+    return {"type": _TYPES[column.type]}
+
+
 PROPERTIES: Mapping[str, Mapping[str, Any]] = {
-    **{column.name: {"type": _TYPES[column.type]} for column in COLUMNS},
+    **{column.name: _rule(column) for column in INDEXED},
     # Keywords without `ignore_above`, so that every page can be found and none is missing from a total. A page has at
     # most 8,193 characters (a URL and the `/` of its empty path), of which at least 8 are ASCII (`http://…/`): at most
     # 32,748 bytes, below the limit.

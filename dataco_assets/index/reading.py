@@ -4,19 +4,28 @@ Presentation is in `cli/top.py`.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataco_assets.aggregates.columns import LATER_COLUMNS
+from dataco_assets.aggregates.columns import INDEXED, LATER_COLUMNS, TIME_SPENT, Column
 from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clicks.time_spent import percentile
 from dataco_assets.clients.elasticsearch import search
 from dataco_assets.index.indices import Index
 from dataco_assets.quantities import quantity
 
 _GROUPS_PER_REQUEST = 10_000
 _EXACT_HOURS = 40_000  # the most that Elasticsearch counts exactly: four years
-_LATER = sorted(LATER_COLUMNS)
+_LATER = sorted(column.name for column in INDEXED if column.name in LATER_COLUMNS)
+_SUMS = ("click_count", "time_spent_samples", "time_spent_seconds_sum")
+_TOTALS: dict[str, Any] = {
+    **{name: {"sum": {"field": name}} for name in _SUMS},
+    "users": {"max": {"field": "unique_users"}},
+}
+_DISTRIBUTION: dict[str, Any] = {
+    bucket: {"sum": {"field": f"{TIME_SPENT.name}.{bucket}"}} for bucket in TIME_SPENT.buckets
+}
 _ENDS: dict[str, Any] = {name: {name: {"field": "hour"}} for name in ("min", "max")}
 
 
@@ -31,7 +40,9 @@ class PageTotals:
         samples: Clicks of known duration.
         time_spent_seconds: Their seconds.
         most_users_in_an_hour: Distinct users in the hour with the most. Distinct users of several hours cannot be added
-            up, because the same users return.
+            up, because the same users return; `dataco users` merges sketches of them.
+        time_spent: Clicks of known duration by bucket of time (`clicks/time_spent.py`); without those of hours that
+            were computed before there were buckets.
     """
 
     page: str
@@ -40,11 +51,16 @@ class PageTotals:
     samples: int
     time_spent_seconds: float
     most_users_in_an_hour: int
+    time_spent: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def average_seconds(self) -> float | None:
         """Mean seconds per click of known duration, over all hours; None without one."""
         return self.time_spent_seconds / self.samples if self.samples else None
+
+    def seconds(self, percent: float) -> float | None:
+        """A percentile of the seconds per click of known duration; None without any in a bucket."""
+        return percentile(self.time_spent, percent)
 
 
 @dataclass(frozen=True)
@@ -93,8 +109,10 @@ def busiest_pages(
         IndexClosed: an index of these months is closed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    groups = _groups(index, index.covering(since_ms, until_ms), _in_range(since_ms, until_ms, country))
-    return heapq.nsmallest(limit, groups, key=lambda group: (-group.clicks, group.page, group.country))
+    names, query = index.covering(since_ms, until_ms), _in_range(since_ms, until_ms, country)
+    groups = map(_totals, _groups(index, names, query, _TOTALS))
+    busiest = heapq.nsmallest(limit, groups, key=lambda group: (-group.clicks, group.page, group.country))
+    return _with_distributions(index, names, query, busiest)
 
 
 def span(index: Index, country: str | None = None) -> Span | None:
@@ -118,12 +136,20 @@ def incomplete_hours(index: Index) -> IncompleteHours | None:
     Raises:
         IndexMissing, IndexClosed, ElasticsearchError: as `span`.
     """
-    query = {"bool": {"should": [{"bool": {"must_not": {"exists": {"field": name}}}} for name in _LATER]}}
+    query = {"bool": {"should": [_lacks(column) for column in INDEXED if column.name in LATER_COLUMNS]}}
     count = {"count": {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}}
     found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS | count)["aggregations"]
     if found["min"]["value"] is None:
         return None
     return IncompleteHours(int(found["min"]["value"]), int(found["max"]["value"]), found["count"]["value"])
+
+
+def _lacks(column: Column) -> dict[str, Any]:
+    """The query for documents of hours that were computed without a column."""
+    lacks: dict[str, Any] = {"must_not": {"exists": {"field": column.name}}}
+    if column.type == "histogram":  # a document of which every bucket is empty does not have it either
+        lacks["filter"] = {"range": {column.counts: {"gt": 0}}}
+    return {"bool": lacks}
 
 
 def _in_range(since_ms: int, until_ms: int, country: str | None) -> dict[str, Any]:
@@ -133,18 +159,36 @@ def _in_range(since_ms: int, until_ms: int, country: str | None) -> dict[str, An
     return {"bool": {"filter": filters}}
 
 
-def _groups(index: Index, names: list[str], query: Mapping[str, Any]) -> Iterator[PageTotals]:
-    sums = {name: {"sum": {"field": name}} for name in ("click_count", "time_spent_samples", "time_spent_seconds_sum")}
+def _with_distributions(
+    index: Index, names: list[str], query: Mapping[str, Any], pages: Sequence[PageTotals]
+) -> list[PageTotals]:
+    """The pages with their distributions of time, which would make reading every group slower."""
+    if not pages:
+        return []
+    of_pages = {"bool": {"filter": [query, {"terms": {"page": sorted({page.page for page in pages})}}]}}
+    found = {
+        (group["key"]["page"], group["key"]["country"]): {
+            bucket: round(group[bucket]["value"]) for bucket in TIME_SPENT.buckets
+        }
+        for group in _groups(index, names, of_pages, _DISTRIBUTION)
+    }
+    return [replace(page, time_spent=found.get((page.page, page.country), {})) for page in pages]
+
+
+def _groups(
+    index: Index, names: list[str], query: Mapping[str, Any], aggregations: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """The answer for each page and country."""
     composite: dict[str, Any] = {
         "size": _GROUPS_PER_REQUEST,
         "sources": [{"page": {"terms": {"field": "page"}}}, {"country": {"terms": {"field": "country"}}}],
     }
-    groups = {"composite": composite, "aggregations": {**sums, "users": {"max": {"field": "unique_users"}}}}
+    groups = {"composite": composite, "aggregations": aggregations}
     while True:
         found = search(index.client, names, size=0, query=query, aggregations={"groups": groups})["aggregations"][
             "groups"
         ]
-        yield from map(_totals, found["buckets"])
+        yield from found["buckets"]
         if "after_key" not in found:
             return
         composite["after"] = found["after_key"]

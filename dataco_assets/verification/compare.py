@@ -7,15 +7,19 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from dataco_assets.aggregates.columns import LATER_COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS
 from dataco_assets.aggregates.reading import HourAggregates
 from dataco_assets.index.layout import document_id
 from dataco_assets.ledgers.hours import HourState
 from dataco_assets.verification.recompute import Figures, Group
+from dataco_assets.verification.sketches import content
 
 DIFFERENCES_KEPT = 20
 """Differences of one hour that are kept word for word; all are counted."""
 _TIMES = frozenset({"hour", "computed_at"})
+_HISTOGRAMS = tuple(column.name for column in COLUMNS if column.type == "histogram")
+_SKETCHES = tuple(column.name for column in COLUMNS if column.type == "sketch")
+_NOT_IN_INDEX: dict[str, None] = dict.fromkeys(column.name for column in COLUMNS if not column.in_index)
 _TOLERANCE = 1e-9  # relative, for doubles
 
 
@@ -115,6 +119,8 @@ def compare_table(verdict: HourVerdict, expected: Mapping[Group, Figures], store
     for row in stored.table.to_pylist():
         group = (row["page"], row["country"])
         row["hour"] = round(row["hour"].timestamp() * 1000)
+        row |= {name: content(row[name]) for name in _SKETCHES if row[name] is not None}
+        row |= {name: _filled(row[name]) for name in _HISTOGRAMS if row[name] is not None}
         _compare_group(verdict, Place.TABLE, group, seen, expected, row, own)
     _missing(verdict, Place.TABLE, expected, seen)
 
@@ -127,6 +133,8 @@ def compare_index(
 ) -> None:
     """Adds to the verdict what differs in the hour's documents.
 
+    A document has no bucket without clicks, and no sketch.
+
     Args:
         verdict: The hour's verdict, after `compare_table`: what the table lacks, the documents must lack as well.
         expected: What the clicks amount to.
@@ -136,10 +144,12 @@ def compare_index(
     seen: set[Group] = set()
     for hit in hits:
         document = _with_times(hit["_source"])
+        document |= {name: document.get(name) or {} for name in _HISTOGRAMS}
         group = (str(document.get("page")), str(document.get("country")))
         host, path = host_and_path(group[0])
         own: dict[str, Any] = {"host": host, "path": path, "_id": document_id(verdict.hour, *group)}
-        own |= dict.fromkeys(verdict.lacking)
+        own |= dict.fromkeys(verdict.lacking) | _NOT_IN_INDEX
+        own |= {name: {} for name in _HISTOGRAMS if name in verdict.lacking}
         if stored is not None:
             own |= {"generation": stored.generation, "_version": stored.generation}
         found = {**document, "_id": hit["_id"], "_version": hit["_version"]}
@@ -209,6 +219,11 @@ def _compare_group(
     for name, wanted in {"hour": verdict.hour, **figures.fields, **own}.items():
         if not _same(wanted, found.get(name)):
             add(name, wanted, found.get(name))
+
+
+def _filled(buckets: Mapping[str, Any]) -> dict[str, Any]:
+    """A histogram's buckets without those that hold 0; one that is null stays, since none may be."""
+    return {bucket: held for bucket, held in buckets.items() if held != 0}
 
 
 def _missing(verdict: HourVerdict, place: Place, expected: Mapping[Group, Figures], seen: set[Group]) -> None:

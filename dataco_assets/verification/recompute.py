@@ -3,11 +3,13 @@
 The rules are written here a second time on purpose, so that a fault in the pipeline's copy cannot hide.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.verification.sketches import sketched
 from dataco_assets.verification.stored_clicks import StoredClick
 
 LONGEST_KNOWN_MS = 30 * 60 * 1000
@@ -29,6 +31,7 @@ class Figures:
         known: Clicks of known duration.
         begun: Clicks that begin a visit.
         gone_on: Those of them that the same visit's next click follows.
+        spent_in: Clicks of known duration, by bucket of time.
     """
 
     clicks: int = 0
@@ -38,10 +41,11 @@ class Figures:
     known: int = 0
     begun: int = 0
     gone_on: int = 0
+    spent_in: Counter[str] = field(default_factory=Counter)
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The measures by the names of the aggregates' columns."""
+        """The measures by the names of the aggregates' columns; the users for the sketch of them."""
         seconds = self.spent_ms / 1000
         return {
             "click_count": self.clicks,
@@ -53,7 +57,17 @@ class Figures:
             "entries": self.begun,
             "exits": self.clicks - self.known,
             "bounces": self.begun - self.gone_on,
+            "time_spent_buckets": dict(self.spent_in),
+            "users_sketch": sketched(self.users),
         }
+
+
+def _bucket(spent_ms: int) -> str:
+    """The bucket of a time: the largest limit that it reaches of 0, 1 s, 1.5 s and doubles of the two."""
+    if spent_ms < 1000:
+        return "from_0_ms"
+    doubled = 1000 << ((spent_ms // 1000).bit_length() - 1)
+    return f"from_{doubled if spent_ms < doubled + doubled // 2 else doubled + doubled // 2}_ms"
 
 
 class _Latest(NamedTuple):
@@ -96,6 +110,7 @@ def recompute(clicks: Iterable[StoredClick], hours: Sequence[int]) -> Iterator[t
         if before is not None and before.figures is not None and not begins:
             before.figures.spent_ms += click.timestamp - before.time
             before.figures.known += 1
+            before.figures.spent_in[_bucket(click.timestamp - before.time)] += 1
             before.figures.gone_on += before.begins
         if figures is not None:
             figures.begun += begins

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
 from dataco_assets.aggregates import storage
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, Column
 from dataco_assets.aggregates.failures import AggregatesRefused, AggregatesUnavailable
 from dataco_assets.aggregates.reading import TableState, ensure_table, read_hour, stored_hours, table_state
 from dataco_assets.aggregates.table import TablePlace
@@ -134,10 +134,14 @@ def rows(spark: SparkSession, clicks: dict[int, list[int]], generation: int) -> 
     values |= {"generation": f"{generation}L AS generation"}
     made = [(hour, f"https://a.example/{n}", count) for hour, each in clicks.items() for n, count in enumerate(each)]
     frame = spark.createDataFrame(made, "hour bigint, page string, click_count bigint")
-    types = {"long": "bigint"}
-    return frame.selectExpr(
-        *[values.get(each.name, f"CAST(1 AS {types.get(each.type, each.type)}) AS {each.name}") for each in COLUMNS]
-    )
+    return frame.selectExpr(*[values.get(each.name, f"{one(each)} AS {each.name}") for each in COLUMNS])
+
+
+def one(column: Column) -> str:
+    """SQL of a value of a column, 1 wherever it can be."""
+    if column.type == "histogram":
+        return "named_struct(" + ", ".join(f"'{bucket}', 1L" for bucket in column.buckets) + ")"
+    return "X'01'" if column.type == "sketch" else f"CAST(1 AS {column.sql_type})"
 
 
 def write(

@@ -153,6 +153,7 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
             row.entries,
             row.exits,
             row.bounces,
+            {bucket: held for bucket, held in row.time_spent_buckets.asDict().items() if held},
         )
         for row in rows
     }

@@ -12,6 +12,7 @@ from elasticsearch import Elasticsearch
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.elasticsearch_errors import (
     ElasticsearchRefused,
     ElasticsearchUnavailable,
@@ -36,6 +37,9 @@ PAGES = [
     "http://bücher.example:8080/straße/é?q=a/b&x=1",
     "http://[2001:db8::1]:9000/x?y=https://other.example/z",
 ]
+
+BUCKETS_HELD = dict.fromkeys(BUCKETS, 0) | {"from_0_ms": 2, "from_1000_ms": 1}
+BUCKETS_FILLED = "named_struct(" + ", ".join(f"'{bucket}', {held}L" for bucket, held in BUCKETS_HELD.items()) + ")"
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,8 @@ def aggregates(spark: SparkSession, generation: int, clicks: int = 5) -> DataFra
         "IF(known, 3L, 0L) time_spent_samples",
         "IF(known, 0.5D, NULL) average_time_spent_seconds",
         *("IF(known, 2L, NULL) entries", "IF(known, 4L, NULL) exits", "IF(known, 1L, NULL) bounces"),
+        f"IF(known, {BUCKETS_FILLED}, NULL) time_spent_buckets",
+        "X'00' users_sketch",
         f"{generation}L generation",
         f"timestamp_millis({COMPUTED_AT}L) computed_at",
     )
@@ -109,6 +115,7 @@ def test_every_field_of_every_document(
         for page, (host, path) in zip(PAGES, parts, strict=True):
             known = {"time_spent_seconds_sum": 1.5, "time_spent_samples": 3, "average_time_spent_seconds": 0.5}
             known |= {"entries": 2, "exits": 4, "bounces": 1}
+            known |= {"time_spent_buckets": {"from_0_ms": 2, "from_1000_ms": 1}}  # none without clicks, and no sketch
             expected[document_id(hour, page, "FR")] = {
                 "hour": "2026-01-31T23:00:00.000Z" if hour == LAST_OF_JANUARY else "2026-02-01T00:00:00.000Z",
                 "page": page,

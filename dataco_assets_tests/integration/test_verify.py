@@ -143,6 +143,12 @@ def test_tampering_is_found_wherever_it_is(platform: Platform, refreshes: Refres
         (lambda: tamper(place, NOON, "time_spent_seconds_sum", 1), ["table", "900.0", "time_spent_seconds_sum"]),
         (index(bob, entering_users=0), ["2020-06-01-12:00", "index", "entering_users"]),
         (lambda: tamper(place, NOON, "entries", 1), ["2020-06-01-12:00", "table", "entries"]),
+        (lambda: tamper(place, NOON, "users_sketch", b""), ["2020-06-01-12:00", "table", "users_sketch", "2 users"]),
+        (
+            lambda: tamper(place, NOON, "time_spent_buckets", {"from_0_ms": 1}),
+            ["2020-06-01-12:00", "table", "time_spent_buckets", "from_768000_ms"],
+        ),
+        (index(bob, time_spent_buckets={}), ["2020-06-01-12:00", "index", "time_spent_buckets"]),
         (index(bob, bounces=2), ["2020-06-01-12:00", "index", "bounces"]),
         (index(bob, time_spent_samples=2), ["2020-06-01-12:00", "index", "time_spent_samples"]),
         (

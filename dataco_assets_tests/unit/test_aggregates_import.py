@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from dataco_assets.aggregates.columns import LATER_COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS
 from dataco_assets.aggregates.reading import ARROW_SCHEMA, StoredHour, read_hour, table_state
 from dataco_assets.aggregates.table import TablePlace
 from spark_resources.aggregates_import import Imported, ImportRefused, import_hours
@@ -19,11 +19,14 @@ NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
 COMPUTED_AT = 1_773_600_000_123
 
 
-def old_hour(folder: Path, hour: int, rows: int, generation: int, *, without: frozenset[str] = frozenset()) -> None:
+NEVER_IN_FILES = frozenset(column.name for column in COLUMNS if column.since_layout > 3)
+
+
+def old_hour(folder: Path, hour: int, rows: int, generation: int, *, without: frozenset[str] = NEVER_IN_FILES) -> None:
     """Writes an hour's file as earlier versions did."""
     values = {"string": "x", "double": 1.0, "int64": 1}
     row = {field.name: values.get(str(field.type), 0) for field in ARROW_SCHEMA}
-    row |= {
+    row |= dict.fromkeys(NEVER_IN_FILES) | {
         "hour": datetime.fromtimestamp(hour / 1000, UTC),
         "generation": generation,
         "computed_at": datetime.fromtimestamp(COMPUTED_AT / 1000, UTC),

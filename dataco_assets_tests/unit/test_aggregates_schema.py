@@ -8,8 +8,10 @@ import pytest
 
 from dataco_assets.aggregates.reading import ARROW_SCHEMA
 from dataco_assets.aggregates.schema import Problem, problems, problems_by_hour
+from dataco_assets.clicks.time_spent import BUCKETS
 
 NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
+EMPTY = dict.fromkeys(BUCKETS, 0)
 SOUND: dict[str, Any] = {
     "hour": datetime(2026, 3, 15, 12, tzinfo=UTC),
     "page": "https://a.example/",
@@ -23,6 +25,8 @@ SOUND: dict[str, Any] = {
     "entries": 2,
     "exits": 2,
     "bounces": 1,
+    "time_spent_buckets": EMPTY | {"from_0_ms": 3},
+    "users_sketch": b"some sketch",
     "generation": 1,
     "computed_at": datetime(2026, 3, 15, 13, 1, 2, 345000, tzinfo=UTC),
 }
@@ -34,8 +38,10 @@ WITHOUT_SAMPLE = SOUND | {
     "entries": 5,
     "exits": 5,
     "bounces": 5,
+    "time_spent_buckets": EMPTY,
 }
-BEFORE_VISITS = {"entries": None, "exits": None, "bounces": None}
+BEFORE_BUCKETS = {"time_spent_buckets": None, "users_sketch": None}
+BEFORE_VISITS = {"entries": None, "exits": None, "bounces": None} | BEFORE_BUCKETS
 
 
 def table(*rows: dict[str, Any]) -> pa.Table:
@@ -63,9 +69,14 @@ def test_an_hour_computed_before_there_were_visits_has_none_in_any_row() -> None
     assert found(SOUND | BEFORE_VISITS, other | BEFORE_VISITS) == set()
     assert found(SOUND | BEFORE_VISITS, other) == {(None, ALL_OR_NONE)}
     assert found(SOUND, other | {"entries": None}) == {(None, ALL_OR_NONE)}
+    assert found(SOUND | BEFORE_BUCKETS, other | BEFORE_BUCKETS) == set()
+    for name in BEFORE_BUCKETS:
+        assert found(SOUND, other | {name: None}) == {(None, ALL_OR_NONE)}
+    assert found(SOUND, other | {"time_spent_buckets": {"from_0_ms": 3}}) == {(None, ALL_OR_NONE)}
 
 
-ALL_OR_NONE = "bounces, entries, exits must each be in all rows of an hour or in none"
+ALL_OR_NONE = "bounces, entries, exits, time_spent_buckets, users_sketch must each be in all rows of an hour or in none"
+BUCKETS_ADD_UP = "time_spent_buckets must add up to time_spent_samples"
 EXITS = "exits must be click_count - time_spent_samples"
 BOUNCES = "bounces must not exceed entries or exits"
 VISITS = "entries + exits - bounces must not exceed click_count"
@@ -88,13 +99,17 @@ RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
     ({"unique_users": 5, "entering_users": 2}, {(None, HOUR_USERS)}),
     (
         {"time_spent_samples": 6, "average_time_spent_seconds": 0.7 / 6},
-        {(None, "time_spent_samples must not exceed click_count"), (None, EXITS)},
+        {(None, "time_spent_samples must not exceed click_count"), (None, EXITS), (None, BUCKETS_ADD_UP)},
     ),
     ({"average_time_spent_seconds": 0.24}, {(None, AVERAGE)}),
     ({"average_time_spent_seconds": None}, {(None, AVERAGE)}),
     (
         {"time_spent_samples": 0, "average_time_spent_seconds": None},
-        {(None, "time_spent_seconds_sum must be 0 without a sample"), (None, EXITS)},
+        {
+            (None, "time_spent_seconds_sum must be 0 without a sample"),
+            (None, EXITS),
+            (None, BUCKETS_ADD_UP),
+        },
     ),
     (
         {"time_spent_seconds_sum": 5400.3, "average_time_spent_seconds": 5400.3 / 3},
@@ -108,7 +123,15 @@ RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
         },
     ),
     ({"exits": 3}, {(None, EXITS)}),
-    ({"exits": 2, "time_spent_samples": 4, "average_time_spent_seconds": 0.7 / 4}, {(None, EXITS)}),
+    (
+        {"exits": 2, "time_spent_samples": 4, "average_time_spent_seconds": 0.7 / 4},
+        {(None, EXITS), (None, BUCKETS_ADD_UP)},
+    ),
+    ({"time_spent_buckets": EMPTY | {"from_0_ms": 2}}, {(None, BUCKETS_ADD_UP)}),
+    (
+        {"time_spent_buckets": EMPTY | {"from_0_ms": 4, "from_1000_ms": -1}},
+        {("time_spent_buckets.from_1000_ms", "must not be negative")},
+    ),
     ({"bounces": 3}, {(None, BOUNCES)}),
     ({"bounces": -1}, {("bounces", "must not be negative")}),
     ({"entries": 0, "bounces": 1}, {(None, BOUNCES)}),

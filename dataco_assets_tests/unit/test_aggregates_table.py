@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasketches import HLL_8, hll_sketch  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates import reading
-from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, SKETCH_LG_K
 from dataco_assets.aggregates.failures import AggregatesUnavailable, AggregatesUnreadable
 from dataco_assets.aggregates.reading import (
     ARROW_SCHEMA,
@@ -26,6 +27,7 @@ from dataco_assets.aggregates.reading import (
     table_state,
 )
 from dataco_assets.aggregates.table import TablePlace
+from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets_tests.stored_aggregates import data_files, iceberg_table
 from spark_resources import aggregates_table
@@ -42,14 +44,26 @@ BROKEN = {
 }
 
 
+FILLED = dict.fromkeys(BUCKETS, 0) | {"from_2000_ms": 1}
+BUCKETS_FILLED = "named_struct(" + ", ".join(f"'{bucket}', {held}L" for bucket, held in FILLED.items()) + ")"
+
+
+def sketch(users: int) -> bytes:
+    """A sketch of that many users, the same ones in every sketch."""
+    made = hll_sketch(SKETCH_LG_K, HLL_8)
+    for user in range(users):
+        made.update(f"user-{user}")
+    return made.serialize_compact()
+
+
 def aggregates(spark: SparkSession, counts: dict[int, list[int]], generation: int = 1) -> DataFrame:
     """Rows with the given click counts, by hour; page number n has the n-th count."""
     rows = [
         f"({hour}L, 'https://a.example/{n}', 'FR', {count}L, 1L, 1L, 2.5D, 1L, 2.5D, 1L, {count - 1}L, 0L, "
-        f"{generation}L, {COMPUTED_AT}L)"
+        f"{BUCKETS_FILLED}, X'{sketch(count).hex()}', {generation}L, {COMPUTED_AT}L)"
         for hour, of_hour in counts.items()
         for n, count in enumerate(of_hour)
-    ] or ["(0L, '', '', 0L, 0L, 0L, 0D, 0L, 0D, 0L, 0L, 0L, 0L, 0L)"]
+    ] or [f"(0L, '', '', 0L, 0L, 0L, 0D, 0L, 0D, 0L, 0L, 0L, {BUCKETS_FILLED}, X'', 0L, 0L)"]
     names = ", ".join(column.name for column in COLUMNS)
     frame = spark.sql(f"SELECT * FROM VALUES {', '.join(rows)} AS t({names})")  # noqa: S608  # numbers of this test
     times = {name: f"timestamp_millis({name}) AS {name}" for name in ("hour", "computed_at")}
@@ -125,6 +139,8 @@ def test_hours_come_back_as_they_were_written(spark: SparkSession, place: TableP
         "entries": 1,
         "exits": 3,
         "bounces": 0,
+        "time_spent_buckets": FILLED,
+        "users_sketch": sketch(4),
         "generation": 9,
         "computed_at": datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=COMPUTED_AT),
     }
@@ -149,9 +165,9 @@ def test_a_folder_of_any_name_is_read_as_it_was_written(spark: SparkSession, tmp
     assert {path.name for path in (tmp_path / name / "aggregates").iterdir()} == {"catalog.db", "clickstream"}
 
 
-def test_the_query_of_the_documentation_reads_a_day(spark: SparkSession, place: TablePlace) -> None:
+def test_the_queries_of_the_documentation_read_a_day_and_merge_sketches(spark: SparkSession, place: TablePlace) -> None:
     write(spark, place, {NOON: [3, 4], NOON + 36 * HOUR: [5]}, hours=[NOON, NOON + HOUR, NOON + 36 * HOUR])
-    (query,) = re.findall(
+    query, merging = re.findall(
         r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "hours.md").read_text(), re.DOTALL
     )
     for theirs, ours in {
@@ -165,6 +181,8 @@ def test_the_query_of_the_documentation_reads_a_day(spark: SparkSession, place: 
     found: dict[str, Any] = {}
     exec(query, found)  # noqa: S102  # the project's own documentation
     assert sorted(found["rows"]["click_count"].to_pylist()) == [3, 4]
+    exec(merging, found)  # noqa: S102  # as above
+    assert round(found["union"].get_estimate()) == 5
 
 
 def test_an_hour_that_became_empty_remembers_its_generation(spark: SparkSession, place: TablePlace) -> None:

@@ -7,13 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from datasketches import HLL_8, hll_sketch  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import COLUMNS, SKETCH_LG_K
+from dataco_assets.aggregates.users import UserSketches
 from dataco_assets.clicks.hour import scan_span
+from dataco_assets.clicks.time_spent import BUCKETS
+from dataco_assets.verification.sketches import content, sketched
 from dataco_assets_tests import oracle
 from dataco_assets_tests.hour_vectors import read_vectors
 from dataco_assets_tests.oracle import OracleClick
@@ -57,7 +61,11 @@ def run_spark(
     rows = [(c.row_key, c.user_id, c.timestamp, c.page, c.country) for c in {c.row_key: c for c in clicks}.values()]
     frame = spark.createDataFrame(rows, SCHEMA)
     result = aggregate(frame, hours, generations or dict.fromkeys(hours, 1), COMPUTED_AT)
-    return [row.asDict() for row in result.selectExpr("unix_millis(hour) AS hour_ms", "*").collect()]
+    rows = [row.asDict() for row in result.selectExpr("unix_millis(hour) AS hour_ms", "*").collect()]
+    for row in rows:
+        # Every group of these tests is so small that its sketch lists its users.
+        assert hll_sketch.deserialize(bytes(row["users_sketch"])).get_estimate() == pytest.approx(row["unique_users"])
+    return rows
 
 
 def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[oracle.Key, oracle.OracleRow]:
@@ -76,6 +84,7 @@ def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[oracle.Key, oracle.OracleR
             row["entries"],
             row["exits"],
             row["bounces"],
+            {bucket: clicks for bucket, clicks in row["time_spent_buckets"].asDict().items() if clicks},
         )
     return found
 
@@ -113,7 +122,9 @@ def test_a_user_enters_each_hour_once_whatever_else_was_read(spark: SparkSession
 
 def test_columns_are_those_of_the_contract_in_order(spark: SparkSession) -> None:
     frame = aggregate(spark.createDataFrame([], SCHEMA), [NOON], {NOON: 1}, COMPUTED_AT)
-    names = {"long": "bigint", "double": "double", "string": "string", "timestamp": "timestamp"}
+    names = {"long": "bigint", "double": "double", "string": "string", "timestamp": "timestamp", "sketch": "binary"}
+    buckets = ",".join(f"{bucket}:bigint" for bucket in BUCKETS)
+    names["histogram"] = f"struct<{buckets}>"
     assert frame.dtypes == [(column.name, names[column.type]) for column in COLUMNS]
     assert frame.collect() == []
 
@@ -152,6 +163,48 @@ def test_the_plan_shuffles_twice_and_runs_no_python(spark: SparkSession) -> None
     assert plan.count("Exchange hashpartitioning") == 2, plan
     assert "Python" not in plan
     assert "Join" not in plan
+
+
+SKETCHED_USERS = (1, 7, 8, 300, 20_000)
+"""Numbers of users whose sketches are of every form: a list, a set, and registers."""
+
+
+def sketched_users(count: int) -> range:
+    """Numbers of the users of the page that so many visit."""
+    before = sum(SKETCHED_USERS[: SKETCHED_USERS.index(count)])
+    return range(before, before + count)
+
+
+@pytest.fixture(scope="module")
+def sketches(spark: SparkSession) -> dict[int, bytes]:
+    """The sketch that Spark makes of so many users, each of whom clicked twice."""
+    pages = " ".join(f"WHEN id < {sketched_users(count).stop} THEN '{count}'" for count in SKETCHED_USERS)
+    clicks = spark.range(sum(SKETCHED_USERS)).selectExpr(
+        "explode(array(concat('a', id), concat('b', id))) AS row_key",
+        "concat('ü', id) AS user_id",
+        f"{NOON}L AS timestamp",
+        f"CASE {pages} END AS page",
+        "'FR' AS country",
+    )
+    rows = aggregate(clicks, [NOON], {NOON: 1}, COMPUTED_AT).select("page", "unique_users", "users_sketch").collect()
+    assert {row["page"]: row["unique_users"] for row in rows} == {str(count): count for count in SKETCHED_USERS}
+    return {row["unique_users"]: bytes(row["users_sketch"]) for row in rows}
+
+
+@pytest.mark.parametrize("count", SKETCHED_USERS)
+def test_python_and_spark_make_the_same_sketch_of_the_same_users(sketches: dict[int, bytes], count: int) -> None:
+    assert content(sketches[count]) == sketched(f"ü{number}" for number in sketched_users(count))
+    assert content(sketches[count]) != sketched(f"u{number}" for number in sketched_users(count))
+
+
+@pytest.mark.parametrize("count", SKETCHED_USERS)
+def test_merging_sketches_of_the_same_users_counts_them_once(sketches: dict[int, bytes], count: int) -> None:
+    """Whether the other one is the same sketch again, or was made elsewhere by Apache's library from the user ids."""
+    elsewhere = hll_sketch(SKETCH_LG_K, HLL_8)
+    for number in reversed(sketched_users(count)):
+        elsewhere.update(f"ü{number}")
+    for other in (sketches[count], elsewhere.serialize_compact()):
+        assert UserSketches([sketches[count], other]).estimate().number == pytest.approx(count, rel=0.05)
 
 
 # --- against the oracle ----------------------------------------------------------------------------------------------

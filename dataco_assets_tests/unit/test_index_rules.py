@@ -15,6 +15,7 @@ from dataco_assets.cli.top import time_range
 from dataco_assets.clicks.event import MAX_URL
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.page import page_of
+from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.index.contents import RunContent
 from dataco_assets.index.layout import (
     MAX_TERM_BYTES,
@@ -91,11 +92,14 @@ def _in_template(index: str, name: str) -> bool:
 
 def test_the_mapping_has_the_columns_of_the_aggregates() -> None:
     types = {"timestamp": "date", "string": "keyword", "long": "long", "double": "double"}
-    expected = {column.name: types[column.type] for column in COLUMNS}
-    assert {name: rule["type"] for name, rule in PROPERTIES.items()} == expected | {
-        "host": "keyword",
-        "path": "keyword",
+    expected = {column.name: types[column.type] for column in COLUMNS if column.type in types}
+    simple = {name: rule["type"] for name, rule in PROPERTIES.items() if "type" in rule}
+    assert simple == expected | {"host": "keyword", "path": "keyword"}
+    buckets = {bucket: {"type": "long", "index": False} for bucket in BUCKETS}
+    assert {name: rule for name, rule in PROPERTIES.items() if "type" not in rule} == {
+        "time_spent_buckets": {"properties": buckets}
     }
+    assert "users_sketch" not in PROPERTIES
     template = template_bodies(SETTINGS)[ALIAS]["template"]
     assert template["settings"]["index"]["number_of_shards"] == "3"
     assert template["settings"]["index"]["number_of_replicas"] == "2"
@@ -163,6 +167,8 @@ SUMS = {
     "entries": 2,
     "exits": 1,
     "bounces": 0,
+    **{f"time_spent_buckets.{bucket}": 0 for bucket in BUCKETS},
+    "time_spent_buckets.from_0_ms": 2,
 }
 
 
@@ -193,6 +199,8 @@ def test_an_hour_as_published_compares_equal() -> None:
         ({"entries": 1}, "entries: 1 in place of 2"),
         ({"exits": 2}, "exits: 2 in place of 1"),
         ({"bounces": 1}, "bounces: 1 in place of 0"),
+        ({"time_spent_buckets.from_0_ms": 1}, "clicks of known duration from_0_ms: 1 in place of 2"),
+        ({"time_spent_buckets.from_1000_ms": 1}, "clicks of known duration from_1000_ms: 1 in place of 0"),
         ({"computed_at_ms": 2}, "another run"),
         ({"oldest_generation": 3}, "generation 3 to 4"),
     ],
@@ -207,6 +215,7 @@ def test_each_difference_is_told(change: dict[str, float], told: str) -> None:
 
 def test_two_runs_that_add_up_are_told_and_a_newer_one_is_named() -> None:
     half = {"documents": 1, "entering_users": 1, "time_spent_samples": 1, "entries": 1}
+    half["time_spent_buckets.from_0_ms"] = 1
     halves = [_run(**half, click_count=1, unique_users=1, time_spent_seconds_sum=0.1, exits=0)]
     halves.append(_run(**half, click_count=2, unique_users=2, time_spent_seconds_sum=0.2, computed_at_ms=9))
     mismatch = compare(PUBLISHED, halves)

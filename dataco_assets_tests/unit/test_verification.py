@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from datasketches import HLL_8, hll_sketch  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 
 from dataco_assets.aggregates.reading import ARROW_SCHEMA, HourAggregates
 from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.index.layout import document_id
 from dataco_assets.index.layout import host_and_path as host_and_path_of_the_index
 from dataco_assets.ledgers.hours import HourState
@@ -23,6 +25,7 @@ from dataco_assets.verification.compare import (
 )
 from dataco_assets.verification.conservation import conservation_problems
 from dataco_assets.verification.recompute import Figures, Group, recompute
+from dataco_assets.verification.sketches import sketched
 from dataco_assets.verification.stored_clicks import StoredClick
 from dataco_assets_tests import oracle
 from dataco_assets_tests.hour_vectors import NOON as NOON_OF_VECTORS
@@ -60,8 +63,15 @@ def test_the_recomputation_agrees_with_the_oracle(seed: int) -> None:
     found = dict(recompute(needed, hours))
 
     assert list(found) == hours
-    rows = {(hour, *group): figures.fields for hour, groups in found.items() for group, figures in groups.items()}
+    rows = {(hour, *group): counted(figures) for hour, groups in found.items() for group, figures in groups.items()}
     assert rows == {key: vars(row) for key, row in expected.items()}
+
+
+def counted(figures: Figures) -> dict[str, Any]:
+    """The measures but the sketch, which must be of the users."""
+    fields = figures.fields
+    assert fields.pop("users_sketch") == sketched(figures.users)
+    return fields
 
 
 @pytest.mark.parametrize("vector", read_vectors().values(), ids=read_vectors().keys())
@@ -69,7 +79,7 @@ def test_the_recomputation_of_the_vectors(vector: HourVector) -> None:
     in_order = sorted(vector.clicks, key=lambda click: (click.timestamp, click.row_key))
     clicks = [StoredClick(c.row_key.encode(), c.user_id, c.timestamp, c.page, c.country or "ZZ") for c in in_order]
     ((hour, groups),) = recompute(clicks, [NOON_OF_VECTORS])
-    assert {(hour, *group): figures.fields for group, figures in groups.items()} == {
+    assert {(hour, *group): counted(figures) for group, figures in groups.items()} == {
         key: vars(row) for key, row in vector.rows.items()
     }
 
@@ -91,7 +101,20 @@ def test_memory_holds_two_hours_at_most() -> None:
 
 
 EXPECTED: dict[Group, Figures] = {(PAGE, "FR"): Figures(3, {"ann", "bob"}, 1, 90_500, 2, begun=2, gone_on=1)}
-LATER = {"entries": None, "exits": None, "bounces": None}
+EXPECTED[PAGE, "FR"].spent_in.update({"from_32000_ms": 1, "from_48000_ms": 1})
+NOT_IN_INDEX = {"users_sketch": None}
+LATER = {"entries": None, "exits": None, "bounces": None, "time_spent_buckets": None, **NOT_IN_INDEX}
+
+
+def buckets(**filled: int) -> dict[str, int]:
+    return dict.fromkeys(BUCKETS, 0) | filled
+
+
+def sketch(*users: str) -> bytes:
+    made = hll_sketch(12, HLL_8)
+    for user in users:
+        made.update(user)
+    return made.serialize_updatable()  # as Spark writes it
 
 
 def row(**changed: Any) -> dict[str, Any]:
@@ -108,6 +131,8 @@ def row(**changed: Any) -> dict[str, Any]:
         "entries": 2,
         "exits": 1,
         "bounces": 1,
+        "time_spent_buckets": buckets(from_32000_ms=1, from_48000_ms=1),
+        "users_sketch": sketch("bob", "ann"),
         "generation": 7,
         "computed_at": 5_000_000,
         **changed,
@@ -122,7 +147,8 @@ def stored(*rows: dict[str, Any]) -> HourAggregates:
 
 def hit(**changed: Any) -> dict[str, Any]:
     times = {"hour": "2020-06-01T12:00:00.000Z", "computed_at": "1970-01-01T00:00:05.000Z"}
-    source = {**row(), **times, "host": "shop.example", "path": "/a/b"}
+    filled = {"time_spent_buckets": {"from_32000_ms": 1, "from_48000_ms": 1}}
+    source = {**row(), **times, **filled, **NOT_IN_INDEX, "host": "shop.example", "path": "/a/b"}
     found = {"_id": document_id(NOON, PAGE, "FR"), "_version": 7}
     for name, value in changed.items():
         (found if name in found else source)[name] = value
@@ -170,14 +196,43 @@ def test_every_figure_is_compared(name: str, value: object) -> None:
     assert index_differences(hit(**{name: value})) == [name]
 
 
+@pytest.mark.parametrize(
+    "held",
+    [
+        buckets(from_32000_ms=2),
+        buckets(from_32000_ms=1, from_48000_ms=1, from_0_ms=1),
+        {"from_32000_ms": 1, "from_48000_ms": 1},
+        None,
+    ],
+    ids=["another bucket", "a bucket too many", "null for empty buckets", "no buckets"],
+)
+def test_the_buckets_of_time_are_compared(held: dict[str, int] | None) -> None:
+    assert table_differences(row(time_spent_buckets=held), row(country="DE"))[0] == "time_spent_buckets"
+
+
+@pytest.mark.parametrize("held", [{"from_32000_ms": 2}, {"from_32000_ms": 1}, {}, None])
+def test_the_buckets_of_a_document_are_compared(held: dict[str, int] | None) -> None:
+    assert index_differences(hit(time_spent_buckets=held)) == ["time_spent_buckets"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [sketch("ann"), sketch("ann", "eve"), sketch("ann", "bob", "eve"), b"", b"nonsense", sketch("ann", "bob")[:9]],
+    ids=["a user too few", "another user", "a user too many", "nothing", "nonsense", "cut"],
+)
+def test_sketches_of_users_are_compared(held: bytes) -> None:
+    assert table_differences(row(users_sketch=held)) == ["users_sketch"]
+
+
 def test_an_hour_computed_before_there_was_a_measure_lacks_it_in_every_row_and_document() -> None:
     verdict = HourVerdict(NOON)
     compare_table(verdict, EXPECTED, stored(row(**LATER)))
     assert (verdict.differing, verdict.lacking) == (0, LATER.keys())
-    assert table_differences(row(**LATER), row(country="DE")) == ["entries", "exits", "bounces", "group"]
+    assert table_differences(row(**LATER), row(country="DE")) == [*LATER, "group"]
     assert index_differences(hit(**LATER), lacking=verdict.lacking) == []
-    assert index_differences(hit(), lacking=verdict.lacking) == list(LATER)
-    assert index_differences(hit(**LATER)) == list(LATER)
+    in_index = [name for name in LATER if name not in NOT_IN_INDEX]
+    assert index_differences(hit(), lacking=verdict.lacking) == in_index
+    assert index_differences(hit(**LATER)) == in_index
 
 
 @pytest.mark.parametrize(
