@@ -19,6 +19,7 @@ from dataco_assets.cli import (
     setup,
     status,
     top,
+    users,
     verify,
 )
 from dataco_assets.cli.hints import local_stack_hint
@@ -63,6 +64,7 @@ app.command()(setup.setup)
 app.command()(status.status)
 app.command()(resume.resume)
 app.command()(top.top)
+app.command()(users.users)
 app.command()(verify.verify)
 app.command()(backfill.backfill)
 app.command()(erase_user.erase_user)

@@ -294,6 +294,15 @@ class HourLedger(LedgerTable):
         now_ms = self.server_time_ms() if now_ms is None else now_ms
         return expired_hours(states.values(), ttl_days=ttl_days, now_ms=now_ms).intersection(hours)
 
+    def losing(self, hours: Collection[int], *, ttl_days: int) -> set[int]:
+        """Those of the hours of which HBase may have dropped clicks; what lies around them does not matter.
+
+        Args:
+            hours: Hours to look up.
+            ttl_days: How long HBase keeps a cell.
+        """
+        return losing_hours(self.read(hours).values(), ttl_days=ttl_days, now_ms=self.server_time_ms())
+
     def refuse_expired(self, hours: Sequence[int], *, ttl_days: int, now_ms: int) -> None:
         """Raises unless HBase can still hold every click of the hours, and of the half hours around each.
 
@@ -327,9 +336,14 @@ def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) ->
         ttl_days: How long HBase keeps a cell.
         now_ms: HBase's time, epoch ms.
     """
-    oldest = now_ms - ttl_days * 24 * HOUR_MS + _SCAN_MARGIN_MS
-    losing = {s.hour for s in states if s.first_stored_at is not None and s.first_stored_at < oldest}
+    losing = losing_hours(states, ttl_days=ttl_days, now_ms=now_ms)
     return {hour + step for hour in losing for step in (-HOUR_MS, 0, HOUR_MS)}
+
+
+def losing_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) -> set[int]:
+    """Hours that may have lost clicks of their own to the time to live; arguments as of `expired_hours`."""
+    oldest = now_ms - ttl_days * 24 * HOUR_MS + _SCAN_MARGIN_MS
+    return {s.hour for s in states if s.first_stored_at is not None and s.first_stored_at < oldest}
 
 
 def dirty_hours(
