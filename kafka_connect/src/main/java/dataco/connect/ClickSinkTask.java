@@ -92,8 +92,8 @@ public class ClickSinkTask extends SinkTask {
     public Map<TopicPartition, OffsetAndMetadata> preCommit(Map<TopicPartition, OffsetAndMetadata> offsets) {
         attempt(this::checkpoint);
         if (ingest == null) {
-            context.timeout(
-                    AT_ONCE_MS); // the next put acts on the failure; without messages, it would come in a minute
+            // The next put acts on the failure; without messages, Connect would call it in a minute only.
+            context.timeout(AT_ONCE_MS);
         }
         Map<TopicPartition, OffsetAndMetadata> durable = new HashMap<>();
         if (ingest != null) {

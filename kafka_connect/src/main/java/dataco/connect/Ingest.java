@@ -188,6 +188,9 @@ final class Ingest implements AutoCloseable {
     }
 
     private void take(Message message) throws IngestException {
+        if (!message.isJson()) {
+            throw new UnreadableFormatException(topic, message);
+        }
         Verdict verdict = ClickParser.parse(message.value(), message.arrivedMs(), earliestMs);
         if (verdict instanceof Click click) {
             if (erased.isSuppressed(click.userId(), Math.min(click.timestamp(), message.arrivedMs()))) {

@@ -1,5 +1,6 @@
 package dataco.connect;
 
+import dataco.clicks.Framing;
 import dataco.clicks.Rejection;
 import dataco.kafka.RejectedClick;
 import java.util.List;
@@ -21,6 +22,12 @@ record Message(
     /** Bytes that it holds in memory, roughly. */
     long size() {
         return value == null ? 0 : value.length;
+    }
+
+    /** Whether its value can only be JSON. */
+    boolean isJson() {
+        return Framing.isJson(
+                value, headers.stream().anyMatch(header -> header.key().equals(Framing.SCHEMA_HEADER)));
     }
 
     RejectedClick rejected(String topic, Rejection rejection) {
