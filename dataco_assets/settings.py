@@ -313,6 +313,23 @@ class Settings(BaseSettings):
     running_hour_refresh_seconds: int = Field(
         60, ge=0, description="Minimum interval between refreshes of the running hour, in seconds."
     )
+    newest_hours: int = Field(
+        3,
+        ge=1,
+        le=168,
+        description="Number of hours, up to the running one, that are refreshed in runs of their own, which a backlog "
+        "of older hours does not delay.",
+    )
+    late_refresh_percent: float = Field(
+        5.0,
+        ge=0,
+        le=100,
+        description="How long late clicks of an hour are collected before the hour is refreshed again, from its last "
+        "refresh on: this percentage of the hour's age at that time. 0: not at all.",
+    )
+    late_refresh_max_seconds: float = Field(
+        86_400.0, ge=0, description="Maximum time for which late clicks of an hour are collected, in seconds."
+    )
     run_retention_days: int = Field(
         30,
         ge=1,

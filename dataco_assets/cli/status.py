@@ -21,7 +21,7 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
 from dataco_assets.index.reading import IncompleteHours, incomplete_hours, span
 from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag
-from dataco_assets.ledgers.hours import DirtyHours, HourLedger
+from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
 from dataco_assets.quantities import quantity
@@ -185,7 +185,10 @@ def _hours(config: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
     ledger = HourLedger(hbase, config.hours_table)
     dirty = ledger.dirty(earliest_ms=config.partitions_start_ms, ttl_days=config.clicks_ttl_days)
     parked = active(ParkedWork(hbase, config.hours_table).all().values())
-    return Hours(ledger.count(), dirty, _unchanged_since(config, hbase, dirty.waiting, cutoff_ms), parked)
+    rule = Collecting(config.late_refresh_percent, config.late_refresh_max_seconds)
+    collecting = ledger.collecting(dirty.reopened, rule)
+    due = [hour for hour in dirty.waiting if hour not in collecting]
+    return Hours(ledger.count(), dirty, _unchanged_since(config, hbase, due, cutoff_ms), parked)
 
 
 def _unchanged_since(config: Settings, hbase: HBase, dirty: Sequence[int], cutoff_ms: int) -> list[int]:

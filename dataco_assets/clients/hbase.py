@@ -151,6 +151,13 @@ class HBase:
             return {}
         return cast("dict[bytes, Cells]", dict(self._call(lambda c: c.table(table).rows(list(keys), columns=columns))))
 
+    def times(self, table: str, keys: Sequence[bytes], column: bytes) -> dict[bytes, int]:
+        """When a cell of each row was stored (epoch ms), in one call; rows without it are left out."""
+        if not keys:
+            return {}
+        rows = self._call(lambda c: c.table(table).rows(list(keys), columns=[column], include_timestamp=True))
+        return {key: cells[column][1] for key, cells in cast("list[tuple[bytes, TimedCells]]", rows)}
+
     def scan(
         self,
         table: str,

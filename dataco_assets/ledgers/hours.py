@@ -22,7 +22,7 @@ raised beyond them, so that the region server can find them without sending the 
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key, touched_hours
@@ -77,11 +77,39 @@ class DirtyHours:
         waiting: Those that a refresh will compute.
         expired: Late clicks came for them, but HBase may have dropped earlier ones: they are not computed again.
         outside: They lie before the first partition, so no run can compute them.
+        reopened: Those waiting that were published before, without their newest clicks.
     """
 
     waiting: list[int]
     expired: list[int]
     outside: list[int]
+    reopened: list[int] = field(default_factory=list, compare=False)
+
+
+@dataclass(frozen=True)
+class Collecting:
+    """How long late clicks of a published hour are collected before the hour is computed again.
+
+    Most late clicks come soon. So an hour that keeps receiving some is computed at intervals that grow with its age,
+    and a late click waits for a time that is short beside its own delay.
+
+    Attributes:
+        percent: The interval, as a percentage of the hour's age when it was last published.
+        most_seconds: Maximum interval.
+    """
+
+    percent: float
+    most_seconds: float
+
+    def ends_at(self, hour: int, published_at: int) -> int:
+        """When the hour (epoch ms) is to be computed again, epoch ms.
+
+        Args:
+            hour: The hour.
+            published_at: When its last result was published, epoch ms.
+        """
+        age_ms = max(0, published_at - hour - HOUR_MS)
+        return published_at + int(min(age_ms * self.percent / 100, self.most_seconds * 1000))
 
 
 @dataclass(frozen=True)
@@ -282,6 +310,23 @@ class HourLedger(LedgerTable):
 
             self._change_cell(hour_key(hour).encode(), _DONE, raised)
 
+    def collecting(self, reopened: Sequence[int], rule: Collecting) -> set[int]:
+        """Those of the hours that were published too lately to be computed again now.
+
+        Args:
+            reopened: Dirty hours that were published before.
+            rule: How long late clicks are collected.
+        """
+        if not reopened or not rule.percent:
+            return set()
+        keys = [hour_key(hour).encode() for hour in reopened]
+        published: dict[bytes, int] = {}
+        for start in range(0, len(keys), _ROWS_PER_CALL):
+            published |= self._hbase.times(self._table, keys[start : start + _ROWS_PER_CALL], _DONE)
+        now_ms = self.server_time_ms()
+        times = {hour_from_key(key.decode()): time_ms for key, time_ms in published.items()}
+        return {hour for hour, time_ms in times.items() if rule.ends_at(hour, time_ms) > now_ms}
+
     def expired(self, hours: Collection[int], *, ttl_days: int, now_ms: int | None = None) -> set[int]:
         """Those of the hours for which HBase may no longer hold every click, or not every one of the half hours around.
 
@@ -361,9 +406,11 @@ def dirty_hours(
     states = list(states)
     expired = expired_hours(states, ttl_days=ttl_days, now_ms=now_ms)
     found = DirtyHours([], [], [])
-    for hour in sorted(state.hour for state in states if state.is_dirty and state.hour >= from_ms):
+    dirty = {state.hour: state for state in states if state.is_dirty and state.hour >= from_ms}
+    for hour in sorted(dirty):
         kind = found.outside if hour < earliest_ms else found.expired if hour in expired else found.waiting
         kind.append(hour)
+    found.reopened.extend(hour for hour in found.waiting if dirty[hour].done)
     return found
 
 

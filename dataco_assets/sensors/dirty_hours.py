@@ -38,15 +38,18 @@ _CALL_SECONDS = 4.0
     job_name=REFRESH_JOB,
     minimum_interval_seconds=settings().sensor_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Refreshes the hours whose clicks the index does not show yet. The running hour has a run of its own, "
-    f"at most once in {settings().running_hour_refresh_seconds} s; the others follow oldest first, at most "
-    f"{settings().hours_per_run} in a run. A failed hour is retried with back-off, or parked until something changes.",
+    description="Refreshes the hours whose clicks the index does not show yet. "
+    f"The newest {settings().newest_hours} have runs of their own, the running hour at most once in "
+    f"{settings().running_hour_refresh_seconds} s; the others follow oldest first, at most "
+    f"{settings().hours_per_run} in a run. Late clicks of an hour are collected for "
+    f"{settings().late_refresh_percent:g}% of its age. A failed hour is retried with back-off, or parked until "
+    "something changes.",
 )
 def dirty_hours_sensor(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], hbase: HBaseResource
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Requests refreshes of dirty hours."""
-    from dataco_assets.ledgers.hours import HourLedger
+    from dataco_assets.ledgers.hours import Collecting, HourLedger
 
     now, now_circumstances = time.time(), circumstances(settings)
     past = past_runs(context.instance, REFRESH_JOB)
@@ -55,19 +58,23 @@ def dirty_hours_sensor(
             ledger = HourLedger(client, settings.hours_table)
             found = ledger.unfinished(earliest_ms=settings.partitions_start_ms, ttl_days=settings.clicks_ttl_days)
             dirty = [*found.waiting, *found.expired, *found.outside]
+            rule = Collecting(settings.late_refresh_percent, settings.late_refresh_max_seconds)
+            collecting = ledger.collecting(found.reopened, rule)
             entries = _settle(client, settings.hours_table, dirty, past, now_circumstances, now)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot read the hour ledger: {error}")
     runs = hours_to_refresh(
-        _view(context.instance, found.waiting, entries, past, now),
+        _view(context.instance, [hour for hour in found.waiting if hour not in collecting], entries, past, now),
         exists=lambda hour: is_partition(hour, start_ms=settings.partitions_start_ms, now_ms=int(now * 1000)),
         hours_per_run=settings.hours_per_run,
         running_hour_seconds=settings.running_hour_refresh_seconds,
+        newest_hours=settings.newest_hours,
     )
     if runs:
         register_pool(context.instance, str(url_country_aggregates.op.pool))
         return [run_request(run, {CIRCUMSTANCES_TAG: now_circumstances}) for run in runs]
-    return dg.SkipReason(" ".join(_reasons(len(dirty), list(entries.values()), _left_alone(found))))
+    left_alone = [*_left_alone(found), *_collecting(collecting)]
+    return dg.SkipReason(" ".join(_reasons(len(dirty), list(entries.values()), left_alone)))
 
 
 def _settle(
@@ -122,6 +129,16 @@ def _left_alone(found: "DirtyHours") -> list[str]:
     if found.outside:
         reasons.append(f"{_named(found.outside)} before the first partition (DATACO_PARTITIONS_START).")
     return reasons
+
+
+def _collecting(hours: Collection[int]) -> list[str]:
+    """Why some dirty hours are not refreshed yet."""
+    if not hours:
+        return []
+    return [
+        f"Late clicks are still collected for {len(hours):,} hours, the oldest of them {hour_key(min(hours))} "
+        "(DATACO_LATE_REFRESH_PERCENT)."
+    ]
 
 
 def _named(hours: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from math import ceil
 
 import dagster as dg
 
-from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_key, touched_hours
+from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_key, hour_of, touched_hours
 from dataco_assets.partitions import MOST_SPANS, range_tags, scattered_tags
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds
 
@@ -21,8 +21,8 @@ _FIRST_LIVE_HOURS = 24
 class Lane(StrEnum):
     """The two lanes of refreshes; at most one run of each is queued or in progress."""
 
-    RUNNING_HOUR = "running hour"
-    """Hours that a click of now touches: the running one and, in its first 30 minutes, the one before."""
+    NEWEST = "newest hours"
+    """The running hour and a few before it."""
     BACKLOG = "backlog"
     """All others."""
 
@@ -32,7 +32,7 @@ class HoursView:
     """What the dirty-hours sensor measured; hours are starts in epoch ms.
 
     Attributes:
-        dirty: Hours whose clicks are not all in the index.
+        dirty: Hours whose clicks are not all in the index, without those whose late clicks are still collected.
         in_flight: Hours of queued or started runs.
         lanes: Lanes that have a queued or started run.
         parked: Parked hours.
@@ -71,11 +71,16 @@ class RefreshRun:
 
 
 def hours_to_refresh(
-    view: HoursView, *, exists: Callable[[int], bool], hours_per_run: int, running_hour_seconds: float
+    view: HoursView,
+    *,
+    exists: Callable[[int], bool],
+    hours_per_run: int,
+    running_hour_seconds: float,
+    newest_hours: int,
 ) -> list[RefreshRun]:
     """Returns the runs to start now, at most one per lane.
 
-    The running hour has a lane of its own, so that a backlog does not delay it. While there is a running hour to
+    The newest hours have a lane of their own, so that a backlog does not delay them. While there is a running hour to
     refresh, backlog runs are kept short, because both lanes share one Spark session.
 
     An hour that failed waits for its back-off and shares a run only with hours that failed as often. Each failure cuts
@@ -87,13 +92,15 @@ def hours_to_refresh(
         exists: Whether an hour is a partition; one that is not (ahead of the clock) waits without delaying others.
         hours_per_run: Maximum number of hours in a run.
         running_hour_seconds: Minimum interval between refreshes of the running hour.
+        newest_hours: Number of hours, up to the running one, in the lane of the newest.
     """
     running = set(view.running_hours)
-    hours = {Lane.RUNNING_HOUR: _running_hours(view, exists, running_hour_seconds), Lane.BACKLOG: list[int]()}
+    newest = running | {hour_of(int(view.now * 1000)) - before * HOUR_MS for before in range(newest_hours)}
+    hours = {Lane.NEWEST: _newest(view, newest, exists, running_hour_seconds), Lane.BACKLOG: list[int]()}
     if Lane.BACKLOG not in view.lanes:
         is_live = any(hour in view.refreshed_at for hour in running) or not running.isdisjoint(view.dirty)
         most = min(hours_per_run, live_hours(view.backlog_speed)) if is_live else hours_per_run
-        ready = (hour for hour in sorted(view.dirty) if hour not in running and _is_ready(view, hour, exists))
+        ready = (hour for hour in sorted(view.dirty) if hour not in newest and _is_ready(view, hour, exists))
         hours[Lane.BACKLOG] = _backlog(view, ready, most)
     return [RefreshRun(lane, sorted(ready)) for lane, ready in hours.items() if ready]
 
@@ -110,15 +117,11 @@ def live_hours(speed: tuple[int, float] | None) -> int:
     return ceil(hours * LIVE_BACKLOG_SECONDS / max(seconds, 1.0))
 
 
-def _running_hours(view: HoursView, exists: Callable[[int], bool], least_seconds: float) -> list[int]:
-    if Lane.RUNNING_HOUR in view.lanes:
+def _newest(view: HoursView, newest: Collection[int], exists: Callable[[int], bool], least_seconds: float) -> list[int]:
+    if Lane.NEWEST in view.lanes:
         return []
-    dirty = set(view.running_hours).intersection(view.dirty)
-    ready = [
-        hour
-        for hour in dirty
-        if _is_ready(view, hour, exists) and view.now >= view.refreshed_at.get(hour, 0.0) + least_seconds
-    ]
+    too_soon = {hour for hour in view.running_hours if view.now < view.refreshed_at.get(hour, 0.0) + least_seconds}
+    ready = [hour for hour in view.dirty if hour in newest and hour not in too_soon and _is_ready(view, hour, exists)]
     return _that_failed_least(view, ready)
 
 

@@ -52,6 +52,7 @@ def test_everything_goes_on_by_itself(make_world: "Callable[..., World]", tmp_pa
         lag_min_clicks=1,
         sensor_interval_seconds=1,
         running_hour_refresh_seconds=1,
+        late_refresh_percent=0,
         aggregates_uri=(tmp_path / "aggregates").as_uri(),
         spark_master="local[2]",
         spark_driver_memory="1g",

@@ -417,6 +417,20 @@ def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
         ("2026-02-09-11:00", 1),
     ]
 
+    # A late click of an hour that was published a moment ago waits; one of an hour that never was does not.
+    platform.produce([click("c", at=MORNING + 2, user="ann"), click("d", at=MORNING + 9 * HOUR_MS, user="ann")])
+    assert run_job(platform, "ingest_clicks", instance=instance).success
+    (others,) = tick(platform, dirty_hours_sensor, instance).run_requests or []
+    new = [MORNING + 8 * HOUR_MS, MORNING + 9 * HOUR_MS]
+    assert list(run_hours(others.tags)) == new, "never published"
+    platform.hours.set_done(dict.fromkeys(new, 99))
+    late = [MORNING - HOUR_MS, MORNING]
+    reason = asked(platform, dirty_hours_sensor, instance)
+    assert reason.startswith("Late clicks are still collected for 2 hours, the oldest of them 2026-02-09-07:00")
+    at_once = platform.settings.model_copy(update={"late_refresh_max_seconds": 0.0})
+    (request,) = tick(Platform(at_once, platform.hbase), dirty_hours_sensor, instance).run_requests or []
+    assert list(run_hours(request.tags)) == late, "its time is over"
+
 
 def test_a_record_from_the_future_does_not_hide_how_long_those_behind_it_wait(platform: Platform) -> None:
     patient = {"lag_min_clicks": 1000, "lag_max_age_seconds": 1.0}

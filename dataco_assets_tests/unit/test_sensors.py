@@ -24,7 +24,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key, hour_of,
 from dataco_assets.definitions import build_defs
 from dataco_assets.errors import ErrorKind
 from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
-from dataco_assets.ledgers.hours import DirtyHours, HourLedger
+from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger, HourState, dirty_hours
 from dataco_assets.ledgers.parked import Parked, ParkedWork
 from dataco_assets.partitions import HOURS, MOST_SPANS, is_partition, range_tags, run_hours, scattered_tags
 from dataco_assets.resources.hbase import HBaseResource
@@ -129,7 +129,7 @@ def wanted(
 def runs_wanted(
     seen: HoursView, *, exists: Callable[[int], bool] = lambda _: True, hours_per_run: int = 168
 ) -> list[RefreshRun]:
-    return hours_to_refresh(seen, exists=exists, hours_per_run=hours_per_run, running_hour_seconds=60.0)
+    return hours_to_refresh(seen, exists=exists, hours_per_run=hours_per_run, running_hour_seconds=60.0, newest_hours=3)
 
 
 def seen(dirty: Sequence[int], **rest: Any) -> HoursView:
@@ -160,7 +160,7 @@ def test_the_running_hour_has_a_run_of_its_own_beside_any_backlog() -> None:
     spans = [start + step for start in range(-400, -120, 20) for step in range(3)]
     runs = runs_wanted(seen(hours([*spans, 11, 12])))
     assert runs == [
-        RefreshRun(Lane.RUNNING_HOUR, hours([11, 12])),
+        RefreshRun(Lane.NEWEST, hours([11, 12])),
         RefreshRun(Lane.BACKLOG, hours(spans)[:24]),
     ]
 
@@ -168,14 +168,51 @@ def test_the_running_hour_has_a_run_of_its_own_beside_any_backlog() -> None:
 @pytest.mark.parametrize(
     ("lanes", "more"),
     [
-        ((), [Lane.RUNNING_HOUR, Lane.BACKLOG]),
-        ((Lane.BACKLOG,), [Lane.RUNNING_HOUR]),
-        ((Lane.RUNNING_HOUR,), [Lane.BACKLOG]),
+        ((), [Lane.NEWEST, Lane.BACKLOG]),
+        ((Lane.BACKLOG,), [Lane.NEWEST]),
+        ((Lane.NEWEST,), [Lane.BACKLOG]),
         (tuple(Lane), []),
     ],
 )
 def test_each_lane_has_one_run_at_a_time(lanes: Sequence[Lane], more: Sequence[Lane]) -> None:
     assert [run.lane for run in runs_wanted(seen(hours([1, 3, 12]), lanes=lanes))] == more
+
+
+def test_an_hour_that_ended_a_while_ago_does_not_wait_behind_a_backlog_either() -> None:
+    backlog = hours(range(-1_000, 10))
+    late = seen([*backlog, *hours([10, 11])], lanes={Lane.BACKLOG}, now=NOON + 45 * 60)
+    assert runs_wanted(late) == [RefreshRun(Lane.NEWEST, hours([10, 11]))]
+
+
+@pytest.mark.parametrize(
+    ("age", "collected"),
+    [
+        (timedelta(hours=-1), timedelta()),
+        (timedelta(0), timedelta()),
+        (timedelta(hours=1), timedelta(minutes=3)),
+        (timedelta(days=1), timedelta(hours=1, minutes=12)),
+        (timedelta(days=20), timedelta(days=1)),
+        (timedelta(days=400), timedelta(days=1)),
+    ],
+)
+def test_late_clicks_are_collected_the_longer_the_older_their_hour_is(age: timedelta, collected: timedelta) -> None:
+    published = hour(1) + round(age.total_seconds() * 1000)
+    due = Collecting(percent=5.0, most_seconds=86_400).ends_at(hour(0), published)
+    assert due - published == round(collected.total_seconds() * 1000)
+
+
+def test_a_year_of_late_clicks_computes_an_hour_a_few_hundred_times() -> None:
+    rule, at, times = Collecting(percent=5.0, most_seconds=86_400), hour(2), 0
+    while at < hour(365 * 24):
+        at = max(rule.ends_at(hour(0), at), at + 60_000)
+        times += 1
+    assert times < 600
+
+
+def test_hours_that_were_never_published_collect_nothing() -> None:
+    states = [HourState(hour(0), dirty=3), HourState(hour(1), dirty=3, done=2), HourState(hour(2), dirty=3, done=3)]
+    found = dirty_hours(states, earliest_ms=0, ttl_days=90, now_ms=hour(5))
+    assert (found.waiting, found.reopened) == (hours([0, 1]), hours([1]))
 
 
 def test_old_hours_wait_in_short_runs_while_clicks_of_this_moment_come_in() -> None:
@@ -287,15 +324,15 @@ def test_whatever_the_view_the_runs_are_sound(
     assert len({run.lane for run in runs}) == len(runs)
     assert len(chosen) == len(set(chosen))
     assert set(chosen) <= set(hours(sorted((dirty - in_flight - parked) & set(range(13)))))
-    running = set(touched_hours(int(now * 1000)))
+    running, newest = set(touched_hours(int(now * 1000))), set(hours([10, 11, 12, 13]))
     for run in runs:
         assert list(run.hours) == sorted(run.hours)
         assert len({view_now.failures_of(h) for h in run.hours}) == 1
         if run.lane is Lane.BACKLOG:
             assert len(run.hours) <= max(1, hours_per_run >> 3 * view_now.failures_of(run.hours[0]))
-            assert running.isdisjoint(run.hours)
+            assert newest.isdisjoint(run.hours)
         else:
-            assert running.issuperset(run.hours)
+            assert newest.issuperset(run.hours)
     for h in chosen:
         count, ended = view_now.failures.get(h, (0, 0.0))
         assert now >= ended + back_off_seconds(count)
@@ -304,7 +341,7 @@ def test_whatever_the_view_the_runs_are_sound(
     # With a free lane and a ready hour, something must be started.
     ready = [hour(h) for h in dirty - in_flight - parked - failures.keys() - refreshed.keys() if 0 <= h <= 12]
     for h in ready:
-        lane = Lane.RUNNING_HOUR if h in running else Lane.BACKLOG
+        lane = Lane.NEWEST if h in newest else Lane.BACKLOG
         assert lane in lanes or any(run.lane is lane for run in runs)
 
 
@@ -333,6 +370,7 @@ def test_a_hundred_thousand_dirty_hours_are_a_fraction_of_a_second_of_work() -> 
         exists=lambda h: is_partition(h, start_ms=dirty[0], now_ms=int(NOON * 1000)),
         hours_per_run=168,
         running_hour_seconds=60.0,
+        newest_hours=3,
     )
     assert time.process_time() - started < 0.5
     assert [len(run.hours) for run in runs] == [168]
