@@ -7,6 +7,7 @@ benefits, because only that one has the connectors on its class path.
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from spark_resources.session import create_session, spark_conf, spark_home, spar
 _FILE, _MADE_FOR = "classes.jsa", "made-for.txt"
 _MAKING, _MAKING_SECONDS = ".making-", 300
 _SHOWN_OUTPUT = 600
+_ANNOUNCED = re.compile(r"^(NOTE: )?Picked up J\w+_OPTIONS: .*$", re.MULTILINE)  # options from the environment
 _TRAINING_CLICKS = 1_000
 
 
@@ -130,7 +132,7 @@ def _run_training(archive: Path, jars: Sequence[Path]) -> None:
         ) from None
     if done.returncode or not archive.is_file():
         by_java, _, by_python = done.stderr.partition("Traceback ")
-        said = (by_java.strip() or by_python.strip())[-_SHOWN_OUTPUT:]
+        said = (_ANNOUNCED.sub("", by_java).strip() or by_python.strip())[-_SHOWN_OUTPUT:]
         hint = " It takes Java 13 or later." if "Unrecognized VM option" in said else ""
         raise ClassArchiveFailed(
             f"Spark's driver did not write its class archive (exit code {done.returncode}).{hint} It said: {said!r}."
