@@ -6,7 +6,7 @@ replacing them (`rebuild.py`), and documents.
 Only indices named as the alias's own (`layout.parse_name`) are considered, not everything that a wildcard matches.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +71,17 @@ class IndexState:
 
     def unreadable_fields(self) -> list[str]:
         """Fields that this version's searches need and that the index lacks or has with another type."""
-        present = self.mapping.get("properties", {})
-        return [name for name, rule in PROPERTIES.items() if present.get(name, {}).get("type") != rule["type"]]
+        present = _types(self.mapping.get("properties", {})).items()
+        return [name for name, rule in PROPERTIES.items() if not _types({name: rule}).items() <= present]
+
+
+def _types(properties: Mapping[str, Any]) -> dict[str, str]:
+    """The type of each field, and of each field of an object, by its path."""
+    found: dict[str, str] = {}
+    for name, rule in properties.items():
+        found[name] = rule.get("type", "object")
+        found |= {f"{name}.{inner}": kind for inner, kind in _types(rule.get("properties", {})).items()}
+    return found
 
 
 class Index:

@@ -167,7 +167,7 @@ def test_a_folder_of_any_name_is_read_as_it_was_written(spark: SparkSession, tmp
 
 def test_the_queries_of_the_documentation_read_a_day_and_merge_sketches(spark: SparkSession, place: TablePlace) -> None:
     write(spark, place, {NOON: [3, 4], NOON + 36 * HOUR: [5]}, hours=[NOON, NOON + HOUR, NOON + 36 * HOUR])
-    query, merging = re.findall(
+    merging, query = re.findall(
         r"```python\n(.*?)```", (Path(__file__).parents[2] / "docs" / "hours.md").read_text(), re.DOTALL
     )
     for theirs, ours in {

@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+from copy import deepcopy
 from fnmatch import fnmatchcase
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.page import page_of
 from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.index.contents import RunContent
+from dataco_assets.index.indices import IndexState
 from dataco_assets.index.layout import (
     MAX_TERM_BYTES,
     PROPERTIES,
@@ -24,6 +27,7 @@ from dataco_assets.index.layout import (
     differences,
     document_id,
     host_and_path,
+    mappings,
     month_of,
     months_of,
     parse_name,
@@ -103,6 +107,26 @@ def test_the_mapping_has_the_columns_of_the_aggregates() -> None:
     template = template_bodies(SETTINGS)[ALIAS]["template"]
     assert template["settings"]["index"]["number_of_shards"] == "3"
     assert template["settings"]["index"]["number_of_replicas"] == "2"
+
+
+def test_an_index_that_lacks_a_field_or_a_bucket_cannot_be_read() -> None:
+    def unreadable(mapping: dict[str, Any]) -> list[str]:
+        return IndexState(IndexName("a", "2026.01"), True, frozenset(), mapping, {}).unreadable_fields()
+
+    def without(*path: str) -> dict[str, Any]:
+        mapping = deepcopy(mappings())
+        *outer, last = path
+        inner = mapping
+        for name in outer:
+            inner = inner["properties"][name]
+        del inner["properties"][last]
+        return mapping
+
+    assert unreadable(mappings()) == []
+    assert unreadable(without("exits")) == ["exits"]
+    assert unreadable(without("time_spent_buckets")) == ["time_spent_buckets"]
+    assert unreadable(without("time_spent_buckets", "from_8000_ms")) == ["time_spent_buckets"]
+    assert unreadable({}) == list(PROPERTIES)
 
 
 def test_months_end_with_their_last_hour_in_utc() -> None:
