@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
-from dataco_assets.assets.es_click_index import publish_hours
+from dataco_assets.assets.es_click_index import Publication, publish_hours
 from dataco_assets.assets.stages import Stages
 from dataco_assets.assets.url_country_aggregates import compute_hours
 from dataco_assets.clicks.hour import contiguous_runs, hour_key
@@ -62,7 +62,7 @@ class Refreshes:
             hbase=HBaseResource(settings=self.platform.settings),
         ).refuse_problems()
 
-    def publish(self, hours: Sequence[int], *, elasticsearch_url: str = "") -> None:
+    def publish(self, hours: Sequence[int], *, elasticsearch_url: str = "") -> Publication:
         """What `es_click_index` does."""
         settings = self.platform.settings
         if elasticsearch_url:
@@ -77,11 +77,12 @@ class Refreshes:
         )
         if done.withheld:
             raise combine(done.withheld)
+        return done
 
-    def refresh(self, hours: Sequence[int]) -> None:
+    def refresh(self, hours: Sequence[int]) -> Publication:
         """One run of `refresh_hours`."""
         self.compute(hours)
-        self.publish(hours)
+        return self.publish(hours)
 
     def held(self, hours: Sequence[int]) -> DataFrame:
         """A copy of the hours' current aggregates."""
@@ -177,7 +178,7 @@ def counted(verdicts: Sequence[HourVerdict], outcome: Outcome) -> int:
     return sum(1 for verdict in verdicts if verdict.outcome == outcome)
 
 
-def failure_of(run: Callable[[], None]) -> str:
+def failure_of(run: Callable[[], object]) -> str:
     """The message of the error that a run raises."""
     with pytest.raises(DatacoError) as failed:
         run()

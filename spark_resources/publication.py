@@ -4,14 +4,16 @@ Everything else about the index is in `dataco_assets/index/`: which index a mont
 older generations, refreshing and verifying.
 
 A document's id is computed from hour, page and country, and its version is the generation, `external_gte`: writing the
-same document again changes nothing, and a generation older than the published one is refused.
+same document again changes nothing, and a generation older than the published one is refused. Only documents that
+differ from those in the index are written (`index_documents.py`).
 """
 
 import re
 import socket
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,18 +36,18 @@ from dataco_assets.elasticsearch_errors import (
 )
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.index.layout import PAGE_PARTS, PROPERTIES, month_of
+from spark_resources.index_documents import DOCUMENT_ID, WRITE, changes, stored_documents
 from spark_resources.jvm_errors import reported
 from spark_resources.session import runs_own_tasks
 
-_ID = "_document_id"
 _ID_DIGITS = 32
 _TRUSTSTORE = "es.net.ssl.truststore.location"
 _HANDSHAKE_SECONDS = 5
 _CONNECTOR = {
     "es.nodes.wan.only": "true",  # use the configured address only: nodes in containers or behind a proxy report others
     "es.index.auto.create": "false",
-    "es.mapping.id": _ID,
-    "es.mapping.exclude": _ID,
+    "es.mapping.id": DOCUMENT_ID,
+    "es.mapping.exclude": DOCUMENT_ID,
     "es.mapping.version": "generation",
     "es.mapping.version.type": "external_gte",
     "es.batch.size.entries": "5000",
@@ -77,12 +79,12 @@ def documents(aggregates: DataFrame) -> DataFrame:
     hour_ms = F.unix_millis("hour")
     identity = F.concat_ws("|", hour_ms.cast("string"), "page", "country")
     return (
-        aggregates.withColumn(_ID, F.substring(F.sha2(identity, 256), 1, _ID_DIGITS))
+        aggregates.withColumn(DOCUMENT_ID, F.substring(F.sha2(identity, 256), 1, _ID_DIGITS))
         .withColumn("host", F.regexp_extract("page", PAGE_PARTS, 1))
         .withColumn("path", F.regexp_extract("page", PAGE_PARTS, 2))
         .withColumns({name: _time_text(name) for name in ("hour", "computed_at")})
         .withColumns({each.name: _filled_buckets(each) for each in INDEXED if each.type == "histogram"})
-        .select(_ID, *PROPERTIES)
+        .select(DOCUMENT_ID, *PROPERTIES)
     )
 
 
@@ -98,17 +100,44 @@ def _filled_buckets(histogram: Measure) -> Column:
     return F.when(F.expr(f"{name} IS NOT NULL AND {histogram.counts} > 0"), filled)
 
 
+@dataclass(frozen=True)
+class Held:
+    """Hours (epoch ms) of which the index has documents.
+
+    Attributes:
+        hours: The hours.
+        rewritten: Those of them whose documents are all written, also where they are the same.
+    """
+
+    hours: Collection[int]
+    rewritten: Collection[int] = ()
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a publication did, and what is left to do.
+
+    Attributes:
+        documents: Number of documents written.
+        stale: Ids of documents that the index held and the aggregates do not; to be read once, in the same session.
+    """
+
+    documents: int
+    stale: Iterable[str]
+
+
 def publish(
     aggregates: DataFrame,
     hours: Iterable[int],
     indices: Mapping[str, str],
     *,
+    held: Held | None = None,
     url: str,
     username: str = "",
     password: str = "",
     ca_file: str = "",
-) -> None:
-    """Writes the aggregates of the hours, each into the index of its month.
+) -> Written:
+    """Writes the aggregates of the hours, each into the index of its month; documents that are there already are left.
 
     If it fails, some documents may have been written; publishing again, or a newer generation, completes them.
 
@@ -117,6 +146,7 @@ def publish(
             (`spark_resources.aggregates_table.stored_aggregates`), for a second month goes through them again.
         hours: The hours (epoch ms) to write; rows of others are left out.
         indices: The index of each month (`YYYY.MM`), as `dataco_assets.index.setup.write_indices` gives them.
+        held: What the index has of them, and must be visible to searches; None: nothing, so that all is written.
         url: Elasticsearch, `http(s)://host:port`.
         username: User name; empty: no authentication.
         password: That user's password.
@@ -135,18 +165,38 @@ def publish(
     if missing:
         raise IndexMissing(f"There is no index for {', '.join(missing)}. `dataco setup` creates what is missing.")
     session = aggregates.sparkSession
+    compared: list[DataFrame] = []
+    written = 0
     with _trust(session, ca_file) as trust:
         connection = _connection(url, username, password) | trust
         for month, members in months.items():
-            of_month = aggregates.where(F.unix_millis("hour").isin(members))
-            writer = documents(of_month).write.format("org.elasticsearch.spark.sql").mode("append")
+            wanted = documents(aggregates.where(F.unix_millis("hour").isin(members)))
+            there = [hour for hour in members if held and hour in held.hours]
             try:
-                writer.options(**_CONNECTOR, **connection).save(indices[month])
+                if held and there:
+                    stored = stored_documents(session, indices[month], there, connection)
+                    compared.append(changes(wanted, stored, held.rewritten).persist())
+                    wanted = compared[-1].where(WRITE).drop(WRITE)
+                if count := wanted.count():
+                    writer = wanted.write.format("org.elasticsearch.spark.sql").mode("append")
+                    writer.options(**_CONNECTOR, **connection).save(indices[month])
+                written += count
             except (Py4JJavaError, PySparkException) as error:
+                for frame in compared:
+                    frame.unpersist()
                 found = explain(url, error)
                 if isinstance(found, ElasticsearchUnavailable):
                     found = _handshake_problem(session, url, ca_file) or found
                 raise found from error
+    return Written(written, _stale(compared))
+
+
+def _stale(compared: Sequence[DataFrame]) -> Iterator[str]:
+    """Ids of the documents to delete, a task's at a time."""
+    for frame in compared:
+        for row in frame.where(~F.col(WRITE)).select(DOCUMENT_ID).toLocalIterator():
+            yield row[DOCUMENT_ID]
+        frame.unpersist()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`es_click_index`: publishes the hours to Elasticsearch and compares them with the aggregates' table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,20 @@ if TYPE_CHECKING:
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import Mismatch, PublishedHour
     from dataco_assets.ledgers.hours import HourLedger
+    from dataco_assets.ledgers.publications import Others
     from dataco_assets.ledgers.unsound import Unsound
+    from spark_resources.publication import Written
 
 _SHOWN = 10
 
+_OF_A_DOCUMENT = {
+    "generation": "State of the hour ledger that the run started from which last changed this document.",
+    "computed_at": "When that run's aggregation began, UTC, by HBase's clock.",
+}
+
 INDEX_SCHEMA = dg.TableSchema(
     columns=[
-        *(dg.TableColumn(c.name, c.type, c.description) for c in INDEXED),
+        *(dg.TableColumn(c.name, c.type, _OF_A_DOCUMENT.get(c.name, c.description)) for c in INDEXED),
         dg.TableColumn("host", "string", "Host of the page."),
         dg.TableColumn("path", "string", "Path of the page."),
     ]
@@ -102,6 +110,7 @@ def es_click_index(
         numbers,
         {
             **run_metadata({each.hour: each.totals for each in done.published}),
+            "run: documents written": done.documents,
             "run: stale documents removed": done.removed,
             **stages.metadata(),
         },
@@ -116,12 +125,14 @@ class Publication:
 
     Attributes:
         published: The hours that are done.
-        removed: Documents of older runs that were deleted.
+        documents: Documents that were written; those that did not change are left.
+        removed: Documents that were deleted.
         problems: What differs between index and aggregates, by hour (epoch ms), of hours that are not done.
         withheld: Why hours are not done, if some are not.
     """
 
     published: "Sequence[PublishedHour]"
+    documents: int
     removed: int
     problems: Mapping[int, Sequence[str]]
     withheld: Sequence[DatacoError]
@@ -136,7 +147,7 @@ def publish_hours(
     hbase: HBaseResource,
     elasticsearch: ElasticsearchResource,
 ) -> Publication:
-    """Writes hours' aggregates to the index, compares the two, and marks the hours as done.
+    """Writes what differs from hours' aggregates to the index, compares the two, and marks the hours as done.
 
     An hour that cannot be published does not hold up the others; the errors of all that cannot are returned.
 
@@ -165,25 +176,116 @@ def publish_hours(
             ready = _without_closed(index, sound, withheld)
         with stages.stage("start Spark"):
             write = _Writer(index, spark, settings)
-        with stages.stage("write the documents"):
+        turn = _Turn(hbase, settings)
+        with stages.stage("look for other runs"):
             ensure_month_indices(index, settings, [each.hour for each in ready])
-            written = _write(write, ready, hbase, withheld)
+            ours, rewritten = turn.begin(ready, withheld)
+        with stages.stage("write the documents"):
+            try:
+                written, outcome = _write(write, ours, rewritten, hbase, withheld)
+            except VersionConflict:
+                turn.overtaken(index, ours, (), withheld)
+                raise
         held = [each.hour for each in written]
         with index.in_use(held):
-            with stages.stage("remove what older runs left"):
-                refresh(index, held)
-                removed = delete_stale(index, written)
-                refresh(index, held)
+            with stages.stage("remove stale documents"):
+                removed = delete_stale(index, written, outcome.stale)
+                if removed or outcome.documents:
+                    refresh(index, held)
             with stages.stage("compare the index with the aggregates"):
                 mismatches = verify_hours(index, written)
+            with stages.stage("look for other runs"):
+                overtaken = turn.overtaken(index, ours, written, withheld)
+        mismatches = [each for each in mismatches if each.hour not in overtaken]
         problems = {each.hour: each.problems for each in mismatches}
-        done = [each for each in written if each.hour not in problems]
+        done = [each for each in written if each.hour not in problems and each.hour not in overtaken]
         with stages.stage("note the hours as done"), hbase.client() as connection:
             ledger = HourLedger(connection, settings.hours_table)
             ledger.set_done({each.hour: each.generation for each in done})
             if mismatches:
                 withheld.append(_differing(ledger, written, mismatches))
-    return Publication(done, removed, problems, withheld)
+        turn.end()
+    return Publication(done, outcome.documents, removed, problems, withheld)
+
+
+class _Turn:
+    """This run among others that publish the same hours; see `dataco_assets.ledgers.publications`.
+
+    Args:
+        hbase: Gives clients.
+        settings: Name of the hour ledger's table.
+    """
+
+    def __init__(self, hbase: HBaseResource, settings: Settings) -> None:
+        self._hbase = hbase
+        self._table = settings.hours_table
+        self._run = uuid.uuid4().hex
+        self._is_announced = False
+
+    def begin(
+        self, ready: "Sequence[PublishedHour]", withheld: list[DatacoError]
+    ) -> "tuple[list[PublishedHour], frozenset[int]]":
+        """Announces the hours, and withholds those that a newer run publishes.
+
+        Returns:
+            The hours to publish, and those of them whose documents must all be written.
+        """
+        from dataco_assets.ledgers.publications import Publications
+
+        if ready:
+            with self._hbase.client() as connection:
+                Publications(connection, self._table).announce(self._run, _generations(ready))
+            self._is_announced = True
+        others = self._others(ready)
+        self._withhold(others.newer, withheld)
+        return [each for each in ready if each.hour not in others.newer], others.older
+
+    def overtaken(
+        self,
+        index: "Index",
+        ours: "Sequence[PublishedHour]",
+        written: "Sequence[PublishedHour]",
+        withheld: list[DatacoError],
+    ) -> frozenset[int]:
+        """Deletes what this run wrote of hours that a newer run publishes since, and withholds those not yet withheld.
+
+        Args:
+            index: The alias.
+            ours: The hours of which this run may have written documents.
+            written: Those that are not withheld.
+            withheld: Why hours are not done.
+        """
+        from dataco_assets.index.publication import delete_own
+
+        newer = self._others(ours).newer
+        delete_own(index, [each for each in ours if each.hour in newer])
+        self._withhold(newer.intersection(each.hour for each in written), withheld)
+        return newer
+
+    def end(self) -> None:
+        """Tells other runs that this one writes no more."""
+        from dataco_assets.ledgers.publications import Publications
+
+        if self._is_announced:
+            with self._hbase.client() as connection:
+                Publications(connection, self._table).withdraw(self._run)
+
+    def _others(self, hours: "Sequence[PublishedHour]") -> "Others":
+        from dataco_assets.ledgers.publications import Others, Publications
+
+        if not hours:
+            return Others(frozenset(), frozenset())
+        with self._hbase.client() as connection:
+            return Publications(connection, self._table).others(self._run, _generations(hours))
+
+    def _withhold(self, newer: Collection[int], withheld: list[DatacoError]) -> None:
+        from dataco_assets.index.conflicts import Conflicts
+
+        withheld += Conflicts(outdated=tuple(sorted(newer)), changed=()).errors()
+
+
+def _generations(hours: "Sequence[PublishedHour]") -> dict[int, int]:
+    return {each.hour: each.generation for each in hours}
 
 
 class _Writer:
@@ -200,38 +302,49 @@ class _Writer:
         self.settings = settings
         self._session = spark.session
 
-    def __call__(self, ready: "Sequence[PublishedHour]") -> None:
+    def __call__(self, ready: "Sequence[PublishedHour]", rewritten: Collection[int]) -> "Written":
+        from dataco_assets.index.contents import read_contents
+        from dataco_assets.index.publication import refresh
+        from spark_resources import publication
         from spark_resources.aggregates_table import stored_aggregates
-        from spark_resources.publication import publish
 
-        filled = [each.hour for each in ready if each.totals.groups]
-        if filled:
-            with self.index.in_use(filled):
-                publish(
-                    stored_aggregates(self._session, TablePlace.of(self.settings), filled),
-                    filled,
-                    self.index.by_month(filled),
-                    url=self.settings.elasticsearch_url,
-                    username=self.settings.elasticsearch_username,
-                    password=self.settings.elasticsearch_password.get_secret_value(),
-                    ca_file=self.settings.elasticsearch_ca_file,
-                )
+        hours = [each.hour for each in ready]
+        with self.index.in_use(hours):
+            refresh(self.index, hours)
+            held = read_contents(self.index.client, self.index.holding(hours), hours).keys()
+            wanted = [each.hour for each in ready if each.totals.groups or each.hour in held]
+            if not wanted:
+                return publication.Written(0, ())
+            return publication.publish(
+                stored_aggregates(self._session, TablePlace.of(self.settings), wanted),
+                wanted,
+                self.index.by_month(wanted),
+                held=publication.Held(held, rewritten),
+                url=self.settings.elasticsearch_url,
+                username=self.settings.elasticsearch_username,
+                password=self.settings.elasticsearch_password.get_secret_value(),
+                ca_file=self.settings.elasticsearch_ca_file,
+            )
 
 
 def _write(
-    write: _Writer, ready: "Sequence[PublishedHour]", hbase: HBaseResource, withheld: list[DatacoError]
-) -> "list[PublishedHour]":
+    write: _Writer,
+    ready: "Sequence[PublishedHour]",
+    rewritten: Collection[int],
+    hbase: HBaseResource,
+    withheld: list[DatacoError],
+) -> "tuple[list[PublishedHour], Written]":
     """Writes hours; those that meet documents of a higher version are withheld, and the others written again.
 
     Returns:
-        The hours written.
+        The hours written, and what was done.
     """
     from dataco_assets.index.conflicts import find_conflicts
     from dataco_assets.ledgers.hours import HourLedger
 
     while True:
         try:
-            write(ready)
+            outcome = write(ready, rewritten)
         except VersionConflict as error:
             with hbase.client() as connection:
                 ledger = HourLedger(connection, write.settings.hours_table)
@@ -243,7 +356,7 @@ def _write(
             withheld += conflicts.errors()
             ready = [each for each in ready if each.hour not in conflicts.hours]
         else:
-            return list(ready)
+            return list(ready), outcome
 
 
 def _without_closed(

@@ -144,5 +144,5 @@ def _incomplete(index: Index, published: Sequence[PublishedHour]) -> dict[int, i
     return {
         each.hour: each.generation
         for each in published
-        if sum(run.documents for run in contents.get(each.hour, ())) < each.totals.groups
+        if (contents[each.hour].documents if each.hour in contents else 0) < each.totals.groups
     }

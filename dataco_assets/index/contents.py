@@ -1,4 +1,4 @@
-"""Sums of the index's documents by hour and run, which publication and rebuild compare."""
+"""Sums of the index's documents by hour, which publication and rebuild compare."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,33 +8,35 @@ from dataco_assets.aggregates.columns import TOTALLED, Column
 from dataco_assets.clients.elasticsearch import SearchClient, search
 
 HOURS_PER_REQUEST = 500
-_RUNS_PER_HOUR = 50
+_ORIGIN = ("generation", "computed_at")
 
 
 @dataclass(frozen=True)
-class RunContent:
-    """Sums over the documents of an hour that one run wrote.
+class HourContent:
+    """Sums over the documents of an hour, which several runs may have written.
 
     Attributes:
-        computed_at_ms: `computed_at` of the documents, which identifies the run; epoch ms.
         documents: Number of documents.
         sums: Sum of each field that is added up (`columns.TOTALLED`), by its name; 0 of documents that were written
             before there was such a field.
-        oldest_generation: Smallest generation.
-        newest_generation: Largest generation.
+        unnamed: Number of documents without a generation or a time of computing: no run wrote them.
+        oldest_generation: Smallest generation; 0 without any.
+        newest_generation: Largest generation; 0 without any.
+        newest_computed_at_ms: Latest time of computing, epoch ms; 0 without any.
     """
 
-    computed_at_ms: int
     documents: int
     sums: Mapping[str, int | float]
+    unnamed: int
     oldest_generation: int
     newest_generation: int
+    newest_computed_at_ms: int
 
 
 def read_contents(
     client: SearchClient, indices: Sequence[str], hours: Collection[int] | None = None
-) -> dict[int, list[RunContent]]:
-    """Reads the sums of the hours (None: all) by run; hours without documents are left out.
+) -> dict[int, HourContent]:
+    """Reads the sums of the hours (None: all); hours without documents are left out.
 
     Only refreshed documents are visible. A month of hours takes two requests.
 
@@ -44,7 +46,7 @@ def read_contents(
     if not indices:
         return {}
     wanted = sorted(hours) if hours is not None else hours_held(client, indices)
-    found: dict[int, list[RunContent]] = {}
+    found: dict[int, HourContent] = {}
     for start in range(0, len(wanted), HOURS_PER_REQUEST):
         batch = wanted[start : start + HOURS_PER_REQUEST]
         reply = search(
@@ -54,7 +56,7 @@ def read_contents(
             query={"terms": {"hour": batch}},
             aggregations={"hours": _by_hour(len(batch))},
         )
-        found |= {int(bucket["key"]): _runs(bucket) for bucket in reply["aggregations"]["hours"]["buckets"]}
+        found |= {int(bucket["key"]): _content(bucket) for bucket in reply["aggregations"]["hours"]["buckets"]}
     return found
 
 
@@ -68,26 +70,23 @@ def hours_held(client: SearchClient, indices: Sequence[str]) -> list[int]:
 
 
 def _by_hour(count: int) -> dict[str, Any]:
-    sums: dict[str, Any] = {column.name: {"sum": {"field": column.name}} for column in TOTALLED}
-    sums["oldest"] = {"min": {"field": "generation"}}
-    sums["newest"] = {"max": {"field": "generation"}}
-    runs = {"terms": {"field": "computed_at", "size": _RUNS_PER_HOUR}, "aggregations": sums}
+    each: dict[str, Any] = {column.name: {"sum": {"field": column.name}} for column in TOTALLED}
+    each |= {name: {"stats": {"field": name}} for name in _ORIGIN}
     # The size is the number of existing terms, which makes the result exact for any number of shards.
-    return {"terms": {"field": "hour", "size": count}, "aggregations": {"runs": runs}}
+    return {"terms": {"field": "hour", "size": count}, "aggregations": each}
 
 
-def _runs(bucket: Mapping[str, Any]) -> list[RunContent]:
-    runs = [
-        RunContent(
-            computed_at_ms=int(run["key"]),
-            documents=int(run["doc_count"]),
-            sums={column.name: _number(column, run[column.name]["value"]) for column in TOTALLED},
-            oldest_generation=int(run["oldest"]["value"]),
-            newest_generation=int(run["newest"]["value"]),
-        )
-        for run in bucket["runs"]["buckets"]
-    ]
-    return sorted(runs, key=lambda run: run.computed_at_ms)
+def _content(bucket: Mapping[str, Any]) -> HourContent:
+    documents = int(bucket["doc_count"])
+    generation, computed_at = (bucket[name] for name in _ORIGIN)
+    return HourContent(
+        documents=documents,
+        sums={column.name: _number(column, bucket[column.name]["value"]) for column in TOTALLED},
+        unnamed=documents - min(int(generation["count"]), int(computed_at["count"])),
+        oldest_generation=int(generation["min"] or 0),
+        newest_generation=int(generation["max"] or 0),
+        newest_computed_at_ms=int(computed_at["max"] or 0),
+    )
 
 
 def _number(column: Column, value: float) -> int | float:

@@ -3,14 +3,17 @@
 Belongs here: what follows the writing of documents: refresh, delete documents of older runs, verify. Does not belong
 here: writing them (`spark_resources/publication.py`), and the hour ledger.
 
-Writes carry the generation as external version (`external_gte`), so of two runs the newer generation wins in any order.
-A document is *stale* if an older run left it: it has a smaller generation, or the same generation and an earlier
-`computed_at`. A document without these fields was not written by a run and is stale too.
+Writes carry the generation as external version (`external_gte`), so of two runs that write a document the newer
+generation wins in any order. A document that did not change keeps the generation and the time of computing of the run
+that wrote it last. So a document is *stale* if the aggregates do not have it, which the comparison on Spark finds, and
+if no newer run wrote it since: it has a smaller generation, or the same one and an earlier `computed_at`, or none,
+which means that no run wrote it.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from dataco_assets.aggregates.columns import TOTALLED, Column
@@ -18,11 +21,12 @@ from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, scan_documents
 from dataco_assets.clients.elasticsearch import refresh as refresh_indices
-from dataco_assets.index.contents import RunContent, read_contents
+from dataco_assets.index.contents import HourContent, read_contents
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import month_of
 
 _HOURS_PER_SEARCH = 100
+_IDS_PER_SEARCH = 5_000
 _DOUBLES_TOLERANCE = 1e-6
 
 
@@ -71,8 +75,8 @@ def refresh(index: Index, hours: Collection[int]) -> None:
     refresh_indices(index.client, index.holding(hours))
 
 
-def delete_stale(index: Index, published: Sequence[PublishedHour]) -> int:
-    """Deletes stale documents of the hours; call `refresh` first.
+def delete_stale(index: Index, published: Sequence[PublishedHour], ids: Iterable[str]) -> int:
+    """Deletes those of the given documents that are stale; call `refresh` first.
 
     A document that a newer run writes between the search and the deletion survives:
         * A document of a smaller generation is deleted with version = our generation, which is accepted only while the
@@ -80,19 +84,46 @@ def delete_stale(index: Index, published: Sequence[PublishedHour]) -> int:
           restore the document while the tombstone exists (`layout.TOMBSTONES_KEPT`).
         * A document of the same generation is deleted only if it has not changed since the search.
 
+    Args:
+        index: The alias.
+        published: The hours that the documents are of.
+        ids: Documents that the aggregates do not have. They are read one page after another.
+
     Returns:
         Number of documents deleted.
 
     Raises:
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    targets = {hour.hour: hour for hour in published}
     deleted = 0
-    for month, name in index.by_month(targets).items():
-        of_month = [target for hour, target in sorted(targets.items()) if month_of(hour) == month]
-        for start in range(0, len(of_month), _HOURS_PER_SEARCH):
-            batch = of_month[start : start + _HOURS_PER_SEARCH]
-            deleted += bulk(index.client, _deletions(index.client, name, batch)).done
+    remaining = iter(ids)
+    while page := list(islice(remaining, _IDS_PER_SEARCH)):
+        deleted += _delete(index, published, {"ids": {"values": page}})
+    return deleted
+
+
+def delete_own(index: Index, published: Sequence[PublishedHour]) -> int:
+    """Deletes the documents that this run wrote of hours that a newer run has published meanwhile.
+
+    The newer run, which saw that this one may still write, wrote all its documents with its own generation.
+
+    Returns:
+        Number of documents deleted.
+
+    Raises:
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    hours = [each.hour for each in published]
+    refresh(index, hours)
+    deleted = 0
+    for each in published:
+        own = [
+            {"term": {"hour": each.hour}},
+            {"term": {"generation": each.generation}},
+            {"term": {"computed_at": each.computed_at_ms}},
+        ]
+        hits = scan_documents(index.client, index.holding([each.hour]), {"bool": {"filter": own}})
+        deleted += bulk(index.client, (deletion(hit, each.generation) for hit in hits)).done
     return deleted
 
 
@@ -125,28 +156,29 @@ def verify_hours(index: Index, published: Sequence[PublishedHour]) -> list[Misma
     """
     hours = [hour.hour for hour in published]
     contents = read_contents(index.client, index.holding(hours), hours)
-    compared = (compare(hour, contents.get(hour.hour, [])) for hour in sorted(published, key=lambda each: each.hour))
+    compared = (compare(hour, contents.get(hour.hour)) for hour in sorted(published, key=lambda each: each.hour))
     return [mismatch for mismatch in compared if mismatch is not None]
 
 
-def compare(published: PublishedHour, runs: Sequence[RunContent]) -> Mismatch | None:
+def compare(published: PublishedHour, content: HourContent | None) -> Mismatch | None:
     """Compares an hour's documents with what was published; None if they are equal.
 
     Args:
         published: What was published.
-        runs: Sums of the hour's documents, by run.
+        content: Sums of the hour's documents; None without any.
     """
     expected = published.totals
-    documents = sum(run.documents for run in runs)
+    documents = content.documents if content else 0
     problems = [f"documents: {documents:,} in place of {expected.groups:,}"] if documents != expected.groups else []
     for column in TOTALLED:
-        wanted, found = expected.sums[column.name], math.fsum(run.sums[column.name] for run in runs)
+        wanted, found = expected.sums[column.name], content.sums[column.name] if content else 0
         if not same_sum(column, wanted, found):
             problems.append(f"{column.total}: {_shown(column, found)} in place of {_shown(column, wanted)}")
-    problems += _foreign_runs(published, runs)
-    newest = max((run.newest_generation for run in runs), default=published.generation)
+    if content:
+        problems += _foreign(published, content)
     if not problems:
         return None
+    newest = content.newest_generation if content else 0
     return Mismatch(published.hour, tuple(problems), newest if newest > published.generation else None)
 
 
@@ -161,21 +193,31 @@ def _shown(column: Column, number: float) -> str:
     return f"{number:,.3f}" if column.type == "double" else f"{number:,.0f}"
 
 
-def _foreign_runs(published: PublishedHour, runs: Sequence[RunContent]) -> Iterator[str]:
-    for run in runs:
-        same = run.oldest_generation == run.newest_generation == published.generation
-        if run.computed_at_ms != published.computed_at_ms or not same:
-            yield (
-                f"{run.documents:,} documents of another run (generation {run.oldest_generation} to "
-                f"{run.newest_generation}, computed at {run.computed_at_ms} ms)"
-            )
+def _foreign(published: PublishedHour, content: HourContent) -> Iterator[str]:
+    if content.unnamed:
+        yield f"{content.unnamed:,} documents that name no run"
+    newest = (content.newest_generation, content.newest_computed_at_ms)
+    if newest[0] > published.generation or newest[1] > published.computed_at_ms:
+        yield f"documents of another run (generation up to {newest[0]}, computed until {newest[1]} ms)"
 
 
-def _deletions(client: SearchClient, index: str, batch: Sequence[PublishedHour]) -> Iterator[dict[str, Any]]:
+def _delete(index: Index, published: Sequence[PublishedHour], which: Mapping[str, Any]) -> int:
+    targets = {hour.hour: hour for hour in published}
+    deleted = 0
+    for month, name in index.by_month(targets).items():
+        of_month = [target for hour, target in sorted(targets.items()) if month_of(hour) == month]
+        for start in range(0, len(of_month), _HOURS_PER_SEARCH):
+            batch = of_month[start : start + _HOURS_PER_SEARCH]
+            deleted += bulk(index.client, _deletions(index.client, name, batch, which)).done
+    return deleted
+
+
+def _deletions(
+    client: SearchClient, index: str, batch: Sequence[PublishedHour], which: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     generations = {hour.hour: hour.generation for hour in batch}
-    for hit in scan_documents(
-        client, [index], stale_query(batch), fields=[{"field": "hour", "format": "epoch_millis"}]
-    ):
+    query = {"bool": {"filter": [which, stale_query(batch)]}}
+    for hit in scan_documents(client, [index], query, fields=[{"field": "hour", "format": "epoch_millis"}]):
         (hour,) = hit["fields"]["hour"]
         yield deletion(hit, generations[int(hour)])
 

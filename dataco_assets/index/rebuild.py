@@ -9,7 +9,7 @@ For each month, oldest first:
        of an older layout are converted to this version's;
     3. writes to the old index are blocked: writes in progress finish first, later ones fail and leave their hours
        dirty;
-    4. the hours that changed since step 2 are copied again, until the sums by hour and run are equal in both indices;
+    4. the hours that changed since step 2 are copied again, until the sums by hour are equal in both indices;
     5. the alias is moved in one request: a search sees either the old index or the new one, never both or neither;
     6. after a grace period for searches in progress, the old index is deleted.
 A failure before step 5 unblocks the old index and deletes the new one. An index name can be created only once, so two
@@ -25,7 +25,7 @@ from dataco_assets.aggregates.columns import TOTALLED
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, refresh, scan_documents
 from dataco_assets.elasticsearch_errors import IndexClosed
-from dataco_assets.index.contents import RunContent, read_contents
+from dataco_assets.index.contents import HourContent, read_contents
 from dataco_assets.index.indices import Index, IndexMismatch, IndexState, closed_text
 from dataco_assets.index.layout import upgraded
 from dataco_assets.index.publication import same_sum
@@ -170,7 +170,7 @@ class _Month:
     def _changed_hours(self) -> list[int]:
         refresh(self._client, [self._old, self._new])
         old, new = (read_contents(self._client, [index]) for index in (self._old, self._new))
-        return sorted(hour for hour in {*old, *new} if not _same(old.get(hour, ()), new.get(hour, ())))
+        return sorted(hour for hour in {*old, *new} if not _same(old.get(hour), new.get(hour)))
 
     def _removals(self, query: dict[str, Any], kept: set[str]) -> Iterator[dict[str, Any]]:
         refresh(self._client, [self._new])
@@ -210,12 +210,12 @@ def _clear_leftovers(client: SearchClient, present: Sequence[IndexState], *, res
         client.indices.delete(index=str(state.name))
 
 
-def _same(old: Sequence[RunContent], new: Sequence[RunContent]) -> bool:
-    """Whether an hour's documents are the same in both indices."""
-    return len(old) == len(new) and all(
-        replace(a, sums={}) == replace(b, sums={})
-        and all(same_sum(column, a.sums[column.name], b.sums[column.name]) for column in TOTALLED)
-        for a, b in zip(old, new, strict=True)
+def _same(old: HourContent | None, new: HourContent | None) -> bool:
+    """Whether an hour's documents are the same in both indices: whatever a run writes has a later time of computing."""
+    if old is None or new is None:
+        return old is new
+    return replace(old, sums={}) == replace(new, sums={}) and all(
+        same_sum(column, old.sums[column.name], new.sums[column.name]) for column in TOTALLED
     )
 
 

@@ -151,13 +151,16 @@ def compare_index(
         own |= dict.fromkeys(verdict.lacking) | _NOT_IN_INDEX
         own |= {name: {} for name in _HISTOGRAMS if name in verdict.lacking}
         if stored is not None:
-            own |= {"generation": stored.generation, "_version": stored.generation}
+            own |= {"_version": document.get("generation")}
         found = {**document, "_id": hit["_id"], "_version": hit["_version"]}
         _compare_group(verdict, Place.INDEX, group, seen, expected, found, own)
         if stored is not None and (computed_at := document.get("computed_at", 0)) > stored.computed_at_ms:
-            # Older is fine: the same generation was computed again without being published again.
+            # Older is fine: the document did not change since.
             wanted = stored.computed_at_ms
             verdict.add(Difference(verdict.hour, Place.INDEX, *group, "computed_at", wanted, computed_at))
+        generation = document.get("generation")
+        if stored is not None and not (isinstance(generation, int) and generation <= stored.generation):
+            verdict.add(Difference(verdict.hour, Place.INDEX, *group, "generation", stored.generation, generation))
     _missing(verdict, Place.INDEX, expected, seen)
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from pyspark.sql import DataFrame
 
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
@@ -199,6 +200,63 @@ def test_an_older_run_that_publishes_late_changes_nothing(
     assert refreshes.differences() == []
 
 
+@pytest.mark.parametrize("ends", ["with a conflict", "with new pages only"])
+def test_an_older_run_writes_after_a_newer_one_found_nothing_to_change(
+    platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """Clicks come and go again, so the documents as they are suit the newer run, and only the older one would write."""
+    visit(platform, "stays")
+    refreshes.settle()
+    before = documents(search, platform.settings.index_alias)
+    kept = platform.rows().keys()
+    page = "stays" if ends == "with a conflict" else "passes"
+    send(platform, click("more", at=NOON, user="bob", url=f"https://shop.example/{page}"))
+    honest, calls = publication.changes, list[str]()
+
+    def newer_run() -> None:
+        platform.hbase.delete_rows(platform.settings.clicks_table, [*(platform.rows().keys() - kept)])
+        platform.hours.mark_dirty(HOURS[:2], holding_clicks=[], stored_since_ms=0)
+        refreshes.refresh(HOURS)
+        assert refreshes.dirty() == []
+
+    def compared_long_before_it_is_written(*arguments: Any) -> DataFrame:
+        found = honest(*arguments)
+        if not calls:
+            calls.append("older run")
+            found = found.localCheckpoint()
+            newer_run()
+        return found
+
+    refreshes.compute(HOURS)
+    monkeypatch.setattr(publication, "changes", compared_long_before_it_is_written)
+    message = failure_of(lambda: refreshes.publish(HOURS))
+
+    assert "newer generation" in message
+    after = documents(search, platform.settings.index_alias)
+    assert {key: each["click_count"] for key, each in after.items()} == dict.fromkeys(before, 1)
+    assert refreshes.dirty() == []
+    assert refreshes.differences() == []
+
+
+def test_an_hour_that_did_not_change_costs_no_document(
+    platform: Platform, refreshes: Refreshes, search: SearchClient
+) -> None:
+    visit(platform, "first")
+    visit(platform, "second")
+    refreshes.settle()
+    before = documents(search, platform.settings.index_alias)
+    platform.hours.mark_dirty(HOURS, holding_clicks=[], stored_since_ms=0)
+
+    assert refreshes.refresh(HOURS).documents == 0
+
+    assert documents(search, platform.settings.index_alias) == before
+    assert refreshes.dirty() == []
+    assert refreshes.differences() == []
+    send(platform, click("one-more", at=NOON + 51 * MINUTE, user="bob", url="https://shop.example/first"))
+    assert refreshes.refresh(HOURS).documents == 1
+    assert refreshes.differences() == []
+
+
 def test_documents_of_an_hour_that_shrank_go(platform: Platform, refreshes: Refreshes, search: SearchClient) -> None:
     visit(platform, "stays")
     visit(platform, "goes")
@@ -283,7 +341,7 @@ def test_documents_that_got_lost_on_the_way_are_missed(
     """Elasticsearch can report success and drop writes; the comparison sees it."""
     visit(platform, "lost")
     with monkeypatch.context() as patch:
-        patch.setattr(publication, "publish", lambda *_, **__: None)
+        patch.setattr(publication, "publish", lambda *_, **__: publication.Written(0, ()))
         message = failure_of(lambda: refreshes.refresh(HOURS))
     assert "differs from the aggregates in 2 hours, which stay to be done" in message
     assert NOON in refreshes.dirty()
@@ -291,7 +349,7 @@ def test_documents_that_got_lost_on_the_way_are_missed(
     assert refreshes.differences() == []
 
 
-def _outcome(run: Callable[[], None]) -> str:
+def _outcome(run: Callable[[], object]) -> str:
     try:
         run()
     except DatacoError as error:

@@ -42,6 +42,7 @@ from dataco_assets.index.indices import IndexMismatch, IndexReplaced
 from dataco_assets.index.layout import document_id, host_and_path
 from dataco_assets.index.publication import (
     PublishedHour,
+    delete_own,
     delete_stale,
     refresh,
     verify_hours,
@@ -107,8 +108,16 @@ class Index:
     def publish(self, hour: int, rows: Rows, generation: int, computed_at: int = RUN) -> int:
         """Writes documents and deletes stale ones; returns the number deleted."""
         assert self.write(hour, rows, generation, computed_at) == []
-        refresh(self.looked_up, [hour])
-        return delete_stale(self.looked_up, [published(hour, rows, generation, computed_at)])
+        return self.delete([published(hour, rows, generation, computed_at)], rows)
+
+    def delete(self, run: list[PublishedHour], rows: Rows) -> int:
+        """What a run deletes that has these rows of each of its hours; returns the number deleted."""
+        hours = [each.hour for each in run]
+        refresh(self.looked_up, hours)
+        kept = {document_id(hour, *group) for hour in hours for group in rows}
+        query = {"terms": {"hour": hours}}
+        hits = self.plain.search(index=self.alias, query=query, size=10_000, source=False)["hits"]["hits"]
+        return delete_stale(self.looked_up, run, [hit["_id"] for hit in hits if hit["_id"] not in kept])
 
     def rows(self, name: str = "") -> dict[tuple[int, str, str], tuple[int, int]]:
         """Clicks and generation of every document that readers see."""
@@ -510,9 +519,8 @@ def test_an_hour_that_became_empty_becomes_empty(index: Index) -> None:
 def test_an_older_run_deletes_nothing_of_a_newer_one(index: Index) -> None:
     index.create()
     index.publish(NOON, {("https://a.example/", "DE"): 9}, generation=5, computed_at=RUN)
-    refresh(index.looked_up, [NOON])
     older = [published(NOON, {}, generation=4, computed_at=RUN - 1), published(NOON, {}, 5, computed_at=RUN - 1)]
-    assert [delete_stale(index.looked_up, [run]) for run in older] == [0, 0]
+    assert [index.delete([run], {}) for run in older] == [0, 0]
     assert len(index.rows()) == 1
 
 
@@ -533,7 +541,7 @@ def test_a_newer_document_written_between_search_and_deletion_survives(
         yield from hits
 
     monkeypatch.setattr(publication, "scan_documents", search_and_lose_the_race)
-    assert delete_stale(index.looked_up, [published(NOON, {}, ours, computed_at=RUN + 1)]) == 1
+    assert index.delete([published(NOON, {}, ours, computed_at=RUN + 1)], {}) == 1
 
     assert index.rows() == {(NOON, *raced): (7, newer)}
 
@@ -546,6 +554,18 @@ def test_a_straggling_older_run_cannot_bring_a_deleted_document_back(index: Inde
 
     assert index.write(NOON, page, generation=4) == ["version_conflict_engine_exception"]
     assert index.write(NOON, page, generation=5) == []  # the same run once more, or a later one, can
+
+
+def test_a_run_that_was_overtaken_takes_back_what_it_wrote_and_nothing_else(index: Index) -> None:
+    index.create()
+    a, b, c = ((f"https://{name}.example/", "DE") for name in "abc")
+    index.write(NOON, {a: 1}, generation=5, computed_at=RUN + 1)
+    index.write(NOON, {b: 1, c: 1}, generation=4)
+    index.write(NOON + HOUR_MS, {b: 1}, generation=4)
+
+    assert delete_own(index.looked_up, [published(NOON, {}, generation=4)]) == 2
+
+    assert index.rows() == {(NOON, *a): (1, 5), (NOON + HOUR_MS, *b): (1, 4)}
 
 
 def test_verification_of_a_month_in_one_go(index: Index) -> None:
@@ -573,8 +593,8 @@ def test_verification_of_a_month_in_one_go(index: Index) -> None:
         ({"time_spent_samples": 1_000}, "clicks of known duration: "),
         ({"bounces": 1_000}, "bounces: "),
         ({"time_spent_seconds_sum": 0.5}, "seconds spent: "),
-        ({"computed_at": RUN - 1}, "1 documents of another run"),
-        ({"generation": 1}, "documents of another run"),
+        ({"computed_at": RUN + 1}, "documents of another run"),
+        ({"generation": None}, "1 documents that name no run"),
         (None, "documents: 49 in place of 50"),
     ],
 )
@@ -613,7 +633,7 @@ def test_a_month_without_an_index_is_a_mismatch_only_with_clicks(index: Index) -
     index.create()
     empty, full = published(JULY, {}, 1), published(JULY, pages(2), 1)
     refresh(index.looked_up, [JULY])
-    assert delete_stale(index.looked_up, [empty]) == 0
+    assert delete_stale(index.looked_up, [empty], ["x"]) == 0
     assert verify_hours(index.looked_up, [empty]) == []
     assert len(verify_hours(index.looked_up, [full])) == 1
 

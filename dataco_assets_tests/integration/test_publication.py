@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
 
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.time_spent import BUCKETS
@@ -23,8 +24,8 @@ from dataco_assets.elasticsearch_errors import (
 )
 from dataco_assets.index.layout import document_id, host_and_path, mappings, month_of, time_of
 from local_stack.stack import Stack
-from spark_resources import publication
-from spark_resources.publication import documents, publish
+from spark_resources import index_documents, publication
+from spark_resources.publication import Held, documents, publish
 
 pytestmark = pytest.mark.stack
 
@@ -146,6 +147,32 @@ def test_publishing_again_changes_nothing_and_a_newer_generation_replaces(
     found = stored(client, indices)
     assert found.keys() == once.keys()
     assert {(document["click_count"], document["_version"]) for document in found.values()} == {(6, 2)}
+
+
+def test_only_documents_that_changed_are_written(
+    spark: SparkSession, client: Elasticsearch, url: str, indices: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(index_documents._READING, "es.input.max.docs.per.partition", "2")  # several tasks read
+    publish(aggregates(spark, 1), HOURS, indices, url=url)
+    once = stored(client, indices)
+
+    again = publish(aggregates(spark, 2), HOURS, indices, held=Held(HOURS), url=url)
+
+    assert (again.documents, list(again.stale)) == (0, [])
+    assert stored(client, indices) == once
+
+    gone, more = PAGES[0], "https://b.example/"
+    changed = aggregates(spark, 3).withColumn("page", F.expr(f"IF(page = '{gone}', '{more}', page)"))
+    changed = changed.withColumn("unique_users", F.expr(f"IF(page = '{PAGES[1]}', 3L, unique_users)"))
+    third = publish(changed, HOURS, indices, held=Held(HOURS), url=url)
+
+    assert third.documents == 4
+    assert sorted(third.stale) == sorted(document_id(hour, gone, "FR") for hour in HOURS)
+    found = stored(client, indices)
+    versions = {page: {each["_version"] for each in found.values() if each["page"] == page} for page in (*PAGES, more)}
+    assert versions == {gone: {1}, PAGES[1]: {3}, PAGES[2]: {1}, more: {3}}
+
+    assert publish(changed, HOURS, indices, held=Held(HOURS, HOURS[:1]), url=url).documents == 3
 
 
 def test_an_older_generation_never_wins(

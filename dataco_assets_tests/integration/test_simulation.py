@@ -1,15 +1,16 @@
 """Simulates forty days of clicks with refreshes, killed runs and erasures; in the end `verify` finds no difference.
 
-With each of five planted bugs it must find one, which shows that it can. Everything is drawn from a seed. The functions
+With each of six planted bugs it must find one, which shows that it can. Everything is drawn from a seed. The functions
 of the drain and of the assets run on real servers; only the clicks are made up.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from pyspark.sql import DataFrame
 
 from dataco_assets.assets import url_country_aggregates
 from dataco_assets.clicks.hour import HOUR_MS, scan_span, touched_hours
@@ -21,6 +22,7 @@ from dataco_assets.privacy.erasure import erase
 from dataco_assets.verification.compare import Outcome
 from dataco_assets_tests.platforms import Platform, click
 from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, counted, die, failure_of, interpose
+from spark_resources import index_documents
 
 pytestmark = pytest.mark.stack
 
@@ -223,6 +225,16 @@ def _stale_documents_are_kept(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(publication, "verify_hours", lambda *_: [])  # it would catch this bug before the hour counts as done
 
 
+def _changed_documents_are_taken_for_unchanged(patch: pytest.MonkeyPatch) -> None:
+    def only_new(documents: DataFrame, stored: DataFrame, rewritten: Collection[int]) -> DataFrame:
+        found = index_documents.changes(documents, stored, rewritten)
+        changed = found.where("_write").join(stored, found["_document_id"] == stored["_stored_id"], "left_semi")
+        return found.join(changed.select("_document_id"), "_document_id", "left_anti")
+
+    patch.setattr("spark_resources.publication.changes", only_new)
+    patch.setattr(publication, "verify_hours", lambda *_: [])  # it would catch this bug before the hour counts as done
+
+
 @pytest.mark.parametrize(
     "bug",
     [
@@ -231,6 +243,7 @@ def _stale_documents_are_kept(patch: pytest.MonkeyPatch) -> None:
         _hours_after_are_not_marked,
         _done_is_the_newest_generation,
         _stale_documents_are_kept,
+        _changed_documents_are_taken_for_unchanged,
     ],
 )
 def test_a_planted_bug_is_found(

@@ -18,7 +18,7 @@ from dataco_assets.clicks.event import MAX_URL
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.page import page_of
 from dataco_assets.clicks.time_spent import BUCKETS
-from dataco_assets.index.contents import RunContent
+from dataco_assets.index.contents import HourContent
 from dataco_assets.index.indices import IndexState
 from dataco_assets.index.layout import (
     MAX_TERM_BYTES,
@@ -196,10 +196,11 @@ SUMS = {
 }
 
 
-def _run(**changes: float) -> RunContent:
-    fields = {"computed_at_ms": 1, "documents": 2, "oldest_generation": 4, "newest_generation": 4}
+def _content(**changes: float) -> HourContent:
+    origin = {"oldest_generation": 2, "newest_generation": 4, "newest_computed_at_ms": 1}
     sums = {name: changes.pop(name, value) for name, value in SUMS.items()}
-    return RunContent(**(fields | changes), sums=sums)  # pyright: ignore[reportArgumentType]
+    fields = {"documents": 2, "unnamed": 0} | origin | changes
+    return HourContent(**fields, sums=sums)  # pyright: ignore[reportArgumentType]
 
 
 PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, SUMS | {"time_spent_seconds_sum": 0.1 + 0.2}))
@@ -207,8 +208,8 @@ PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, SUMS | {"time_spent_seconds_
 
 def test_an_hour_as_published_compares_equal() -> None:
     assert {column.name for column in TOTALLED} == SUMS.keys()
-    assert compare(PUBLISHED, [_run()]) is None
-    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, dict.fromkeys(SUMS, 0))), []) is None
+    assert compare(PUBLISHED, _content()) is None
+    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, dict.fromkeys(SUMS, 0))), None) is None
 
 
 @pytest.mark.parametrize(
@@ -225,29 +226,30 @@ def test_an_hour_as_published_compares_equal() -> None:
         ({"bounces": 1}, "bounces: 1 in place of 0"),
         ({"time_spent_buckets.from_0_ms": 1}, "clicks of known duration from_0_ms: 1 in place of 2"),
         ({"time_spent_buckets.from_1000_ms": 1}, "clicks of known duration from_1000_ms: 1 in place of 0"),
-        ({"computed_at_ms": 2}, "another run"),
-        ({"oldest_generation": 3}, "generation 3 to 4"),
+        ({"newest_computed_at_ms": 2}, "documents of another run"),
+        ({"unnamed": 1}, "1 documents that name no run"),
     ],
 )
 def test_each_difference_is_told(change: dict[str, float], told: str) -> None:
-    mismatch = compare(PUBLISHED, [_run(**change)])
+    mismatch = compare(PUBLISHED, _content(**change))
     assert mismatch is not None
     assert told in str(mismatch)
     assert str(mismatch).startswith("2020-06-01-12:00: ")
     assert mismatch.newer_generation is None
 
 
-def test_two_runs_that_add_up_are_told_and_a_newer_one_is_named() -> None:
-    half = {"documents": 1, "entering_users": 1, "time_spent_samples": 1, "entries": 1}
-    half["time_spent_buckets.from_0_ms"] = 1
-    halves = [_run(**half, click_count=1, unique_users=1, time_spent_seconds_sum=0.1, exits=0)]
-    halves.append(_run(**half, click_count=2, unique_users=2, time_spent_seconds_sum=0.2, computed_at_ms=9))
-    mismatch = compare(PUBLISHED, halves)
-    assert mismatch is not None
-    assert len(mismatch.problems) == 1
-    newer = compare(PUBLISHED, [_run(newest_generation=6)])
+def test_a_newer_run_is_named() -> None:
+    newer = compare(PUBLISHED, _content(newest_generation=6))
     assert newer is not None
     assert newer.newer_generation == 6
+    assert newer.problems == ("documents of another run (generation up to 6, computed until 1 ms)",)
+
+
+def test_an_hour_without_documents_lacks_them_all() -> None:
+    lost = compare(PUBLISHED, None)
+    assert lost is not None
+    assert lost.problems[0] == "documents: 0 in place of 2"
+    assert lost.newer_generation is None
 
 
 HELD = Span(NOON - 100 * HOUR_MS, NOON)

@@ -172,7 +172,8 @@ def index_differences(*hits: dict[str, Any], lacking: frozenset[str] = frozenset
 def test_what_is_equal_has_no_difference() -> None:
     assert table_differences(row()) == []
     assert index_differences(hit()) == []
-    assert index_differences(hit(computed_at=4_000)) == [], "computed again since, not published again"
+    assert index_differences(hit(computed_at=4_000)) == [], "computed again since, without a change"
+    assert index_differences(hit(generation=6, _version=6)) == [], "not changed by a later generation"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,6 @@ def test_an_hour_computed_before_there_was_a_measure_lacks_it_in_every_row_and_d
         ("hour", NOON + 1),
         ("host", "other.example"),
         ("path", "/"),
-        ("generation", 6),
         ("_version", 6),
         ("_id", "0" * 32),
         ("computed_at", 5_001),
@@ -249,6 +249,11 @@ def test_an_hour_computed_before_there_was_a_measure_lacks_it_in_every_row_and_d
 )
 def test_every_other_field_of_a_document_is_compared(name: str, value: object) -> None:
     assert index_differences(hit(**{name: value})) == [name]
+
+
+def test_the_version_of_a_document_is_its_generation_which_is_not_above_the_tables() -> None:
+    assert index_differences(hit(generation=6)) == ["_version"]
+    assert index_differences(hit(generation=8, _version=8)) == ["generation"]
 
 
 def test_other_fields_of_a_row_are_compared() -> None:
