@@ -48,6 +48,11 @@ def test_the_way_of_clicks_through_the_platform_is_shown(platform: Platform, ref
     code, done = status()
     assert (code, done["hours"]["dirty"], done["index"]["newest_hour"]) == (0, 0, "2020-06-01T12:00:00Z")
 
+    platform.produce([click("late", at=NOON + 51 * 60_000, user="ann")])
+    platform.drain()
+    code, collecting = status("--max-wait", "0")
+    assert (code, collecting["hours"]["dirty"], collecting["hours"]["waiting_too_long"]) == (0, 1, 0)
+
 
 def test_what_waits_for_too_long_needs_a_hand(platform: Platform) -> None:
     platform.produce([click("a", at=NOON, user="ann")])
