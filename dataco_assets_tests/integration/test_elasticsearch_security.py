@@ -151,7 +151,7 @@ def client(secured: Secured) -> Iterator[SearchClient]:
 
 
 def write(spark: SparkSession, settings: Settings, **changed: Any) -> None:
-    options = {
+    options: dict[str, Any] = {
         "url": settings.elasticsearch_url,
         "username": settings.elasticsearch_username,
         "password": settings.elasticsearch_password.get_secret_value(),
