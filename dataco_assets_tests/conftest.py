@@ -16,12 +16,15 @@ pytest_plugins = ["dataco_assets_tests.faults.table"]
 _ROOM = Path(__file__).parent.name
 _ANYWHERE = ("test_dagster_ui.py", "test_postgres_instance.py")
 """Integration tests that need neither the shared stack nor Spark."""
+_STORING = ("avro", "clicks_table", "clocks", "connect", "erase_user", "ingest", "java_writer", "rejected", "rekeying")
 _LANES = {
-    f"{_ROOM}/integration/": "sharing",
+    **{f"{_ROOM}/integration/test_{name}.py": "storing" for name in _STORING},
+    f"{_ROOM}/integration/": "publishing",
     f"{_ROOM}/faults/": "breaking",
     f"{_ROOM}/unit/test_aggregat": "computing",
 }
-"""Start of a test's id → its group, the longest first."""
+"""Start of a test's id → its group; the first that fits. The groups begin in the order of `_FIRST`."""
+_FIRST = ("publishing", "breaking", "storing", "computing")
 
 
 def pytest_configure() -> None:
@@ -34,7 +37,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Splits the tests for `pytest -n 3`: tests that share a stack, tests that break one, and all others.
+    """Splits the tests for `pytest -n 3`: two groups that share a stack each, tests that break one, and all others.
 
     The tests of a group run in one process, which owns the group's servers or Spark session. Much of their time is
     waiting, so three processes keep two cores busy. All other tests run by module, in any process.
@@ -51,7 +54,7 @@ class _Lanes(LoadScopeScheduling):
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         """Assigns the groups first: one that began last would run alone at the end."""
-        for lane in reversed(_LANES.values()):
+        for lane in reversed(_FIRST):
             if lane in self.workqueue:
                 self.workqueue.move_to_end(lane, last=False)
         super()._assign_work_unit(node)

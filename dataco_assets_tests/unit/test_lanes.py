@@ -29,7 +29,7 @@ class Process:
 def test_groups_begin_first_and_stay_in_one_process(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pytestconfig.option, "tx", ["2*popen"])
+    monkeypatch.setattr(pytestconfig.option, "tx", ["3*popen"])
     tests = [
         *(f"{ROOM}/unit/test_hour.py::test_{n}" for n in range(9)),
         *(f"{ROOM}/faults/test_soak.py::test_{n}" for n in range(3)),
@@ -38,9 +38,11 @@ def test_groups_begin_first_and_stay_in_one_process(
         f"{ROOM}/integration/test_dagster_ui.py::test_1",
         *(f"{ROOM}/integration/test_hours.py::test_{n}" for n in range(3)),
         f"{ROOM}/integration/test_index.py::test_1",
+        f"{ROOM}/integration/test_connect.py::test_1",
+        *(f"{ROOM}/integration/test_ingest.py::test_{n}" for n in range(3)),
         f"{ROOM}/faults/test_power_cut.py::test_1",
     ]
-    processes: list[Any] = [Process(), Process()]
+    processes: list[Any] = [Process(), Process(), Process()]
     lanes = _Lanes(pytestconfig)
     for process in processes:
         lanes.add_node(process)
@@ -48,10 +50,11 @@ def test_groups_begin_first_and_stay_in_one_process(
 
     lanes.schedule()
 
-    first, second = [[tests[index] for index in process.given] for process in processes]
+    first, second, third = [[tests[index] for index in process.given] for process in processes]
     assert first == [test for test in tests if "/integration/test_hours" in test or "test_index" in test]
     assert second == [test for test in tests if "/faults/" in test]
+    assert third == [test for test in tests if "test_connect" in test or "test_ingest" in test]
     for index in list(processes[1].given)[:-2]:
         lanes.mark_test_complete(processes[1], index)
-    third = [tests[index] for index in processes[1].given][len(second) :]
-    assert third == [test for test in tests if "test_aggregat" in test]
+    fourth = [tests[index] for index in processes[1].given][len(second) :]
+    assert fourth == [test for test in tests if "test_aggregat" in test]
