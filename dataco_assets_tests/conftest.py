@@ -30,8 +30,8 @@ _FIRST = ("publishing", "breaking", "storing", "computing")
 def pytest_configure() -> None:
     """Starts each JVM of the tests without its second compiler: few run long enough for its work to pay off.
 
-    The servers of a stack do not see this variable; they have `short_lived`. With one compiler, a JVM reserves only 48 MB
-    for compiled code. Spark, which compiles code for every query, fills that within minutes and then discards and
+    The servers of a stack do not see this variable; they have `short_lived`. With one compiler, a JVM reserves only 48
+    MB for compiled code. Spark, which compiles code for every query, fills that within minutes and then discards and
     compiles code all the time.
     """
     os.environ.setdefault("JDK_JAVA_OPTIONS", f"{ONE_COMPILER} -XX:ReservedCodeCacheSize=240m")

@@ -350,6 +350,7 @@ def test_an_hour_that_lost_a_document_fails_its_check_and_the_others_are_done(
 
     def lose_a_document(*arguments: Any) -> int:
         removed = honest(*arguments)
+        client.indices.refresh(index=platform.settings.index_alias)
         hits = client.search(index=platform.settings.index_alias, query={"term": {"hour": HOURS[1]}})["hits"]["hits"]
         client.delete(index=hits[0]["_index"], id=hits[0]["_id"])
         return removed

@@ -549,7 +549,7 @@ def test_a_checkpoint_reads_the_positions_of_all_partitions_in_one_call(monkeypa
     read = world.store.rows
 
     def counting(table: str, keys: Sequence[bytes], columns: object = None) -> dict[bytes, dict[bytes, bytes]]:
-        if table == "ingest_offsets":
+        if table == "ingest_offsets" and b"#" not in keys[0]:  # the row of the topic's owner
             reads.append(len(keys))
         return read(table, keys, columns)
 
