@@ -124,7 +124,7 @@ def _loaded(jars: Sequence[Path], archive: Path, folder: Path) -> str:
     conf = spark_conf(master="local[1]", jars=jars, hbase_zookeeper_quorum="", class_archive=archive)
     log = folder / "classes.log"
     conf["spark.driver.extraJavaOptions"] += f" -Xlog:class+load:file={log}"
-    subprocess.run([sys.executable, "-c", _JOB, json.dumps(conf)], check=True, timeout=120, capture_output=True)
+    subprocess.run([sys.executable, "-c", _JOB, json.dumps(conf)], check=True, timeout=300, capture_output=True)
     return log.read_text()
 
 
