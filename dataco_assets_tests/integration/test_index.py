@@ -116,7 +116,8 @@ class Index:
         refresh(self.looked_up, hours)
         kept = {document_id(hour, *group) for hour in hours for group in rows}
         query = {"terms": {"hour": hours}}
-        hits = self.plain.search(index=self.alias, query=query, size=10_000, source=False)["hits"]["hits"]
+        names = self.looked_up.holding(hours)  # the index of another month may be closed
+        hits = self.plain.search(index=names, query=query, size=10_000, source=False)["hits"]["hits"]
         return delete_stale(self.looked_up, run, [hit["_id"] for hit in hits if hit["_id"] not in kept])
 
     def rows(self, name: str = "") -> dict[tuple[int, str, str], tuple[int, int]]:
