@@ -31,6 +31,8 @@ from spark_resources.jvm_errors import reported
 logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 20
+MOST_OPEN_FILES = 24
+"""Files that one task keeps open. Each takes about 3 MB: a buffer per column, and there are about forty columns."""
 _CONFLICT = re.compile(
     r"\bFound (?:new )?conflicting (?:delete )?files\b|\biceberg\.exceptions\.CommitFailedException\b"
     r"|\bCannot determine history between starting snapshot\b"
@@ -170,6 +172,8 @@ def _overwrite(rows: DataFrame, hours: Sequence[int], place: TablePlace, snapsho
         rows.writeTo(place.name_in_spark)
         .option("isolation-level", "serializable")
         .option("snapshot-property.dataco.run", run_id)
+        # If false, rows are sorted by hour and a task writes one file after another.
+        .option("fanout-enabled", str(len(hours) <= MOST_OPEN_FILES).lower())
     )
     if snapshot_id is not None:  # without one, Iceberg validates against all commits
         writer = writer.option("validate-from-snapshot-id", str(snapshot_id))

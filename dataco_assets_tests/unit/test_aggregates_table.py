@@ -233,6 +233,15 @@ def test_many_hours_are_one_commit(spark: SparkSession, place: TablePlace) -> No
     assert {len(data_files(place, hour)) for hour in given} == {1}
 
 
+def test_a_run_of_many_hours_does_not_keep_a_file_open_for_each(spark: SparkSession, place: TablePlace) -> None:
+    """With all of them open, the test's heap of 1 GB does not suffice."""
+    hours = [NOON + number * HOUR for number in range(500)]
+
+    written = write(spark, place, {NOON: [3]}, hours=hours)
+
+    assert {hour: found.rows for hour, found in written.items()} == {hour: int(hour == NOON) for hour in hours}
+
+
 def test_a_failing_aggregation_replaces_nothing(spark: SparkSession, place: TablePlace) -> None:
     write(spark, place, {NOON: [1]})
     hours = [NOON, NOON + HOUR]
