@@ -29,7 +29,7 @@ from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour
 from dataco_assets.clients.hbase import Cells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
-from dataco_assets.ledgers.table import LedgerTable
+from dataco_assets.ledgers.table import LedgerTable, batches
 
 _BEHIND_HOURS = b"clock"
 _CLOCK_ROWS, _CLOCK = b"clock/", b"h:clock"
@@ -43,7 +43,6 @@ MARKED_WITHIN_SECONDS = 120.0
 """A click's hour is marked dirty within this time after the click was stored, unless the drain died in between.
 The same holds for rows that an erasure or a drain deletes."""
 _MARK_POLL_SECONDS = 2.0
-_ROWS_PER_CALL = 500
 _ROWS_PER_SCAN_PAGE = 10_000  # more than a year of hours; about 1 MB
 _SCAN_MARGIN_MS = HOUR_MS
 """A scan takes time, and clocks of region servers differ by up to 30 s (hbase.master.maxclockskew): what may expire
@@ -178,8 +177,8 @@ class HourLedger(LedgerTable):
         for key in holding:
             if _FIRST_STORED_AT not in known.get(key, {}):
                 self._hbase.put_if(self._table, key, _FIRST_STORED_AT, expected=None, value=first)
-        for start in range(0, len(keys), _ROWS_PER_CALL):
-            self._hbase.increment(self._table, _DIRTY, dict.fromkeys(keys[start : start + _ROWS_PER_CALL], 1))
+        for some in batches(keys):
+            self._hbase.increment(self._table, _DIRTY, dict.fromkeys(some, 1))
         if keys:
             oldest = hour_from_key(keys[0].decode())
             self._change_cell(_LOW_ROW, _LOW, lambda present: _LowWater.of(present).lowered_to(oldest).encode())
@@ -283,8 +282,8 @@ class HourLedger(LedgerTable):
 
     def _note_passed(self, hours: Iterable[int]) -> None:
         rows = [encode_row(hour_key(hour).encode(), [(_PASSED, _YES)]) for hour in hours]
-        for start in range(0, len(rows), _ROWS_PER_CALL):
-            self._hbase.put_rows(self._table, rows[start : start + _ROWS_PER_CALL])
+        for some in batches(rows):
+            self._hbase.put_rows(self._table, some)
 
     def _low_water(self) -> tuple[bytes | None, _LowWater]:
         """The cell, and where to begin reading: at the start, if an earlier version noted no passed hours."""
@@ -321,8 +320,8 @@ class HourLedger(LedgerTable):
             return set()
         keys = [hour_key(hour).encode() for hour in reopened]
         published: dict[bytes, int] = {}
-        for start in range(0, len(keys), _ROWS_PER_CALL):
-            published |= self._hbase.times(self._table, keys[start : start + _ROWS_PER_CALL], _DONE)
+        for some in batches(keys):
+            published |= self._hbase.times(self._table, some, _DONE)
         now_ms = self.server_time_ms()
         times = {hour_from_key(key.decode()): time_ms for key, time_ms in published.items()}
         return {hour for hour, time_ms in times.items() if rule.ends_at(hour, time_ms) > now_ms}
@@ -362,12 +361,6 @@ class HourLedger(LedgerTable):
                 "again could only lose clicks. Their aggregates stay as they are; leave them out of the selection.",
                 hours=expired,
             )
-
-    def _read_rows(self, keys: Sequence[bytes], columns: Sequence[bytes] | None) -> dict[bytes, Cells]:
-        rows: dict[bytes, Cells] = {}
-        for start in range(0, len(keys), _ROWS_PER_CALL):
-            rows |= self._hbase.rows(self._table, keys[start : start + _ROWS_PER_CALL], columns)
-        return rows
 
 
 def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) -> set[int]:

@@ -1,10 +1,13 @@
 """The HBase table under each ledger: its families, its creation, and the atomic change of a cell."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
-    from dataco_assets.clients.hbase import HBase
+    from dataco_assets.clients.hbase import Cells, HBase
+
+_ROWS_PER_CALL = 500
+_Row = TypeVar("_Row")
 
 
 class LedgerTable:
@@ -33,6 +36,13 @@ class LedgerTable:
         """Creates the table; returns False when it exists already."""
         return self._hbase.create_table(self._table, self.FAMILIES)
 
+    def _read_rows(self, keys: Sequence[bytes], columns: Sequence[bytes] | None) -> "dict[bytes, Cells]":
+        """The cells of those of the rows that exist, by key; all columns if None is given."""
+        rows: dict[bytes, Cells] = {}
+        for some in batches(keys):
+            rows |= self._hbase.rows(self._table, some, columns)
+        return rows
+
     def _read_cell(self, key: bytes, column: bytes) -> bytes | None:
         return self._hbase.rows(self._table, [key], [column]).get(key, {}).get(column)
 
@@ -52,3 +62,9 @@ class LedgerTable:
                 return
             if self._hbase.put_if(self._table, key, column, expected=present, value=value):
                 return
+
+
+def batches(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    """Splits rows, or their keys, into parts that one call to the gateway takes."""
+    for start in range(0, len(rows), _ROWS_PER_CALL):
+        yield rows[start : start + _ROWS_PER_CALL]

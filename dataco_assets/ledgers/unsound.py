@@ -14,7 +14,6 @@ from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.ledgers.table import LedgerTable
 
 _CELL: Final = b"h:unsound"
-_ROWS_PER_CALL = 500
 _PROBLEMS_KEPT = 10
 
 
@@ -49,10 +48,7 @@ class UnsoundHours(LedgerTable):
 
     def of(self, hours: Collection[int]) -> dict[int, Unsound]:
         """The last entry of each of the hours (epoch ms) that has one."""
-        keys = [hour_key(hour).encode() for hour in sorted(hours)]
-        found: dict[int, Unsound] = {}
-        for start in range(0, len(keys), _ROWS_PER_CALL):
-            rows = self._hbase.rows(self._table, keys[start : start + _ROWS_PER_CALL], [_CELL])
-            for key, cells in rows.items():
-                found[hour_from_key(key.decode())] = msgspec.json.decode(cells[_CELL], type=Unsound)
-        return found
+        rows = self._read_rows([hour_key(hour).encode() for hour in sorted(hours)], [_CELL])
+        return {
+            hour_from_key(key.decode()): msgspec.json.decode(cells[_CELL], type=Unsound) for key, cells in rows.items()
+        }
