@@ -19,7 +19,7 @@ from dataco_assets.clients.elasticsearch import refresh as refresh_indices
 from dataco_assets.clients.elasticsearch import scan_documents
 from dataco_assets.elasticsearch_errors import VersionConflict
 from dataco_assets.errors import DatacoError, ErrorKind
-from dataco_assets.index.contents import read_contents
+from dataco_assets.index.contents import NO_DOCUMENTS, read_contents
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import month_of
 from dataco_assets.index.publication import PublishedHour
@@ -144,5 +144,5 @@ def _incomplete(index: Index, published: Sequence[PublishedHour]) -> dict[int, i
     return {
         each.hour: each.generation
         for each in published
-        if (contents[each.hour].documents if each.hour in contents else 0) < each.totals.groups
+        if contents.get(each.hour, NO_DOCUMENTS).documents < each.totals.groups
     }

@@ -33,6 +33,17 @@ class HourContent:
     newest_computed_at_ms: int
 
 
+NO_DOCUMENTS = HourContent(
+    documents=0,
+    sums=dict.fromkeys((column.name for column in TOTALLED), 0),
+    unnamed=0,
+    oldest_generation=0,
+    newest_generation=0,
+    newest_computed_at_ms=0,
+)
+"""The content of an hour without documents."""
+
+
 def read_contents(
     client: SearchClient, indices: Sequence[str], hours: Collection[int] | None = None
 ) -> dict[int, HourContent]:
@@ -60,13 +71,19 @@ def read_contents(
     return found
 
 
-def hours_held(client: SearchClient, indices: Sequence[str]) -> list[int]:
-    """Hours (epoch ms) that have documents in the given indices or aliases, oldest first.
+def hours_held(client: SearchClient, indices: Sequence[str], hours: Collection[int] | None = None) -> list[int]:
+    """Those of the hours (epoch ms; None: of all) that have documents in the indices or aliases, oldest first.
 
     Raises:
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    return sorted(_pages_of_hours(client, indices))
+    if not indices or (hours is not None and not hours):
+        return []
+    if hours is None:
+        return sorted(_pages_of_hours(client, indices, {"match_all": {}}))
+    # A range, for a query takes a limited number of terms.
+    span = {"range": {"hour": {"gte": min(hours), "lte": max(hours), "format": "epoch_millis"}}}
+    return sorted(set(hours).intersection(_pages_of_hours(client, indices, span)))
 
 
 def _by_hour(count: int) -> dict[str, Any]:
@@ -94,13 +111,13 @@ def _number(column: Column, value: float) -> int | float:
     return float(value) if column.type == "double" else round(value)
 
 
-def _pages_of_hours(client: SearchClient, indices: Sequence[str]) -> Iterator[int]:
+def _pages_of_hours(client: SearchClient, indices: Sequence[str], query: Mapping[str, Any]) -> Iterator[int]:
     after: Mapping[str, Any] | None = None
     while True:
         composite: dict[str, Any] = {"size": 1_000, "sources": [{"hour": {"terms": {"field": "hour"}}}]}
         if after is not None:
             composite["after"] = after
-        reply = search(client, indices, size=0, aggregations={"hours": {"composite": composite}})
+        reply = search(client, indices, size=0, query=query, aggregations={"hours": {"composite": composite}})
         found = reply["aggregations"]["hours"]
         yield from (int(bucket["key"]["hour"]) for bucket in found["buckets"])
         after = found.get("after_key")

@@ -21,7 +21,7 @@ from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, scan_documents
 from dataco_assets.clients.elasticsearch import refresh as refresh_indices
-from dataco_assets.index.contents import HourContent, read_contents
+from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, read_contents
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import month_of
 
@@ -156,29 +156,26 @@ def verify_hours(index: Index, published: Sequence[PublishedHour]) -> list[Misma
     """
     hours = [hour.hour for hour in published]
     contents = read_contents(index.client, index.holding(hours), hours)
-    compared = (compare(hour, contents.get(hour.hour)) for hour in sorted(published, key=lambda each: each.hour))
+    compared = (
+        compare(hour, contents.get(hour.hour, NO_DOCUMENTS)) for hour in sorted(published, key=lambda each: each.hour)
+    )
     return [mismatch for mismatch in compared if mismatch is not None]
 
 
-def compare(published: PublishedHour, content: HourContent | None) -> Mismatch | None:
-    """Compares an hour's documents with what was published; None if they are equal.
-
-    Args:
-        published: What was published.
-        content: Sums of the hour's documents; None without any.
-    """
+def compare(published: PublishedHour, content: HourContent) -> Mismatch | None:
+    """Compares the content of an hour's documents with what was published; None if they are equal."""
     expected = published.totals
-    documents = content.documents if content else 0
-    problems = [f"documents: {documents:,} in place of {expected.groups:,}"] if documents != expected.groups else []
+    problems: list[str] = []
+    if content.documents != expected.groups:
+        problems.append(f"documents: {content.documents:,} in place of {expected.groups:,}")
     for column in TOTALLED:
-        wanted, found = expected.sums[column.name], content.sums[column.name] if content else 0
+        wanted, found = expected.sums[column.name], content.sums[column.name]
         if not same_sum(column, wanted, found):
             problems.append(f"{column.total}: {_shown(column, found)} in place of {_shown(column, wanted)}")
-    if content:
-        problems += _foreign(published, content)
+    problems += _foreign(published, content)
     if not problems:
         return None
-    newest = content.newest_generation if content else 0
+    newest = content.newest_generation
     return Mismatch(published.hour, tuple(problems), newest if newest > published.generation else None)
 
 

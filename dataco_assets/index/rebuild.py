@@ -25,7 +25,7 @@ from dataco_assets.aggregates.columns import TOTALLED
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, refresh, scan_documents
 from dataco_assets.elasticsearch_errors import IndexClosed
-from dataco_assets.index.contents import HourContent, read_contents
+from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, read_contents
 from dataco_assets.index.indices import Index, IndexMismatch, IndexState, closed_text
 from dataco_assets.index.layout import upgraded
 from dataco_assets.index.publication import same_sum
@@ -170,7 +170,8 @@ class _Month:
     def _changed_hours(self) -> list[int]:
         refresh(self._client, [self._old, self._new])
         old, new = (read_contents(self._client, [index]) for index in (self._old, self._new))
-        return sorted(hour for hour in {*old, *new} if not _same(old.get(hour), new.get(hour)))
+        pairs = ((hour, old.get(hour, NO_DOCUMENTS), new.get(hour, NO_DOCUMENTS)) for hour in sorted({*old, *new}))
+        return [hour for hour, before, after in pairs if not _same(before, after)]
 
     def _removals(self, query: dict[str, Any], kept: set[str]) -> Iterator[dict[str, Any]]:
         refresh(self._client, [self._new])
@@ -210,10 +211,8 @@ def _clear_leftovers(client: SearchClient, present: Sequence[IndexState], *, res
         client.indices.delete(index=str(state.name))
 
 
-def _same(old: HourContent | None, new: HourContent | None) -> bool:
+def _same(old: HourContent, new: HourContent) -> bool:
     """Whether an hour's documents are the same in both indices: whatever a run writes has a later time of computing."""
-    if old is None or new is None:
-        return old is new
     return replace(old, sums={}) == replace(new, sums={}) and all(
         same_sum(column, old.sums[column.name], new.sums[column.name]) for column in TOTALLED
     )

@@ -18,7 +18,7 @@ from dataco_assets.clicks.event import MAX_URL
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.page import page_of
 from dataco_assets.clicks.time_spent import BUCKETS
-from dataco_assets.index.contents import HourContent
+from dataco_assets.index.contents import NO_DOCUMENTS, HourContent
 from dataco_assets.index.indices import IndexState
 from dataco_assets.index.layout import (
     MAX_TERM_BYTES,
@@ -209,7 +209,7 @@ PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, SUMS | {"time_spent_seconds_
 def test_an_hour_as_published_compares_equal() -> None:
     assert {column.name for column in TOTALLED} == SUMS.keys()
     assert compare(PUBLISHED, _content()) is None
-    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, dict.fromkeys(SUMS, 0))), None) is None
+    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, dict.fromkeys(SUMS, 0))), NO_DOCUMENTS) is None
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_a_newer_run_is_named() -> None:
 
 
 def test_an_hour_without_documents_lacks_them_all() -> None:
-    lost = compare(PUBLISHED, None)
+    lost = compare(PUBLISHED, NO_DOCUMENTS)
     assert lost is not None
     assert lost.problems[0] == "documents: 0 in place of 2"
     assert lost.newer_generation is None
