@@ -174,6 +174,8 @@ def publish_hours(
         with stages.stage("validate the aggregates"):
             sound = _validated(TablePlace.of(settings), hours, _noted_as_unsound(hbase, settings, hours), withheld)
             ready = _without_closed(index, sound, withheld)
+        if not ready:
+            return Publication((), 0, 0, {}, withheld)
         with stages.stage("start Spark"):
             write = _Writer(index, spark, settings)
         turn = _Turn(hbase, settings)
@@ -220,7 +222,6 @@ class _Turn:
         self._hbase = hbase
         self._table = settings.hours_table
         self._run = uuid.uuid4().hex
-        self._is_announced = False
 
     def begin(
         self, ready: "Sequence[PublishedHour]", withheld: list[DatacoError]
@@ -232,10 +233,8 @@ class _Turn:
         """
         from dataco_assets.ledgers.publications import Publications
 
-        if ready:
-            with self._hbase.client() as connection:
-                Publications(connection, self._table).announce(self._run, _generations(ready))
-            self._is_announced = True
+        with self._hbase.client() as connection:
+            Publications(connection, self._table).announce(self._run, _generations(ready))
         others = self._others(ready)
         self._withhold(others.newer, withheld)
         return [each for each in ready if each.hour not in others.newer], others.older
@@ -266,15 +265,12 @@ class _Turn:
         """Tells other runs that this one writes no more."""
         from dataco_assets.ledgers.publications import Publications
 
-        if self._is_announced:
-            with self._hbase.client() as connection:
-                Publications(connection, self._table).withdraw(self._run)
+        with self._hbase.client() as connection:
+            Publications(connection, self._table).withdraw(self._run)
 
     def _others(self, hours: "Sequence[PublishedHour]") -> "Others":
-        from dataco_assets.ledgers.publications import Others, Publications
+        from dataco_assets.ledgers.publications import Publications
 
-        if not hours:
-            return Others(frozenset(), frozenset())
         with self._hbase.client() as connection:
             return Publications(connection, self._table).others(self._run, _generations(hours))
 
@@ -303,7 +299,7 @@ class _Writer:
         self._session = spark.session
 
     def __call__(self, ready: "Sequence[PublishedHour]", rewritten: Collection[int]) -> "Written":
-        from dataco_assets.index.contents import read_contents
+        from dataco_assets.index.contents import hours_held
         from dataco_assets.index.publication import refresh
         from spark_resources import publication
         from spark_resources.aggregates_table import stored_aggregates
@@ -311,7 +307,7 @@ class _Writer:
         hours = [each.hour for each in ready]
         with self.index.in_use(hours):
             refresh(self.index, hours)
-            held = read_contents(self.index.client, self.index.holding(hours), hours).keys()
+            held = hours_held(self.index.client, self.index.holding(hours), hours)
             wanted = [each.hour for each in ready if each.totals.groups or each.hour in held]
             if not wanted:
                 return publication.Written(0, ())
