@@ -18,12 +18,6 @@ from dataco_assets.settings import Settings, settings
 app = typer.Typer(help="Choose who stores the clicks: the drain or Kafka Connect.", no_args_is_help=True)
 
 NEEDS_A_HAND = 1
-_NAMES = {Mode.DRAIN: "the drain (runs of Dagster)", Mode.CONNECT: "Kafka Connect"}
-
-
-@app.callback()
-def ingest() -> None:
-    """Choose who stores the clicks: the drain or Kafka Connect."""
 
 
 @app.command()
@@ -44,7 +38,7 @@ def use(
     if as_json:
         print_json({"topic": config.clicks_topic, "mode": owner.mode.value, "epoch": owner.epoch})
     else:
-        typer.echo(f"Topic {config.clicks_topic} is ingested by {_NAMES[owner.mode]} now (epoch {owner.epoch}).")
+        typer.echo(f"Topic {config.clicks_topic} is ingested by {owner.mode.described} now (epoch {owner.epoch}).")
     if owner.mode is Mode.CONNECT and config.connect_url:
         try:
             _connect(config).restart_failed()
@@ -82,7 +76,7 @@ def status(*, as_json: Json = False) -> None:
             }
         )
     else:
-        rows = [("topic", config.clicks_topic), ("ingested by", f"{_NAMES[owner.mode]}, epoch {owner.epoch}")]
+        rows = [("topic", config.clicks_topic), ("ingested by", f"{owner.mode.described}, epoch {owner.epoch}")]
         rows += [("waiting in Kafka", quantity(lag.total, "click"))]
         rows += [("connector", f"{connector.name}: {connector.state}" if connector else problem)]
         rows += [

@@ -185,7 +185,7 @@ def _hours(config: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
     ledger = HourLedger(hbase, config.hours_table)
     dirty = ledger.dirty(earliest_ms=config.partitions_start_ms, ttl_days=config.clicks_ttl_days)
     parked = active(ParkedWork(hbase, config.hours_table).all().values())
-    rule = Collecting(config.late_refresh_percent, config.late_refresh_max_seconds)
+    rule = Collecting.of(config)
     collecting = ledger.collecting(dirty.reopened, rule)
     due = [hour for hour in dirty.waiting if hour not in collecting]
     return Hours(ledger.count(), dirty, _unchanged_since(config, hbase, due, cutoff_ms), parked)

@@ -23,13 +23,16 @@ raised beyond them, so that the region server can find them without sending the 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key, touched_hours
 from dataco_assets.clients.hbase import Cells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.table import LedgerTable, batches
+
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
 
 _BEHIND_HOURS = b"clock"
 _CLOCK_ROWS, _CLOCK = b"clock/", b"h:clock"
@@ -99,6 +102,11 @@ class Collecting:
 
     percent: float
     most_seconds: float
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        """As the settings say."""
+        return cls(settings.late_refresh_percent, settings.late_refresh_max_seconds)
 
     def ends_at(self, hour: int, published_at: int) -> int:
         """When the hour (epoch ms) is to be computed again, epoch ms.

@@ -206,8 +206,7 @@ def _other_owner(topic: str, owner: Owner, mode: Mode) -> OtherOwner:
             f"Topic {topic} was given away and back meanwhile (`dataco ingest use`, epoch {owner.epoch} now). No "
             "offset was moved, and what was read since is read again by the next run."
         )
-    names = {Mode.DRAIN: "the drain (runs of Dagster)", Mode.CONNECT: "Kafka Connect"}
     return OtherOwner(
-        f"Topic {topic} is ingested by {names[owner.mode]}, not by {names[mode]} (epoch {owner.epoch}). No offset was "
-        f"moved. `dataco ingest use {mode}` changes it (docs/connect.md)."
+        f"Topic {topic} is ingested by {owner.mode.described}, not by {mode.described} (epoch {owner.epoch}). No "
+        f"offset was moved. `dataco ingest use {mode}` changes it (docs/connect.md)."
     )

@@ -12,6 +12,11 @@ class Mode(StrEnum):
     CONNECT = "connect"
     """Tasks of Kafka Connect."""
 
+    @property
+    def described(self) -> str:
+        """The mode in words, for messages."""
+        return "the drain (runs of Dagster)" if self is Mode.DRAIN else "Kafka Connect"
+
 
 @dataclass(frozen=True)
 class Owner:

@@ -58,7 +58,7 @@ def dirty_hours_sensor(
             ledger = HourLedger(client, settings.hours_table)
             found = ledger.unfinished(earliest_ms=settings.partitions_start_ms, ttl_days=settings.clicks_ttl_days)
             dirty = [*found.waiting, *found.expired, *found.outside]
-            rule = Collecting(settings.late_refresh_percent, settings.late_refresh_max_seconds)
+            rule = Collecting.of(settings)
             collecting = ledger.collecting(found.reopened, rule)
             entries = _settle(client, settings.hours_table, dirty, past, now_circumstances, now)
     except DatacoError as error:
