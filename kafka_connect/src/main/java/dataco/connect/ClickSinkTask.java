@@ -127,7 +127,7 @@ public class ClickSinkTask extends SinkTask {
     /** Begins where the ledger is, with all partitions that the task has. */
     private void begin() throws IngestException {
         if (servers == null) {
-            servers = new Servers(config);
+            servers = Servers.open(config);
         }
         ingest = new Ingest(config, servers, share, metrics, this::onStep);
         if (!assigned.isEmpty()) {

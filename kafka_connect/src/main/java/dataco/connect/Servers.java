@@ -13,50 +13,47 @@ import org.apache.hadoop.hbase.client.Connection;
 import org.apache.kafka.common.KafkaException;
 
 /** The clients of one task. */
-final class Servers implements AutoCloseable {
-    private final SharedConnection shared;
-    private final OffsetLedger offsets;
-    private final HourLedger hours;
-    private final SuppressionList suppression;
-    private final Topics topics;
-    private final RejectedProducer rejected;
+record Servers(
+        SharedConnection shared,
+        OffsetLedger offsets,
+        HourLedger hours,
+        SuppressionList suppression,
+        Topics topics,
+        RejectedProducer rejected)
+        implements AutoCloseable {
 
-    Servers(ClickSinkConfig config) throws IngestException {
-        shared = SharedConnection.of(config.hbaseOptions());
-        Connection hbase = shared.connection();
-        offsets = new OffsetLedger(hbase, config.offsetsTable());
-        hours = new HourLedger(hbase, config.hoursTable());
-        suppression = new SuppressionList(hbase, config.suppressedTable());
+    /** Opens the clients; if one cannot be opened, the others are closed again. */
+    static Servers open(ClickSinkConfig config) throws IngestException {
+        SharedConnection shared = SharedConnection.of(config.hbaseOptions());
         try {
-            topics = new Topics(config.kafkaOptions());
-            rejected = new RejectedProducer(config.kafkaOptions(), config.getString(ClickSinkConfig.REJECTED_TOPIC));
+            return with(shared, config);
+        } catch (IngestException error) {
+            shared.close();
+            throw error;
         } catch (KafkaException error) { // no broker's name can be resolved, or an option is wrong
+            shared.close();
             throw BrokerException.of(error, config.topic());
+        }
+    }
+
+    private static Servers with(SharedConnection shared, ClickSinkConfig config) throws IngestException {
+        Connection hbase = shared.connection();
+        OffsetLedger offsets = new OffsetLedger(hbase, config.offsetsTable());
+        HourLedger hours = new HourLedger(hbase, config.hoursTable());
+        SuppressionList suppression = new SuppressionList(hbase, config.suppressedTable());
+        Topics topics = new Topics(config.kafkaOptions());
+        try {
+            String topic = config.getString(ClickSinkConfig.REJECTED_TOPIC);
+            RejectedProducer rejected = new RejectedProducer(config.kafkaOptions(), topic);
+            return new Servers(shared, offsets, hours, suppression, topics, rejected);
+        } catch (KafkaException error) {
+            topics.close();
+            throw error;
         }
     }
 
     Connection hbase() {
         return shared.connection();
-    }
-
-    OffsetLedger offsets() {
-        return offsets;
-    }
-
-    HourLedger hours() {
-        return hours;
-    }
-
-    SuppressionList suppression() {
-        return suppression;
-    }
-
-    Topics topics() {
-        return topics;
-    }
-
-    RejectedProducer rejected() {
-        return rejected;
     }
 
     @Override

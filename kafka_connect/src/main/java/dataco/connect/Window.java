@@ -1,6 +1,7 @@
 package dataco.connect;
 
 import dataco.kafka.RejectedClick;
+import dataco.ledgers.Hours;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -10,8 +11,6 @@ import java.util.Set;
 
 /** What happened since the last checkpoint. For one thread. */
 final class Window {
-    private static final long SPAN_MS = 1_800_000; // all clicks of a half hour touch the same hours
-
     private final long startedAtMs;
     private final Map<Integer, Long> starts;
     private final Map<Long, Integer> clicksBySpan = new HashMap<>();
@@ -38,13 +37,13 @@ final class Window {
     void store(String userId, long timeMs) {
         stored++;
         users.add(userId);
-        clicksBySpan.merge(spanOf(timeMs), 1, Integer::sum);
+        clicksBySpan.merge(Hours.spanOf(timeMs), 1, Integer::sum);
     }
 
     /** Rejects a click after all that was counted as stored. */
     void takeBack(long timeMs, RejectedClick click) {
         stored--;
-        clicksBySpan.merge(spanOf(timeMs), -1, Integer::sum);
+        clicksBySpan.merge(Hours.spanOf(timeMs), -1, Integer::sum);
         reject(click);
     }
 
@@ -128,9 +127,5 @@ final class Window {
 
     long startedAtMs() {
         return startedAtMs;
-    }
-
-    private static long spanOf(long timeMs) {
-        return timeMs - Math.floorMod(timeMs, SPAN_MS);
     }
 }

@@ -5,7 +5,7 @@ import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 
 /** Hours of clicks: their starts, their names, and which of them a click can change. Epoch ms, UTC. */
-final class Hours {
+public final class Hours {
     /** Length of an hour. */
     static final long HOUR_MS = 3_600_000;
 
@@ -23,7 +23,7 @@ final class Hours {
     }
 
     /** Returns the start of the half hour that a time is in: all clicks of one touch the same hours. */
-    static long spanOf(long timeMs) {
+    public static long spanOf(long timeMs) {
         return timeMs - Math.floorMod(timeMs, VISIT_GAP_MS);
     }
 
