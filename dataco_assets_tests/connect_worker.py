@@ -1,23 +1,20 @@
 """A Kafka Connect worker of the tests' own, with the sink as it was just compiled."""
 
 import os
-import signal
-import subprocess
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import requests
 
 from dataco_assets_tests.java_harness import compiled
+from dataco_assets_tests.server_process import ServerProcess
 from dataco_assets_tests.waiting import wait_until
 from local_stack import jars, java, ports
 from local_stack.servers.base import LOG4J2, properties
 from local_stack.servers.connect import MAIN_CLASS, POM, worker_settings
 
-_UP_SECONDS = 180.0
 _REST_SECONDS = 60
 _OF_THE_WORKER = ("/org/apache/kafka/", "/org/slf4j/", "/org/junit/", "/com/fasterxml/")
 """Jars that the sink is compiled and tested with, and that no plugin needs."""
@@ -38,7 +35,7 @@ def make_plugin(folder: Path) -> Path:
     return plugin.parent
 
 
-class Worker:
+class Worker(ServerProcess):
     """One worker, which can be killed and started again.
 
     Args:
@@ -49,6 +46,7 @@ class Worker:
     """
 
     def __init__(self, folder: Path, *, brokers: str, plugins: Path, name: str) -> None:
+        super().__init__(folder / "worker.log", up_seconds=180)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         (port,) = ports.choose(["connect.rest"], avoid=()).values()
@@ -57,49 +55,32 @@ class Worker:
         (folder / "worker.properties").write_text(properties(settings))
         (folder / "log4j2.properties").write_text(LOG4J2)
         (folder / "java.args").write_text(f"-cp\n{os.pathsep.join(map(str, jars.resolve(POM)))}\n")
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Starts it, and returns once its REST interface answers."""
-        with (self.folder / "worker.log").open("ab") as log:
-            command = [
-                str(java.checked_java()),
-                f"@{self.folder / 'java.args'}",
-                "-Xmx256m",
-                "-XX:+UseSerialGC",
-                f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
-                MAIN_CLASS,
-                str(self.folder / "worker.properties"),
-            ]
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        wait_until(self._answers, seconds=_UP_SECONDS, what=f"the worker answers; its log is {self.folder}/worker.log")
+    def command(self) -> Sequence[str | Path]:
+        return [
+            java.checked_java(),
+            f"@{self.folder / 'java.args'}",
+            "-Xmx256m",
+            "-XX:+UseSerialGC",
+            f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}",
+            MAIN_CLASS,
+            self.folder / "worker.properties",
+        ]
 
-    def _answers(self) -> bool:
-        assert self.is_running(), f"the worker ended; its log is {self.folder}/worker.log"
-        try:
-            return requests.get(f"{self.url}/connectors", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-        if number is signal.SIGKILL:
-            self._process.wait(30)
-
-    def stop(self) -> None:
-        """Kills it if it runs; nothing that it should keep is in its memory."""
-        if self.is_running():
-            self.signal(signal.SIGKILL)
+    def answers(self) -> bool:
+        return requests.get(f"{self.url}/connectors", timeout=5).ok
 
     def call(self, method: str, path: str, document: dict[str, str] | None = None) -> Any:
-        """Sends a request to its REST interface; fails unless it is answered with success."""
-        answer = requests.request(method, f"{self.url}{path}", json=document, timeout=_REST_SECONDS)
-        assert answer.ok, answer.text
-        return answer.json() if answer.content else None
+        """Sends a request to its REST interface, again while the worker rebalances; fails unless it succeeds."""
+        answers: list[requests.Response] = []
+
+        def settled() -> bool:
+            answers.append(requests.request(method, f"{self.url}{path}", json=document, timeout=_REST_SECONDS))
+            return answers[-1].status_code != requests.codes.conflict
+
+        wait_until(settled, seconds=_REST_SECONDS, what=f"the worker takes {method} {path}")
+        assert answers[-1].ok, answers[-1].text
+        return answers[-1].json() if answers[-1].content else None
 
     def tasks(self, connector: str) -> list[dict[str, Any]]:
         """State and trace of each task of a connector; none while it is not known yet."""
@@ -114,13 +95,3 @@ class Worker:
             what=f"a task of {connector} fails; the log is {self.folder}/worker.log",
         )
         return next(task["trace"] for task in self.tasks(connector) if task["state"] == "FAILED")
-
-
-@contextmanager
-def running_worker(worker: Worker) -> Iterator[Worker]:
-    """Starts a worker, and kills it in the end."""
-    try:
-        worker.start()
-        yield worker
-    finally:
-        worker.stop()

@@ -43,8 +43,8 @@ PATIENCE_SECONDS = 40.0
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with running_s3() as server:
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 
@@ -256,7 +256,7 @@ def test_a_user_whom_a_rest_catalog_refuses_needs_a_person(
 
 @pytest.mark.parametrize("use", [stored_hours, ensure_table])
 def test_s3_that_is_away_is_an_outage(use: Callable[[TablePlace], object], spark: SparkSession, tmp_path: Path) -> None:
-    with running_s3() as server:
+    with running_s3(tmp_path) as server:
         place = on_s3(server, tmp_path)
         write(spark, place, {NOON: [3]}, 1)
         server.stop()
@@ -265,7 +265,7 @@ def test_s3_that_is_away_is_an_outage(use: Callable[[TablePlace], object], spark
 
 
 def test_s3_that_goes_away_while_spark_writes_is_an_outage(spark: SparkSession, tmp_path: Path) -> None:
-    with running_s3() as server:
+    with running_s3(tmp_path) as server:
         place = on_s3(server, tmp_path)
         ensure_table(place)
         frame = rows(spark, {NOON: [3]}, 1).withColumn("country", _killing(server.pid)(F.col("country")))

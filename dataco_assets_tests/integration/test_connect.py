@@ -18,10 +18,11 @@ from dataco_assets.clients.kafka.consumer import as_bytes
 from dataco_assets.ledgers.offsets import Mode, OtherOwner, Owner
 from dataco_assets.rejected.contents import read_rejected
 from dataco_assets.rejected.records import RejectedClick, record_headers
-from dataco_assets_tests.connect_worker import Worker, make_plugin, running_worker
+from dataco_assets_tests.connect_worker import Worker, make_plugin
 from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
 from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform, read_topic
+from dataco_assets_tests.server_process import running
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
 from spark_resources.clicks_admin import clicks_admin
@@ -40,7 +41,7 @@ def worker(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
     brokers = stack.env()["DATACO_KAFKA_BOOTSTRAP_SERVERS"]
     name = f"connect-{uuid.uuid4().hex[:8]}"
     made = Worker(folder, brokers=brokers, plugins=make_plugin(folder), name=name)
-    with running_worker(made):
+    with running(made):
         yield made
 
 
