@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 from pyspark.sql.types import StringType, StructType
 
@@ -21,9 +21,15 @@ from dataco_assets.index.layout import time_text
 DOCUMENT_ID = "_document_id"
 WRITE = "_write"
 """Column of `changes`: whether the document is to be written; otherwise it is to be deleted."""
-_STORED_ID, _STORED, _STORED_VERSION = "_stored_id", "_stored", "_stored_version"
+_STORED_ID, _STORED = "_stored_id", "_stored"
 _ORIGIN = tuple(column.name for column in COLUMNS if not column.read_from)
 """Columns that say how a row came about: of a document, by which run it was written last."""
+_WRITTEN_BY_A_RUN = (
+    f"{_STORED}.generation = CAST({_STORED}._metadata._version AS long)",
+    f"{_STORED}.generation <= generation",
+    f"{_STORED}.computed_at <= computed_at",
+)
+"""The version is that of the run whose generation the document names, and this run is not an older one."""
 _READING = {
     "es.read.metadata": "true",
     "es.read.metadata.version": "true",
@@ -74,28 +80,13 @@ def changes(documents: DataFrame, stored: DataFrame, rewritten: Collection[int])
     """
     fields = StructType([field for field in documents.schema if field.name != DOCUMENT_ID])
     metadata = StructType().add("_version", StringType())
-    parsed = stored.select(
-        _STORED_ID, F.from_json(_STORED, fields.add("_metadata", metadata)).alias(_STORED)
-    ).withColumn(_STORED_VERSION, F.col(f"{_STORED}._metadata._version").cast("long"))
+    parsed = stored.select(_STORED_ID, F.from_json(_STORED, fields.add("_metadata", metadata)).alias(_STORED))
     both = documents.join(parsed, documents[DOCUMENT_ID] == parsed[_STORED_ID], "full_outer")
-    unchanged = F.lit(True)
-    for name in documents.columns:
-        if name not in (DOCUMENT_ID, *_ORIGIN):
-            unchanged &= F.col(name).eqNullSafe(F.col(f"{_STORED}.{name}"))
-    unchanged &= _written_by_a_run() & ~F.col("hour").isin([time_text(hour) for hour in rewritten])
-    return (
-        both.where(~F.coalesce(unchanged, F.lit(False)))
-        .withColumn(WRITE, F.col(DOCUMENT_ID).isNotNull())
-        .withColumn(DOCUMENT_ID, F.coalesce(DOCUMENT_ID, _STORED_ID))
-        .select(*documents.columns, WRITE)
-    )
-
-
-def _written_by_a_run() -> Column:
-    """Whether the version is that of the run whose generation the document names, and this run is not an older one."""
-    generation = F.col(f"{_STORED}.generation")
-    return (
-        (generation == F.col(_STORED_VERSION))
-        & (generation <= F.col("generation"))
-        & (F.col(f"{_STORED}.computed_at") <= F.col("computed_at"))
+    names = [name for name in documents.columns if name != DOCUMENT_ID]
+    same = [f"{name} <=> {_STORED}.{name}" for name in names if name not in _ORIGIN]
+    if rewritten:
+        same.append(f"hour NOT IN ({', '.join(repr(time_text(hour)) for hour in sorted(rewritten))})")
+    unchanged = " AND ".join([*same, *_WRITTEN_BY_A_RUN])
+    return both.where(f"NOT coalesce({unchanged}, false)").selectExpr(
+        f"coalesce({DOCUMENT_ID}, {_STORED_ID}) AS {DOCUMENT_ID}", *names, f"{DOCUMENT_ID} IS NOT NULL AS {WRITE}"
     )

@@ -14,16 +14,14 @@ import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
+from pyspark.sql import DataFrame, SparkSession
 
-from dataco_assets.aggregates.columns import INDEXED
-from dataco_assets.aggregates.columns import Column as Measure
+from dataco_assets.aggregates.columns import INDEXED, Column
 from dataco_assets.certificates import truststore
 from dataco_assets.elasticsearch_errors import (
     ElasticsearchUnavailable,
@@ -41,6 +39,7 @@ from spark_resources.jvm_errors import reported
 from spark_resources.session import runs_own_tasks
 
 _ID_DIGITS = 32
+_TIME_FORMAT = "\"yyyy-MM-dd'T'HH:mm:ss.SSS'Z'\""
 _TRUSTSTORE = "es.net.ssl.truststore.location"
 _HANDSHAKE_SECONDS = 5
 _CONNECTOR = {
@@ -76,28 +75,30 @@ def documents(aggregates: DataFrame) -> DataFrame:
 
     Ids, hosts and paths are those that `dataco_assets.index.layout` gives.
     """
-    hour_ms = F.unix_millis("hour")
-    identity = F.concat_ws("|", hour_ms.cast("string"), "page", "country")
-    return (
-        aggregates.withColumn(DOCUMENT_ID, F.substring(F.sha2(identity, 256), 1, _ID_DIGITS))
-        .withColumn("host", F.regexp_extract("page", PAGE_PARTS, 1))
-        .withColumn("path", F.regexp_extract("page", PAGE_PARTS, 2))
-        .withColumns({name: _time_text(name) for name in ("hour", "computed_at")})
-        .withColumns({each.name: _filled_buckets(each) for each in INDEXED if each.type == "histogram"})
-        .select(DOCUMENT_ID, *PROPERTIES)
-    )
+    # SQL text throughout: with some fifty columns, a call to the JVM for each part would take longer than a small hour.
+    identity = "concat_ws('|', CAST(unix_millis(hour) AS string), page, country)"
+    made = {
+        "host": f"regexp_extract(page, {_quoted(PAGE_PARTS)}, 1)",
+        "path": f"regexp_extract(page, {_quoted(PAGE_PARTS)}, 2)",
+        # As `dataco_assets.index.layout.time_text`; the session's time zone is UTC.
+        **{name: f"date_format({name}, {_TIME_FORMAT})" for name in ("hour", "computed_at")},
+        **{each.name: _filled_buckets(each) for each in INDEXED if each.type == "histogram"},
+    }
+    fields = [f"{made.get(name, name)} AS {name}" for name in PROPERTIES]
+    return aggregates.selectExpr(f"substring(sha2({identity}, 256), 1, {_ID_DIGITS}) AS {DOCUMENT_ID}", *fields)
 
 
-def _time_text(column: str) -> Column:
-    """As `dataco_assets.index.layout.time_text`; the session's time zone is UTC."""
-    return F.date_format(column, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
+def _quoted(text: str) -> str:
+    """The text as a SQL literal."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
-def _filled_buckets(histogram: Measure) -> Column:
+def _filled_buckets(histogram: Column) -> str:
     """A histogram without its empty buckets, which documents do not have; null if all are empty or it is unknown."""
     name = histogram.name
-    filled = F.struct(*[F.expr(f"nullif({name}.{bucket}, 0L) AS {bucket}") for bucket in histogram.buckets])
-    return F.when(F.expr(f"{name} IS NOT NULL AND {histogram.counts} > 0"), filled)
+    filled = ", ".join(f"'{bucket}', nullif({name}.{bucket}, 0L)" for bucket in histogram.buckets)
+    return f"CASE WHEN {name} IS NOT NULL AND {histogram.counts} > 0 THEN named_struct({filled}) END"
 
 
 @dataclass(frozen=True)
@@ -165,25 +166,28 @@ def publish(
     if missing:
         raise IndexMissing(f"There is no index for {', '.join(missing)}. `dataco setup` creates what is missing.")
     session = aggregates.sparkSession
-    compared: list[DataFrame] = []
+    compared: list[_Difference] = []
     written = 0
     with _trust(session, ca_file) as trust:
         connection = _connection(url, username, password) | trust
         for month, members in months.items():
-            wanted = documents(aggregates.where(F.unix_millis("hour").isin(members)))
+            of_month = f"unix_millis(hour) IN ({', '.join(f'{hour}L' for hour in members)})"
+            wanted = documents(aggregates.where(of_month))
             there = [hour for hour in members if held and hour in held.hours]
             try:
                 if held and there:
                     stored = stored_documents(session, indices[month], there, connection)
-                    compared.append(changes(wanted, stored, held.rewritten).persist())
-                    wanted = compared[-1].where(WRITE).drop(WRITE)
-                if count := wanted.count():
+                    compared.append(_Difference.of(changes(wanted, stored, held.rewritten)))
+                    count, wanted = compared[-1].to_write, compared[-1].rows.where(WRITE).drop(WRITE)
+                else:
+                    count = wanted.count()
+                if count:
                     writer = wanted.write.format("org.elasticsearch.spark.sql").mode("append")
                     writer.options(**_CONNECTOR, **connection).save(indices[month])
                 written += count
             except (Py4JJavaError, PySparkException) as error:
-                for frame in compared:
-                    frame.unpersist()
+                for difference in compared:
+                    difference.rows.unpersist()
                 found = explain(url, error)
                 if isinstance(found, ElasticsearchUnavailable):
                     found = _handshake_problem(session, url, ca_file) or found
@@ -191,12 +195,35 @@ def publish(
     return Written(written, _stale(compared))
 
 
-def _stale(compared: Sequence[DataFrame]) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Difference:
+    """What differs between the documents of a month and its aggregates.
+
+    Attributes:
+        rows: As `changes` gives them, kept for further queries.
+        to_write: How many of them are to be written.
+        to_delete: How many are to be deleted.
+    """
+
+    rows: DataFrame
+    to_write: int
+    to_delete: int
+
+    @classmethod
+    def of(cls, rows: DataFrame) -> Self:
+        """Counts the rows, which computes them."""
+        kept = rows.persist()
+        counts = {row[WRITE]: row["count"] for row in kept.groupBy(WRITE).count().collect()}
+        return cls(kept, counts.get(True, 0), counts.get(False, 0))
+
+
+def _stale(compared: Sequence[_Difference]) -> Iterator[str]:
     """Ids of the documents to delete, a task's at a time."""
-    for frame in compared:
-        for row in frame.where(~F.col(WRITE)).select(DOCUMENT_ID).toLocalIterator():
-            yield row[DOCUMENT_ID]
-        frame.unpersist()
+    for difference in compared:
+        if difference.to_delete:
+            for row in difference.rows.where(f"NOT {WRITE}").select(DOCUMENT_ID).toLocalIterator():
+                yield row[DOCUMENT_ID]
+        difference.rows.unpersist()
 
 
 @contextmanager
