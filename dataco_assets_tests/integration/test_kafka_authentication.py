@@ -51,26 +51,35 @@ class Listeners:
     Attributes:
         password: SASL without TLS.
         tls: TLS with a valid certificate; whoever connects is a super user.
+        both: SASL over TLS.
+        mutual: TLS to which only clients with a certificate of the authority are admitted.
         elsewhere: TLS with a certificate for another host.
         expired: TLS with a certificate of yesterday.
         authority: The authority's certificate, PEM.
         stranger: The certificate of an authority that signed nothing here.
+        client: A client's certificate and key, PEM.
     """
 
     password: str
     tls: str
+    both: str
+    mutual: str
     elsewhere: str
     expired: str
     authority: Path
     stranger: Path
+    client: Path
 
 
-_NAMES = ("password", "tls", "elsewhere", "expired", "controller")
+_NAMES = ("password", "tls", "both", "mutual", "elsewhere", "expired", "controller")
+CLIENT = "dataco client"
 
 
 def broker_properties(folder: Path, port: dict[str, int], authority: Authority) -> dict[str, object]:
     stores = {
         "tls": authority.issue(LOOPBACK),
+        "both": authority.issue(LOOPBACK),
+        "mutual": authority.issue(LOOPBACK),
         "elsewhere": authority.issue("kafka.elsewhere.example"),
         "expired": authority.issue(LOOPBACK, expired=True),
     }
@@ -80,8 +89,16 @@ def broker_properties(folder: Path, port: dict[str, int], authority: Authority) 
         store.write_bytes(b"".join(pair))
         found[f"listener.name.{name}.ssl.keystore.type"] = "PEM"
         found[f"listener.name.{name}.ssl.keystore.location"] = store
-    protocols = {"password": "SASL_PLAINTEXT", "controller": "PLAINTEXT"}
+    protocols = {"password": "SASL_PLAINTEXT", "both": "SASL_SSL", "controller": "PLAINTEXT"}
+    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required"
+    for name in ("password", "both"):
+        found[f"listener.name.{name}.scram-sha-512.sasl.jaas.config"] = (
+            f'{scram} username="{USER}" password="{PASSWORD}";'
+        )
     return found | {
+        "listener.name.mutual.ssl.client.auth": "required",
+        "listener.name.mutual.ssl.truststore.type": "PEM",
+        "listener.name.mutual.ssl.truststore.location": authority.write(folder),
         "process.roles": "broker,controller",
         "node.id": 1,
         "listeners": ",".join(f"{name.upper()}://{LOOPBACK}:{port[name]}" for name in _NAMES),
@@ -94,12 +111,9 @@ def broker_properties(folder: Path, port: dict[str, int], authority: Authority) 
         "offsets.topic.num.partitions": 1,
         "group.initial.rebalance.delay.ms": 0,
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": f"User:{USER};User:ANONYMOUS",
+        "super.users": f"User:{USER};User:ANONYMOUS;User:CN={CLIENT}",
         "sasl.enabled.mechanisms": MECHANISM,
         "sasl.mechanism.inter.broker.protocol": MECHANISM,
-        "listener.name.password.scram-sha-512.sasl.jaas.config": (
-            f'org.apache.kafka.common.security.scram.ScramLoginModule required username="{USER}" password="{PASSWORD}";'
-        ),
     }
 
 
@@ -121,9 +135,10 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listeners]:
     try:
         wait_until(lambda: not ports.is_free(port["expired"]), seconds=120, what="the broker listens")
         addresses = {name: f"{LOOPBACK}:{port[name]}" for name in _NAMES[:-1]}
-        yield Listeners(
-            **addresses, authority=authority.write(folder), stranger=Authority.make("stranger").write(folder)
-        )
+        stranger = Authority.make("stranger").write(folder)
+        client = folder / "client.pem"
+        client.write_bytes(b"".join(authority.issue(CLIENT)))
+        yield Listeners(**addresses, authority=authority.write(folder), stranger=stranger, client=client)
     finally:
         process.kill()
         process.wait(30)
@@ -147,17 +162,22 @@ def tls(authority: Path) -> dict[str, str]:
     return {"security.protocol": "SSL", "ssl.ca.location": str(authority)}
 
 
-@pytest.fixture(params=["password", "tls"])
+@pytest.fixture(params=["password", "tls", "both", "mutual"])
 def trusted(broker: Listeners, request: pytest.FixtureRequest) -> Brokers:
     """The broker as a client reaches it that has what it needs."""
-    if request.param == "tls":
-        return Brokers(broker.tls, tls(broker.authority))
-    return Brokers(broker.password, options(PASSWORD))
+    certificate = {"ssl.certificate.location": str(broker.client), "ssl.key.location": str(broker.client)}
+    needed = {
+        "password": options(PASSWORD),
+        "tls": tls(broker.authority),
+        "both": options(PASSWORD) | tls(broker.authority) | {"security.protocol": "SASL_SSL"},
+        "mutual": tls(broker.authority) | certificate,
+    }
+    return Brokers(getattr(broker, request.param), needed[request.param])
 
 
 def test_every_kind_of_client_uses_the_options(trusted: Brokers) -> None:
     admin = KafkaAdmin(trusted)
-    topic = f"kept-{'tls' if 'ssl.ca.location' in trusted.options else 'password'}"
+    topic = f"kept-{trusted.servers.rpartition(':')[2]}"
     assert admin.create_topic(topic, partitions=1, replication=1, config={})
     with AckedProducer(trusted, topic) as producer:
         producer.send(b"key", b"value")
@@ -238,6 +258,15 @@ def test_a_wrong_password_is_reported_at_once_and_as_permanent(use: Callable[[Br
     assert "refuses the authentication" in message
     assert "invalid credentials" in message
     assert "wr0ng-horse" not in message
+
+
+@calls
+def test_a_client_without_the_certificate_it_needs_is_told_at_once_and_as_permanent(
+    use: Callable[[Brokers], object], broker: Listeners
+) -> None:
+    message = refusal(lambda: use(Brokers(broker.mutual, tls(broker.authority))), TlsRefused)
+    assert f"Kafka at {broker.mutual} and this machine do not trust each other" in message
+    assert "certificate" in message
 
 
 @calls

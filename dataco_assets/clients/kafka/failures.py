@@ -103,7 +103,9 @@ _DENIED: frozenset[int | None] = frozenset(
 _UNAUTHENTICATED: frozenset[int | None] = frozenset(
     {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM}
 )
-# librdkafka has one code for all failures of TLS. These are OpenSSL's words for those that time does not end: a
+# With TLS 1.3, the broker's refusal of the client's certificate arrives when the connection counts as established.
+_TLS: frozenset[int | None] = frozenset({KafkaError._SSL, KafkaError._TRANSPORT})
+# librdkafka has no code for what failed in TLS. These are OpenSSL's words for those that time does not end: a
 # certificate that is not accepted here, an alert (the broker accepts neither ours nor our versions), no TLS there.
 _TLS_REFUSALS = ("certificate verify failed", "certificate could not be verified", " alert ", "wrong version number")
 _UNACKNOWLEDGED = frozenset(
@@ -142,12 +144,13 @@ def refusal(error: KafkaError, servers: str, what: str) -> KafkaFailure | None:
             f"Kafka at {servers} refuses the authentication ({text}). User and password are set by "
             "DATACO_KAFKA_OPTIONS."
         )
-    if code == KafkaError._SSL and any(words in text for words in _TLS_REFUSALS):
+    if code in _TLS and any(words in text for words in _TLS_REFUSALS):
         return TlsRefused(
             f"Kafka at {servers} and this machine do not trust each other (TLS: {text}). ssl.ca.location in "
             "DATACO_KAFKA_OPTIONS must name the certificate of the authority that signed the brokers' certificates. "
             "Those must be valid today, and for the host names in DATACO_KAFKA_BOOTSTRAP_SERVERS and in the brokers' "
-            "advertised.listeners."
+            "advertised.listeners. Where brokers ask for a certificate of the client, ssl.certificate.location and "
+            "ssl.key.location name it."
         )
     return None
 
