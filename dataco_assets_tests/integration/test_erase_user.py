@@ -38,14 +38,14 @@ def send(platform: Platform, *clicks: bytes) -> Any:
     return platform.drain()
 
 
-def fill(platform: Platform, user: str = "ann") -> None:
+def fill(platform: Platform, user: str = "ann", noon: int = NOON) -> None:
     """Stores three clicks of the user, two in a visit across an hour's end and one a day later, and another user's."""
     send(
         platform,
-        click("a1", at=NOON - 60_000, user=user, url="https://shop.example/a"),
-        click("a2", at=NOON + 60_000, user=user, url="https://shop.example/b"),
-        click("a3", at=NOON + DAY + HOUR_MS // 2, user=user, url="https://shop.example/c"),
-        click("b1", at=NOON + 60_000, user=NEIGHBOUR, url="https://shop.example/b"),
+        click("a1", at=noon - 60_000, user=user, url="https://shop.example/a"),
+        click("a2", at=noon + 60_000, user=user, url="https://shop.example/b"),
+        click("a3", at=noon + DAY + HOUR_MS // 2, user=user, url="https://shop.example/c"),
+        click("b1", at=noon + 60_000, user=NEIGHBOUR, url="https://shop.example/b"),
     )
 
 
@@ -155,24 +155,29 @@ STEPS = [
 def test_broken_off_anywhere_and_begun_again_it_ends(
     platform: Platform, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Every portion is a single row here, and dirty hours are refreshed between the two attempts."""
+    """Every portion is a single row here, and dirty hours are refreshed between the two attempts.
+
+    Each step has a user and days of its own, so that no other's erasure makes up for what it leaves out.
+    """
     monkeypatch.setattr(erasure, "_ROWS_AT_ONCE", 1)
-    for owner, name in STEPS:
-        fill(platform)
+    erased = [f"ann{number}" for number in range(len(STEPS))]
+    for number, user in enumerate(erased):
+        fill(platform, user, noon=NOON + number * 3 * DAY)
+    for user, (owner, name) in zip(erased, STEPS, strict=True):
         with monkeypatch.context() as patch:
             _die(patch, owner, name, moment)
             with pytest.raises(Died):
-                erase(platform.settings, platform.hbase, ["ann"])
-        refreshes.settle()
+                erase(platform.settings, platform.hbase, [user])
+    refreshes.settle()
 
-        erase(platform.settings, platform.hbase, ["ann"])
-        refreshes.settle()
+    for user in erased:
+        erase(platform.settings, platform.hbase, [user])
+    refreshes.settle()
 
-        assert users(platform) == {NEIGHBOUR}, name
-        assert pages(refreshes) == {"/b": 1}, name
-        assert refreshes.differences() == [], name
-        assert platform.suppression.unfinished("ann") == set(), name
-        _forget_suppression(platform)
+    assert users(platform) == {NEIGHBOUR}
+    assert pages(refreshes) == {"/b": 1}
+    assert refreshes.differences() == []
+    assert [user for user in erased if platform.suppression.unfinished(user)] == []
 
 
 def test_a_refresh_that_saw_the_clicks_while_they_went_is_done_again(
