@@ -14,17 +14,14 @@ from local_stack.stack import Stack, running_stack
 
 pytest_plugins = ["dataco_assets_tests.faults.table"]
 _ROOM = Path(__file__).parent.name
-_ANYWHERE = ("test_dagster_ui.py", "test_postgres_instance.py")
+_ON_A_STACK = f"{_ROOM}/integration/test_"
+_ANYWHERE = ("dagster_ui.py", "postgres_instance.py")
 """Integration tests that need neither the shared stack nor Spark."""
-_STORING = ("avro", "clicks_table", "clocks", "connect", "erase_user", "ingest", "java_writer", "rejected", "rekeying")
-_LANES = {
-    **{f"{_ROOM}/integration/test_{name}.py": "storing" for name in _STORING},
-    f"{_ROOM}/integration/": "publishing",
-    f"{_ROOM}/faults/": "breaking",
-    f"{_ROOM}/unit/test_aggregat": "computing",
-}
-"""Start of a test's id → its group; the first that fits. The groups begin in the order of `_FIRST`."""
-_FIRST = ("publishing", "breaking", "storing", "computing")
+_LONGEST = ("simulation", "dagster_runs", "hours", "connect", "verify", "index", "backfill", "aggregates_places")
+"""Integration tests that take minutes; they begin first, longest first."""
+_BREAKING, _COMPUTING = "breaking", "computing"
+_GROUPS = {f"{_ROOM}/faults/": _BREAKING, f"{_ROOM}/unit/test_aggregat": _COMPUTING}
+"""Start of a test's id → its group, which runs in one process."""
 
 
 def pytest_configure() -> None:
@@ -39,27 +36,56 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Splits the tests for `pytest -n 3`: two groups that share a stack each, tests that break one, and all others.
+    """Divides the tests for `pytest -n 3`; see `Lanes`."""
+    return Lanes(config, log)
 
-    The tests of a group run in one process, which owns the group's servers or Spark session. Much of their time is
-    waiting, so three processes keep two cores busy. All other tests run by module, in any process.
+
+class Lanes(LoadScopeScheduling):
+    """Divides the tests among processes, of which each has servers and a Spark session of its own.
+
+    One process breaks servers (`faults/`) and then runs tests that need none. The others share the integration tests,
+    one module after another, and end with whatever is left. Much of the time is waiting, so three processes keep two
+    cores busy.
     """
-    return _Lanes(config, log)
 
-
-class _Lanes(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        if module.endswith(_ANYWHERE):
-            return module
-        return next((lane for place, lane in _LANES.items() if nodeid.startswith(place)), module)
+        return next((group for place, group in _GROUPS.items() if nodeid.startswith(place)), module)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        if self.workqueue and not node.shutting_down and self._next(node) is None:
+            node.shutdown()
+        else:
+            super()._reschedule(node)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        """Assigns the groups first: one that began last would run alone at the end."""
-        for lane in reversed(_FIRST):
-            if lane in self.workqueue:
-                self.workqueue.move_to_end(lane, last=False)
-        super()._assign_work_unit(node)
+        if (scope := self._next(node)) is not None:
+            self.workqueue.move_to_end(scope, last=False)
+            super()._assign_work_unit(node)
+
+    def _next(self, node: WorkerController) -> str | None:
+        """The group or module that a process runs next; None if the other ones run all that is left."""
+        own = self.assigned_work[node]
+        is_alone = not any(work for each, work in self.assigned_work.items() if each is not node)
+        if is_alone:
+            return min(self.workqueue, key=_rank)
+        if not own and _BREAKING in self.workqueue:
+            return _BREAKING
+        takes_stack = _BREAKING not in own
+        left = (scope for scope in self.workqueue if scope != _BREAKING and (takes_stack or not _is_on_a_stack(scope)))
+        return min(left, key=_rank, default=None)
+
+
+def _is_on_a_stack(scope: str) -> bool:
+    return scope.startswith(_ON_A_STACK) and not scope.endswith(_ANYWHERE)
+
+
+def _rank(scope: str) -> int:
+    """Where a group or module stands in the order; of the same rank, the first in alphabetical order begins."""
+    if not _is_on_a_stack(scope):
+        return len(_LONGEST) + 1 + (scope != _COMPUTING)
+    name = scope.removeprefix(_ON_A_STACK).removesuffix(".py")
+    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
 
 
 @pytest.fixture(scope="session")
