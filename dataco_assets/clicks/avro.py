@@ -15,7 +15,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from dataco_assets.clicks.event import MAX_DEPTH, Broken, Fields, Reason, refuse_control_characters, shaped
+from dataco_assets.clicks.event import (
+    MAX_DEPTH,
+    Broken,
+    Fields,
+    Reason,
+    refuse_control_characters,
+    refuse_depth,
+    shaped,
+)
 
 _FIELDS = Fields.__struct_fields__
 _TIMESTAMP = _FIELDS.index("timestamp")
@@ -78,7 +86,10 @@ class ClickReader:
         record = _parsed(loaded(schema.text), named)
         if not isinstance(record, dict) or record.get("type") != "record":
             raise UnsuitableSchema(f"{_described(record)}, not a record")
-        self._steps = _steps(record, _Types(named))
+        try:
+            self._steps = _steps(record, _Types(named))
+        except _WRONG_STRUCTURE as error:
+            raise _no_schema(error) from None
 
     def read(self, data: bytes, start: int = 0) -> Fields:
         """Decodes the click that the bytes from `start` on hold, right in type and length, without control characters.
@@ -118,6 +129,9 @@ class ClickReader:
             size = data[at]
             at += 1
             if text_branch is not None:  # a union of null and a text
+                if size > 0x7F:  # in more bytes than it needs
+                    branch, at = _long(data, at - 1)
+                    size = branch << 1
                 if size != text_branch:
                     if size != 2 - text_branch:
                         raise _no_branch(size)
@@ -187,6 +201,8 @@ def _steps(record: Mapping[str, Any], types: "_Types") -> tuple[_Step, ...]:
 def _slots(record: Mapping[str, Any]) -> dict[str, int]:
     """Which fields of the writer are which of the contract, by the writer's name."""
     own = {field["name"] for field in record["fields"]}
+    if not all(isinstance(name, str) for name in own):
+        raise UnsuitableSchema("no Avro schema: the name of a field is no text")
     if len(own) < len(record["fields"]):
         raise UnsuitableSchema("no Avro schema: two fields of the same name")
     slots: dict[str, int] = {}
@@ -207,12 +223,13 @@ def _step(schema: Schema, slot: int, types: "_Types") -> _Step:
         return _Step(None, slot, types.reader(schema))
     _require_suitable(slot, schema, types)
     if slot == _TIMESTAMP:
-        return _Step(None, slot, types.reader(schema, _time_reader))
-    kinds = [_kind(types.resolved(branch)) for branch in schema] if isinstance(schema, list) else [_kind(schema)]
-    if kinds in (["string"], ["bytes"]):
-        return _Step(None, slot, None)
-    if sorted(kinds) in (["null", "string"], ["bytes", "null"]):
-        return _Step(0 if kinds[1] == "null" else 2, slot, None)
+        return _Step(None, slot, types.reader(schema, _time_reader, _foreign))
+    if not isinstance(schema, list):
+        return _Step(None, slot, None if _kind(schema) in _TEXTS else types.reader(schema, _text_reader))
+    branches = [types.resolved(branch) for branch in schema]
+    kinds = ["text" if _kind(each) in _TEXTS and _text_reader(each) else _kind(each) for each in branches]
+    if sorted(kinds) == ["null", "text"]:
+        return _Step(0 if kinds[0] == "text" else 2, slot, None)
     return _Step(None, slot, types.reader(schema, _text_reader))
 
 
@@ -244,12 +261,23 @@ class _Types:
         """The type itself in place of its name."""
         return self._named.get(schema, schema) if isinstance(schema, str) else schema
 
-    def reader(self, schema: Schema, first: Callable[[Schema], _Reader | None] = lambda _: None) -> _Reader:
-        """A reader of any type; `first` is asked for one of the type, or of each branch of a union, before."""
+    def reader(
+        self,
+        schema: Schema,
+        first: Callable[[Schema], _Reader | None] = lambda _: None,
+        other: Callable[[_Reader], _Reader] = lambda reader: reader,
+    ) -> _Reader:
+        """A reader of any type.
+
+        Args:
+            schema: The type.
+            first: Asked for a reader of the type, or of each branch of a union, before.
+            other: Changes a reader that `first` does not have.
+        """
         schema = self.resolved(schema)
         if isinstance(schema, list):
-            return _union_reader([self.reader(branch, first) for branch in schema])
-        return first(schema) or self._other_reader(schema)
+            return _union_reader([self.reader(branch, first, other) for branch in schema])
+        return first(schema) or other(self._other_reader(schema))
 
     def _other_reader(self, schema: Schema) -> _Reader:
         kind = _kind(schema)
@@ -331,6 +359,16 @@ def _time_reader(schema: Schema) -> _Reader | None:
     return read
 
 
+def _foreign(reader: _Reader) -> _Reader:
+    """A reader whose values are none that a timestamp can be: not the number of a date, not the text of a symbol."""
+
+    def read(data: bytes, at: int, depth: int) -> tuple[object, int]:
+        value, at = reader(data, at, depth)
+        return None if value is None else {}, at
+
+    return read
+
+
 def _piece(data: bytes, at: int, size: int) -> bytes:
     """So many bytes; raises IndexError where there are fewer."""
     if at + size > len(data):
@@ -355,6 +393,8 @@ def _long(data: bytes, at: int, _: int = 0) -> tuple[int, int]:
         if byte < 0x80:
             break
         shift += 7
+        if shift > 63:  # before a megabyte of digits is put together
+            break
     if number >> 64 or shift > 63:
         raise Broken(Reason.MALFORMED_AVRO, "a number of more than 64 bits")
     return (number >> 1) ^ -(number & 1), at
@@ -407,6 +447,9 @@ def _entry_reader(value: _Reader) -> _Reader:
 
 
 def _enum_reader(symbols: Sequence[str]) -> _Reader:
+    if not isinstance(symbols, list):
+        raise UnsuitableSchema(f"no Avro schema: symbols {symbols!r}")
+
     def read(data: bytes, at: int, _: int) -> tuple[str, int]:
         number, at = _long(data, at)
         if not 0 <= number < len(symbols):
@@ -448,6 +491,7 @@ def _read_int(data: bytes, at: int, _: int) -> tuple[int, int]:
     return number, at
 
 
+_TEXTS = ("string", "bytes")
 _PRIMITIVES: Mapping[str, _Reader] = {
     "null": lambda _, at, __: (None, at),
     "boolean": lambda data, at, _: (data[at] != 0, at + 1),
@@ -503,12 +547,28 @@ def loaded(text: str) -> Schema:
     """A schema from its text.
 
     Raises:
-        UnsuitableSchema: it is no JSON.
+        UnsuitableSchema: it is no JSON, or objects and lists lie more than `MAX_DEPTH` deep in it.
     """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        refuse_depth(text.encode())
+        schema = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, Broken):
         raise UnsuitableSchema("no JSON") from None
+    if isinstance(schema, dict):
+        schema.pop("__fastavro_parsed", None)  # it would be taken as parsed already
+    return schema
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and the infinities, which JSON does not have
+
+
+_WRONG_STRUCTURE = (KeyError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+"""What fastavro's parser, and what is built from its result, end with where a schema is not made like one."""
+
+
+def _no_schema(error: Exception) -> UnsuitableSchema:
+    return UnsuitableSchema(f"no Avro schema: {type(error).__name__}: {error}")
 
 
 def _parsed(schema: Schema, named: dict[str, Schema]) -> Schema:
@@ -516,7 +576,7 @@ def _parsed(schema: Schema, named: dict[str, Schema]) -> Schema:
 
     try:
         return parse_schema(schema, named_schemas=named)
-    except (SchemaParseException, UnknownType, RecursionError) as error:
+    except (SchemaParseException, UnknownType) as error:
         raise UnsuitableSchema(f"no Avro schema: {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:  # what the parser ends with at a wrong structure
-        raise UnsuitableSchema(f"no Avro schema: {type(error).__name__}: {error}") from None
+    except _WRONG_STRUCTURE as error:
+        raise _no_schema(error) from None

@@ -231,7 +231,7 @@ def _decode(payload: bytes | None) -> Fields:
         if not payload.isascii():
             payload.decode()  # the JSON decoder does not look into fields it does not know
         if _LIST in payload or payload.rfind(b"{") > 0:
-            _refuse_depth(payload)
+            refuse_depth(payload)
         try:
             fields = _decode_fields(payload)
         except msgspec.ValidationError:
@@ -261,11 +261,14 @@ _AS_LISTS = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def _refuse_depth(payload: bytes) -> None:
-    """Enforces `MAX_DEPTH`, since the decoder's own limit depends on the depth of the caller's stack.
+def refuse_depth(payload: bytes) -> None:
+    """Enforces `MAX_DEPTH` on JSON, since a decoder's own limit depends on the depth of the caller's stack.
 
     Removes the innermost pairs of brackets `MAX_DEPTH` times; what is left is nested deeper, or unbalanced, which is
     malformed as well. Takes milliseconds for a megabyte of brackets.
+
+    Raises:
+        Broken
     """
     if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
         return
