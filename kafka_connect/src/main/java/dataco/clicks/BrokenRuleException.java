@@ -12,8 +12,8 @@ final class BrokenRuleException extends Exception {
         this.reason = reason;
     }
 
-    Reason reason() {
-        return reason;
+    Rejection rejection() {
+        return new Rejection(reason, getMessage());
     }
 
     /** Returns the start of a value in quotes, for a detail. */

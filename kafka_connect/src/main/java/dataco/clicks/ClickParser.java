@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.Set;
 
 /**
- * Decodes the bytes of a Kafka record into a click, or returns the reason why it is none.
+ * Decodes a click in JSON and judges the fields of one in any format, or returns the reason why it is none.
  *
  * <p>The first broken rule is the reason, in this order: tombstone, size, JSON, object; then shape (field after field:
  * missing, type, length); then control characters; then form, field after field.
@@ -33,7 +33,7 @@ public final class ClickParser {
     private static final char DELETE = '\u007f';
 
     /** The known fields, in the order in which broken rules are reported. */
-    private static final List<String> NAMES = List.of(
+    static final List<String> NAMES = List.of(
             "user_id",
             "timestamp",
             "url",
@@ -46,6 +46,9 @@ public final class ClickParser {
             "operating_system",
             "device");
 
+    /** The names of the fields that a click must have. */
+    static final List<String> REQUIRED = NAMES.subList(0, NAMES.indexOf("event_id"));
+
     private static final Set<String> NAME_SET = Set.copyOf(NAMES);
 
     private final Map<String, JsonValue> members;
@@ -55,7 +58,7 @@ public final class ClickParser {
     }
 
     /**
-     * Decodes and validates one record of the clicks topic, whatever its bytes.
+     * Decodes and validates one record in JSON, whatever its bytes.
      *
      * @param payload the record's value; null is a tombstone
      * @param recordTimeMs the record's Kafka timestamp, epoch ms
@@ -63,23 +66,30 @@ public final class ClickParser {
      */
     public static Verdict parse(byte[] payload, long recordTimeMs, long earliestMs) {
         try {
-            ClickParser parser = new ClickParser(decode(payload));
-            parser.checkShape();
-            parser.checkControlCharacters();
-            return parser.click(recordTimeMs, earliestMs);
+            return validated(JsonReader.members(required(payload), NAME_SET), recordTimeMs, earliestMs);
         } catch (BrokenRuleException broken) {
-            return new Rejection(broken.reason(), broken.getMessage());
+            return broken.rejection();
         }
     }
 
-    private static Map<String, JsonValue> decode(byte[] payload) throws BrokenRuleException {
+    /** Returns the click that has these fields, by name. */
+    static Click validated(Map<String, JsonValue> fields, long recordTimeMs, long earliestMs)
+            throws BrokenRuleException {
+        ClickParser parser = new ClickParser(fields);
+        parser.checkShape();
+        parser.checkControlCharacters();
+        return parser.click(recordTimeMs, earliestMs);
+    }
+
+    /** Returns a record's value, if there is one and it is not too large. */
+    static byte[] required(byte[] payload) throws BrokenRuleException {
         if (payload == null) {
             throw new BrokenRuleException(Reason.TOMBSTONE, "the record has no value");
         }
         if (payload.length > MAX_PAYLOAD_BYTES) {
             throw new BrokenRuleException(Reason.TOO_LARGE, payload.length + " bytes, at most " + MAX_PAYLOAD_BYTES);
         }
-        return JsonReader.members(payload, NAME_SET);
+        return payload;
     }
 
     private void checkShape() throws BrokenRuleException {

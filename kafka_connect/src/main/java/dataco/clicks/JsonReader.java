@@ -3,19 +3,22 @@ package dataco.clicks;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HexFormat;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /**
- * A strict reader of one JSON object, as RFC 8259 has it.
+ * A strict reader of JSON, as RFC 8259 has it: of the members of one object, or of a whole document.
  *
  * <p>It is written out here because the verdict on a payload must be the one that every other sink gives, and JSON
  * libraries differ in exactly what the contract settles: byte order marks, UTF-16, lone surrogates, limits on numbers,
  * names and nesting. It checks the whole payload, also inside fields that nobody asked for.
  */
-final class JsonReader {
+public final class JsonReader {
     /** Maximum nesting depth of objects and lists, including the top-level object. */
     static final int MAX_DEPTH = 100;
 
@@ -25,11 +28,26 @@ final class JsonReader {
     private static final char END = '\0'; // no token begins with it
 
     private final String text;
+    private final boolean keeping;
     private int position;
     private int depth;
 
-    private JsonReader(String text) {
+    private JsonReader(String text, boolean keeping) {
         this.text = text;
+        this.keeping = keeping;
+    }
+
+    /** Returns a document with all that its objects and lists hold; empty when it is not well-formed. */
+    public static Optional<JsonValue> document(String json) {
+        JsonReader reader = new JsonReader(json, true);
+        try {
+            reader.skipWhiteSpace();
+            JsonValue found = reader.value();
+            reader.requireEnd();
+            return Optional.of(found);
+        } catch (BrokenRuleException broken) {
+            return Optional.empty();
+        }
     }
 
     /**
@@ -38,18 +56,22 @@ final class JsonReader {
      * @throws BrokenRuleException the payload is not well-formed, or no object
      */
     static Map<String, JsonValue> members(byte[] payload, Set<String> names) throws BrokenRuleException {
-        JsonReader reader = new JsonReader(decoded(payload));
+        JsonReader reader = new JsonReader(decoded(payload), false);
         Map<String, JsonValue> members = new HashMap<>();
         reader.skipWhiteSpace();
         JsonValue found = reader.peek() == '{' ? reader.object(names, members) : reader.value();
-        reader.skipWhiteSpace();
-        if (reader.position < reader.text.length()) {
-            throw reader.malformed("text behind the value");
-        }
+        reader.requireEnd();
         if (found != JsonValue.Other.OBJECT) {
             throw new BrokenRuleException(Reason.NOT_AN_OBJECT, "found " + found.type());
         }
         return members;
+    }
+
+    private void requireEnd() throws BrokenRuleException {
+        skipWhiteSpace();
+        if (position < text.length()) {
+            throw malformed("text behind the value");
+        }
     }
 
     /** The payload as text. Decoding leniently first is several times as fast, and finds nearly all payloads sound. */
@@ -72,7 +94,7 @@ final class JsonReader {
         char first = peek();
         return switch (first) {
             case '"' -> new JsonValue.Text(string());
-            case '{' -> object(Set.of(), Map.of());
+            case '{' -> keeping ? members() : object(Set.of(), Map.of());
             case '[' -> list();
             case 't' -> literal("true", JsonValue.Other.BOOLEAN);
             case 'f' -> literal("false", JsonValue.Other.BOOLEAN);
@@ -86,6 +108,13 @@ final class JsonReader {
         };
     }
 
+    private JsonValue members() throws BrokenRuleException {
+        Map<String, JsonValue> members = new HashMap<>();
+        object(null, members);
+        return new JsonValue.Members(members);
+    }
+
+    /** Reads an object and adds its members; those of the given names, or all when no names are given. */
     private JsonValue object(Set<String> names, Map<String, JsonValue> members) throws BrokenRuleException {
         descend();
         skipWhiteSpace();
@@ -110,24 +139,28 @@ final class JsonReader {
         expect(':');
         skipWhiteSpace();
         JsonValue found = value();
-        if (names.contains(name)) {
+        if (names == null || names.contains(name)) {
             members.put(name, found);
         }
     }
 
     private JsonValue list() throws BrokenRuleException {
+        List<JsonValue> items = new ArrayList<>(0);
         descend();
         skipWhiteSpace();
         if (!skip(']')) {
             do {
                 skipWhiteSpace();
-                value();
+                JsonValue item = value();
+                if (keeping) {
+                    items.add(item);
+                }
                 skipWhiteSpace();
             } while (skip(','));
             expect(']');
         }
         depth--;
-        return JsonValue.Other.LIST;
+        return keeping ? new JsonValue.Items(items) : JsonValue.Other.LIST;
     }
 
     /** Steps over an opening bracket. */

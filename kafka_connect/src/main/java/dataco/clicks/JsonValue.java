@@ -1,7 +1,10 @@
 package dataco.clicks;
 
-/** A value of a JSON object as far as the contract tells values apart. */
-sealed interface JsonValue {
+import java.util.List;
+import java.util.Map;
+
+/** A value in JSON, or a field of a click in Avro, as far as the contract tells values apart. */
+public sealed interface JsonValue {
     /** Returns the type, with its article, for a detail. */
     String type();
 
@@ -29,11 +32,36 @@ sealed interface JsonValue {
         }
     }
 
+    /**
+     * An object of a document that is read as a whole.
+     *
+     * @param byName its members; of equal names the last
+     */
+    record Members(Map<String, JsonValue> byName) implements JsonValue {
+        @Override
+        public String type() {
+            return Other.OBJECT.type();
+        }
+    }
+
+    /**
+     * A list of a document that is read as a whole.
+     *
+     * @param values what it holds
+     */
+    record Items(List<JsonValue> values) implements JsonValue {
+        @Override
+        public String type() {
+            return Other.LIST.type();
+        }
+    }
+
     /** Any other value; no field of a click can have it, save that null is the same as absent. */
     enum Other implements JsonValue {
         NULL("null"),
         BOOLEAN("a boolean"),
         DECIMAL_NUMBER("a decimal number"),
+        BYTES("bytes"),
         LIST("a list"),
         OBJECT("an object");
 

@@ -1,6 +1,7 @@
 package dataco.clicks;
 
 import java.math.BigInteger;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 
@@ -10,22 +11,27 @@ public final class ReadableUser {
 
     private ReadableUser() {}
 
-    /** Returns the user id in a message's value, as far as it can be read; null is a tombstone. */
+    /** Returns the user id in a message's value in JSON, as far as it can be read; null is a tombstone. */
     public static Optional<String> of(byte[] value) {
         if (value == null) {
             return Optional.empty();
         }
         try {
-            JsonValue found = JsonReader.members(value, Set.of(FIELD)).get(FIELD);
-            if (found instanceof JsonValue.Text text) {
-                return Optional.of(text.value());
-            }
-            if (found instanceof JsonValue.WholeNumber number) {
-                return Optional.of(new BigInteger(number.digits()).toString());
-            }
-            return Optional.empty();
+            return of(JsonReader.members(value, Set.of(FIELD)));
         } catch (BrokenRuleException broken) {
             return Optional.empty();
         }
+    }
+
+    /** Returns the user id among the fields of a message. */
+    static Optional<String> of(Map<String, JsonValue> fields) {
+        JsonValue found = fields.get(FIELD);
+        if (found instanceof JsonValue.Text text) {
+            return Optional.of(text.value());
+        }
+        if (found instanceof JsonValue.WholeNumber number) {
+            return Optional.of(new BigInteger(number.digits()).toString());
+        }
+        return Optional.empty();
     }
 }

@@ -4,6 +4,10 @@ package dataco.clicks;
 public enum Reason {
     TOMBSTONE("tombstone"),
     TOO_LARGE("too_large"),
+    INCOMPLETE_HEADER("incomplete_header"),
+    UNKNOWN_SCHEMA("unknown_schema"),
+    UNSUITABLE_SCHEMA("unsuitable_schema"),
+    MALFORMED_AVRO("malformed_avro"),
     MALFORMED_JSON("malformed_json"),
     NOT_AN_OBJECT("not_an_object"),
     MISSING_FIELD("missing_field"),

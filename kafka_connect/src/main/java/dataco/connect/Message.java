@@ -26,8 +26,16 @@ record Message(
 
     /** Whether its value can only be JSON. */
     boolean isJson() {
-        return Framing.isJson(
-                value, headers.stream().anyMatch(header -> header.key().equals(Framing.SCHEMA_HEADER)));
+        return value == null || Framing.isJson(value, schemaHeader());
+    }
+
+    /** What names the schema of the value; null when no header does. The last one counts. */
+    private byte[] schemaHeader() {
+        byte[] found = null;
+        for (Header header : headers) {
+            found = header.key().equals(Framing.SCHEMA_HEADER) ? header.value() : found;
+        }
+        return found;
     }
 
     RejectedClick rejected(String topic, Rejection rejection) {

@@ -21,13 +21,12 @@ class FramingTest {
         "c301, false"
     })
     void firstBytes(String hex, boolean json) {
-        assertEquals(json, Framing.isJson(HexFormat.of().parseHex(hex), false));
+        assertEquals(json, Framing.isJson(HexFormat.of().parseHex(hex), null));
     }
 
     @Test
     void others() {
-        assertEquals(true, Framing.isJson(null, true));
-        assertEquals(true, Framing.isJson(new byte[0], false));
-        assertEquals(false, Framing.isJson(new byte[] {'{', '}'}, true));
+        assertEquals(true, Framing.isJson(new byte[0], null));
+        assertEquals(false, Framing.isJson(new byte[] {'{', '}'}, new byte[0]));
     }
 }

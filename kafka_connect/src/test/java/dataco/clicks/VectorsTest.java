@@ -73,7 +73,7 @@ class VectorsTest {
     }
 
     /** A text of a vector: a string, or a list of strings and repetitions. */
-    private static String text(JsonNode node) {
+    static String text(JsonNode node) {
         if (node.isTextual()) {
             return node.asText();
         }
