@@ -57,8 +57,13 @@ def answered(
         folder: Where both files are written; those of an earlier call are overwritten.
         seconds: How long it may take.
     """
+    return answered_bytes(class_path, harness, b"".join(map(_frame, records)), folder, seconds=seconds)
+
+
+def answered_bytes(class_path: str, harness: Sequence[str], content: bytes, folder: Path, *, seconds: float) -> Path:
+    """The same for any bytes on standard input."""
     asked, answers = folder / "records", folder / "answers"
-    asked.write_bytes(b"".join(map(_frame, records)))
+    asked.write_bytes(content)
     command = [java.checked_java(), "-cp", class_path, *harness]
     with asked.open("rb") as source, answers.open("wb") as target:
         subprocess.run(command, stdin=source, stdout=target, check=True, timeout=seconds)

@@ -523,7 +523,7 @@ def _kind(schema: Schema) -> str:
 def _logical(schema: Schema) -> str | None:
     """The logical type, as far as Avro's specification defines it: others do not change the meaning of a value."""
     found = schema.get("logicalType") if isinstance(schema, dict) else None
-    return found if found in _LOGICAL_TYPES else None
+    return found if isinstance(found, str) and found in _LOGICAL_TYPES else None
 
 
 _LOGICAL_TYPES = frozenset(

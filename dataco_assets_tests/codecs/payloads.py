@@ -211,7 +211,9 @@ def _usual(random: Random, name: str) -> str:
     match name:
         case "timestamp":
             return (
-                str(NOW - random.randrange(10**9)) if random.random() < 0.7 else json.dumps(_iso(random, broken=False))
+                str(NOW - random.randrange(10**9))
+                if random.random() < 0.7
+                else json.dumps(iso_time(random, broken=False))
             )
         case "url":
             return _string(
@@ -234,8 +236,8 @@ def _unusual(random: Random, name: str) -> str:
         return _any_value(random)
     return {
         "timestamp": _unusual_timestamp,
-        "url": lambda random: _string(random, _unusual_url(random)),
-        "ip_address": lambda random: _string(random, _unusual_address(random)),
+        "url": lambda random: _string(random, unusual_url(random)),
+        "ip_address": lambda random: _string(random, unusual_address(random)),
         "country": lambda random: _string(random, random.choice(_COUNTRIES)),
     }.get(name, lambda random: _unusual_text(random, name))(random)
 
@@ -244,7 +246,7 @@ def _unusual_text(random: Random, name: str) -> str:
     if random.random() < 0.4:
         character = random.choice("aé界😀")
         return _string(random, character * (_LIMITS[name] + random.choice((-1, 0, 1))), escaping=False)
-    return _string(random, _text(random))
+    return _string(random, short_text(random))
 
 
 def _unusual_timestamp(random: Random) -> str:
@@ -253,10 +255,10 @@ def _unusual_timestamp(random: Random) -> str:
     if random.random() < 0.3:
         edge = random.choice((NOW + MAX_AHEAD_MS, FIRST, 0, MAX_TIMESTAMP_MS))
         return str(edge + random.choice((-1, 0, 1)))
-    return _string(random, _iso(random, broken=random.random() < 0.5))
+    return _string(random, iso_time(random, broken=random.random() < 0.5))
 
 
-def _iso(random: Random, *, broken: bool) -> str:
+def iso_time(random: Random, *, broken: bool) -> str:
     year = random.choice((2015, 2015, 1969, 1970, 2286, 9999, 1, 0, 2012, 2100, 2000)) if broken else 2015
     month, day = random.randrange(0 if broken else 1, 14 if broken else 5), random.randrange(1, 33 if broken else 29)
     hour, minute = random.randrange(25 if broken else 24), random.randrange(61 if broken else 60)
@@ -276,7 +278,7 @@ def _iso(random: Random, *, broken: bool) -> str:
     return text
 
 
-def _unusual_url(random: Random) -> str:
+def unusual_url(random: Random) -> str:
     def one(parts: list[str]) -> str:
         return random.choice(parts)
 
@@ -291,7 +293,7 @@ def _unusual_url(random: Random) -> str:
     return url
 
 
-def _unusual_address(random: Random) -> str:
+def unusual_address(random: Random) -> str:
     kind = random.random()
     if kind < 0.5:
         return random.choice(_ADDRESSES)
@@ -305,7 +307,7 @@ def _unusual_address(random: Random) -> str:
     return address[:at] + random.choice("0:.1fg% é") + address[at + random.randrange(2) :]
 
 
-def _text(random: Random) -> str:
+def short_text(random: Random) -> str:
     return "".join(random.choices(_CHARACTERS, k=random.randrange(8)))
 
 
@@ -314,9 +316,11 @@ def _any_value(random: Random, depth: int = 0) -> str:
     kinds: list[Callable[[], str]] = [
         lambda: random.choice(_NUMBERS),
         lambda: random.choice(_LITERALS),
-        lambda: _string(random, _text(random)),
+        lambda: _string(random, short_text(random)),
         lambda: "[" + ",".join(_any_value(random, depth + 1) for _ in range(random.randrange(4))) + "]",
-        lambda: "{" + ",".join(f"{_string(random, _text(random))}:{_any_value(random, depth + 1)}" for _ in "ab") + "}",
+        lambda: (
+            "{" + ",".join(f"{_string(random, short_text(random))}:{_any_value(random, depth + 1)}" for _ in "ab") + "}"
+        ),
         lambda: _nested(random),
     ]
     if random.random() < 0.03:

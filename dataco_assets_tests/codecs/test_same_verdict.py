@@ -7,19 +7,15 @@ by chance, and printed).
 import json
 import os
 import random
-import re
-import struct
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-import pytest
-
-from dataco_assets.clicks.event import Click, Reason, parse
-from dataco_assets.clicks.row import cells, row_key
+from dataco_assets.clicks.event import Reason, parse
+from dataco_assets_tests.codecs import verdicts
 from dataco_assets_tests.codecs.payloads import Record, records
-from dataco_assets_tests.java_harness import answered, compiled
+from dataco_assets_tests.java_harness import answered
 
 _HARNESS = "dataco.clicks.CodecHarness"
 _JUDGING_SECONDS = 300
@@ -31,33 +27,18 @@ _NOT_OF_JSON = {
     Reason.REFUSED_BY_STORE,
     *(Reason.INCOMPLETE_HEADER, Reason.UNKNOWN_SCHEMA, Reason.UNSUITABLE_SCHEMA, Reason.MALFORMED_AVRO),
 }
-_DETAIL = re.compile(rb"[ -~]{1,200}")
-
-
-@pytest.fixture(scope="module")
-def class_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The Java codec and its harness, compiled, with the jars they need."""
-    return compiled(tmp_path_factory.mktemp("java"))
 
 
 def verdict_of_python(record: Record) -> bytes:
-    """What the Python codec makes of a record, as `CodecHarness` writes it, without the detail of a rejection."""
-    parsed = parse(record.payload, record_time_ms=record.record_time_ms, earliest_ms=record.earliest_ms)
-    if not isinstance(parsed, Click):
-        return b"R" + parsed.reason.encode()
-    row = (struct.pack(">i", len(value)) + value for _, value in cells(parsed))
-    return b"C" + row_key(parsed.user_id, parsed.timestamp, parsed.event_id) + b"".join(row)
+    """What the Python codec makes of a record."""
+    return verdicts.written(parse(record.payload, record_time_ms=record.record_time_ms, earliest_ms=record.earliest_ms))
 
 
 def verdicts_of_java(class_path: str, batch: Sequence[Record], folder: Path) -> Iterator[bytes]:
-    """What the Java codec makes of the records, in their order; checks that details are printable."""
+    """What the Java codec makes of the records, in their order."""
     with answered(class_path, [_HARNESS], batch, folder, seconds=_JUDGING_SECONDS).open("rb") as answers:
-        while size := answers.read(4):
-            answer = answers.read(int.from_bytes(size, "big"))
-            if answer.startswith(b"R"):
-                answer, _, detail = answer.partition(b"\0")
-                assert _DETAIL.fullmatch(detail), detail
-            yield answer
+        while (verdict := verdicts.read(answers)) is not None:
+            yield verdict
 
 
 def described(record: Record, python: bytes, java: bytes) -> str:
@@ -75,7 +56,7 @@ def test_any_payload_has_the_same_verdict_and_bytes(class_path: str, tmp_path: P
         mine = [verdict_of_python(record) for record in batch]
         theirs = list(verdicts_of_java(class_path, batch, tmp_path))
         assert len(theirs) == len(batch)
-        kinds.update("click" if verdict[:1] == b"C" else verdict[1:].decode() for verdict in mine)
+        kinds.update(map(verdicts.kind, mine))
         differing = [trio for trio in zip(batch, mine, theirs, strict=True) if trio[1] != trio[2]]
         assert not differing, "\n".join(
             [

@@ -63,7 +63,12 @@ final class AvroClickReader {
     /** Which fields of the writer are which of the contract, by the writer's name. */
     private static Map<String, String> names(AvroType.Structure type) throws UnsuitableSchemaException {
         Set<String> own = new HashSet<>();
-        type.fields().forEach(field -> own.add(field.name()));
+        for (AvroType.Field field : type.fields()) {
+            if (field.name() == null) {
+                throw new UnsuitableSchemaException("no Avro schema: the name of a field is no text");
+            }
+            own.add(field.name());
+        }
         if (own.size() < type.fields().size()) {
             throw new UnsuitableSchemaException("no Avro schema: two fields of the same name");
         }

@@ -174,15 +174,15 @@ final class AvroSchemaParser {
         if (!(field instanceof JsonValue.Members members)) {
             throw noSchema("a field that is " + field.type());
         }
-        String name = text(members.byName(), "name");
+        String name = member(members.byName(), "name") instanceof JsonValue.Text text ? text.value() : null;
         JsonValue type = member(members.byName(), "type");
         List<String> aliases = new ArrayList<>();
         JsonValue found = members.byName().get("aliases");
         require(found == null || found instanceof JsonValue.Items, "aliases that are no list");
         if (found instanceof JsonValue.Items items) {
             items.values().forEach(alias -> {
-                if (alias instanceof JsonValue.Text text) {
-                    aliases.add(text.value());
+                if (alias instanceof JsonValue.Text other) {
+                    aliases.add(other.value());
                 }
             });
         }
@@ -252,6 +252,7 @@ final class AvroSchemaParser {
     /** Whether a value counts as none where fastavro asks for its truth. */
     private static boolean isEmpty(JsonValue value) {
         return value == JsonValue.Other.NULL
+                || value instanceof JsonValue.WholeNumber number && new BigInteger(number.digits()).signum() == 0
                 || value instanceof JsonValue.Text text && text.value().isEmpty()
                 || value instanceof JsonValue.Items items && items.values().isEmpty()
                 || value instanceof JsonValue.Members members

@@ -45,7 +45,12 @@ sealed interface AvroType {
      */
     record Structure(String name, List<Field> fields, boolean isError) implements AvroType {}
 
-    /** A field of a record; its aliases are other names of it. */
+    /**
+     * A field of a record.
+     *
+     * @param name null when it is no text, which only a record inside the click may have
+     * @param aliases other names of it
+     */
     record Field(String name, List<String> aliases, AvroType type) {}
 
     /** Returns the name of a primitive type; empty for another. */

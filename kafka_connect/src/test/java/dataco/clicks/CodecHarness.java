@@ -40,7 +40,7 @@ public final class CodecHarness {
         }
     }
 
-    private static byte[] answer(Verdict verdict) throws IOException {
+    static byte[] answer(Verdict verdict) throws IOException {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         DataOutputStream answer = new DataOutputStream(bytes);
         if (verdict instanceof Click click) {
