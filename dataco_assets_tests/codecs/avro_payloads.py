@@ -58,6 +58,7 @@ _NO_TIMES: list[Any] = [
     *({"type": "long", "logicalType": "local-timestamp-millis"}, _KIND, _UUID),
 ]
 _MEMBERS = ("type", "name", "fields", "items", "values", "symbols", "size", "aliases", "default", "namespace", "scale")
+_NAMES = ("name", "namespace")
 _ODD: list[Any] = [
     *(None, 0, 1, -1, 1.5, "", "x", "null", "string", "error", "record", "a.b", "K", "x.K", 10**30),
     *(
@@ -192,20 +193,22 @@ def _any_type(names: _Names, random: Random, depth: int = 0) -> Any:
 def _damaged_schema(random: Random, schema: Any) -> Any:
     """The schema with one of its parts left out or replaced."""
     schema = json.loads(json.dumps(schema))
-    parts = list(_parts(schema))
-    part: Any = random.choice(parts)
-    places: list[Any] = list(range(len(part))) if isinstance(part, list) else [*part, *_MEMBERS]
+    _damage(random, random.choice(list(_parts(schema))))
+    return schema
+
+
+def _damage(random: Random, part: Any) -> None:
+    is_list = isinstance(part, list)
+    places: list[Any] = list(range(len(part))) if is_list else [*part, *_MEMBERS]
     if not places:
-        return schema
+        return
     at = random.choice(places)
     if random.random() < 0.3:
-        if isinstance(part, list) or at in part:
+        if is_list or at in part:
             del part[at]
-    else:
-        # Nobody's schema has a number or a list for a name, and fastavro's words for one are Python's.
-        odd = [each for each in _ODD if isinstance(each, str) or not each] if at in ("name", "namespace") else _ODD
-        part[at] = random.choice(odd)
-    return schema
+        return
+    # Nobody's schema has a number or a list for a name, and fastavro's words for one are Python's.
+    part[at] = random.choice([each for each in _ODD if isinstance(each, str) or not each] if at in _NAMES else _ODD)
 
 
 def _parts(schema: Any) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import happybase
 from confluent_kafka import Consumer, TopicPartition
 
-from dataco_assets_tests.faults.truth import Logged, Truth, event_of, own_hours, touched_hours
+from dataco_assets_tests.faults.truth import Logged, Truth, own_hours, touched_hours
 from dataco_assets_tests.platforms import Platform, read_topic
 
 _SHOWN = 3
@@ -130,7 +130,7 @@ def ran_ahead(topic: str, truth: Truth, found: Found, log: Iterable[Logged]) -> 
             if key not in found.rejected or found.rejected[key] != entry.value:
                 unrejected.append(f"{key.decode()}: {entry.value!r:.80}")
             continue
-        event_id, time = event_of(entry.value or b"")
+        event_id, time = truth.event_of(entry.value)
         times.append(time)
         if event_id not in stored:
             lost.append(event_id)

@@ -5,7 +5,7 @@ It uses a plain producer, not the platform's.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -35,17 +35,19 @@ class Traffic:
         self._streams = 0
         self._producer = self._make_producer()
 
-    def send(self, count: int, **spec: Any) -> None:
+    def send(self, count: int, *, encode: Callable[[bytes], bytes | None] | None = None, **spec: Any) -> None:
         """Sends messages as fast as possible, and returns when all are acknowledged.
 
         Args:
             count: Number of messages.
+            encode: Puts valid clicks in another format; None: this one stays in JSON.
             spec: Shares that differ; see `GeneratorSpec`.
         """
         with _Sender(self._producer, self._platform.settings.clicks_topic) as sender:
             for sent in self._stream(count, **spec):
-                sender.send(sent)
-                self.truth.add(sent)
+                written = encode(sent.value) if encode and sent.valid and sent.value else None
+                sender.send(sent if written is None else sent._replace(value=written))
+                self.truth.add(sent, written)
 
     def send_in_vain(self, count: int) -> None:
         """Sends messages that will be lost before they are read, without adding them to the truth."""

@@ -33,15 +33,17 @@ class Truth:
         times: Event time (epoch ms) of every valid click, by event id.
         broken: How often each invalid message was sent, by its bytes.
         messages: Total number of messages.
+        originals: The JSON of valid clicks that were sent in another format, by the bytes that were sent.
     """
 
     times: dict[str, int] = field(default_factory=dict)
     broken: Counter[bytes | None] = field(default_factory=Counter)
     messages: int = 0
+    originals: dict[bytes | None, bytes] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, sent: SentClick) -> None:
-        """Records a message; thread-safe."""
+    def add(self, sent: SentClick, written: bytes | None = None) -> None:
+        """Records a message, and what it was sent as if not in JSON; thread-safe."""
         with self._lock:
             self.messages += 1
             if not sent.valid:
@@ -51,6 +53,19 @@ class Truth:
             event_id, event_ms = event_of(sent.value)
             assert event_id == sent.event_id
             self.times[event_id] = event_ms
+            if written is not None:
+                self.originals[written] = sent.value
+
+    def add_broken(self, values: Iterable[bytes]) -> None:
+        """Records messages that are no clicks."""
+        with self._lock:
+            for value in values:
+                self.messages += 1
+                self.broken[value] += 1
+
+    def event_of(self, value: bytes | None) -> tuple[str, int]:
+        """Event id and time (epoch ms) of a valid click, in whatever format it was sent."""
+        return event_of(self.originals.get(value, value or b""))
 
     def is_broken(self, value: bytes | None) -> bool:
         """Whether these bytes were sent as an invalid message."""

@@ -1,5 +1,6 @@
 """Clicks through a real Kafka Connect worker into HBase, compared with what was sent; one worker for all tests."""
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,18 +11,25 @@ from typing import Any, Literal
 import pytest
 import requests
 from confluent_kafka import TopicPartition
+from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
 from dataco_assets.clicks.event import Rejection, parse
+from dataco_assets.clicks.framing import SCHEMA_HEADER
+from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clients.connect import Connect
-from dataco_assets.clients.kafka.consumer import as_bytes
+from dataco_assets.clients.kafka.consumer import as_bytes, header_of
+from dataco_assets.clients.writer_schemas import KnownSchemas
 from dataco_assets.ledgers.offsets import Mode, OtherOwner, Owner
 from dataco_assets.rejected.contents import read_rejected
 from dataco_assets.rejected.records import RejectedClick, record_headers
+from dataco_assets.sources.avro import AvroEncoder
+from dataco_assets_tests.avro_clicks import AvroProducer
 from dataco_assets_tests.connect_worker import Worker, make_plugin
 from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
 from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform, read_topic
+from dataco_assets_tests.registries import registry
 from dataco_assets_tests.server_process import running
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
@@ -165,10 +173,113 @@ def _reasons(headers: Any) -> list[tuple[str, object]]:
     return [(name, value) for name, value in headers if name != "dataco.detail"]
 
 
+def test_clicks_in_json_and_avro_are_what_was_sent_whatever_the_registry_does(sink: Sink) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=22)
+    with registry() as server:
+        server.basic("sink", "secret")
+        first = AvroProducer(server)
+        no_clicks = server.add({"type": "record", "name": "Order", "fields": [{"name": "user_id", "type": "string"}]})
+        traffic.send(900, encode=first.encode, malformed=0.05, duplicates=0.02, late=0.1)
+        broken = [b"\0" + first.id.to_bytes(4, "big") + b"\2", b"\0" + no_clicks.to_bytes(4, "big") + b"\6bob"]
+        broken += [b"\0\0\0\3\xe7\6bob", b"\xc3\1"]
+        platform.produce(broken)
+        traffic.truth.add_broken(broken)
+        access = {"schema_registry_username": "sink", "schema_registry_password": "secret"}
+        sink.start(schema_registry_url=server.url, **access)
+        sink.wait_drained()
+        assert server.asked.count(f"/schemas/ids/{first.id}") == 1
+
+        rejected = len(platform.rejected())
+        server.answers = [503] * 10_000
+        second = AvroProducer(server, version=2)
+        traffic.send(300, encode=second.encode, malformed=0.05)
+        asked = len(server.asked)
+        wait_until(lambda: len(server.asked) > asked + 2, seconds=60, what="the sink asks again and again")
+        judge_progress(platform, traffic.truth)
+        assert len(platform.rejected()) == rejected, "an outage says nothing about a record"
+        assert not is_drained(platform)
+        server.answers = []
+        sink.wait_drained()
+
+        judge(platform, traffic.truth, at_least=1_200)
+        _require_same_cells(platform, traffic)
+        _require_rejected_as_by_the_drain(platform, server.url, access)
+    assert {task.state for task in Connect(sink.worker.url, sink.name).status().tasks} == {"RUNNING"}
+
+
+_CELLS = {
+    "click_data": ("event_id", "user_id", "url", "ip_address", "user_agent"),
+    "geo_data": ("country", "city"),
+    "user_agent_data": ("browser", "operating_system", "device"),
+}
+
+
+def _require_same_cells(platform: Platform, traffic: Traffic) -> None:
+    """Fails unless the clicks that were sent in Avro have the cells that their JSON says."""
+    stored = {cells[b"click_data:event_id"].decode(): cells for cells in platform.rows().values()}
+    assert len(traffic.truth.originals) > 500
+    for original in traffic.truth.originals.values():
+        fields = json.loads(original)
+        cells = stored[fields["event_id"]]
+        for family, names in _CELLS.items():
+            for name in names:
+                unknown = "ZZ" if name == "country" else ""
+                assert cells[f"{family}:{name}".encode()].decode() == (fields.get(name) or unknown), name
+
+
+def _require_rejected_as_by_the_drain(platform: Platform, url: str, access: dict[str, str]) -> None:
+    settings = platform.settings.model_copy(
+        update={
+            "schema_registry_url": url,
+            "schema_registry_username": access["schema_registry_username"],
+            "schema_registry_password": SecretStr(access["schema_registry_password"]),
+        }
+    )
+    topic = read_topic(settings.kafka_bootstrap_servers, settings.rejected_topic)
+    records = {as_bytes(record.key()) or b"": record for record in topic}
+    reasons: set[str] = set()
+    with KnownSchemas.of(settings) as schemas:
+        parser = ClickParser(schemas)
+        for message in read_topic(settings.kafka_bootstrap_servers, settings.clicks_topic):
+            record = records.get(f"{message.topic()}/{message.partition()}/{message.offset()}".encode())
+            if record is None:
+                continue
+            rejection = parser.parse(
+                as_bytes(message.value()),
+                header_of(message, SCHEMA_HEADER),
+                record_time_ms=message.timestamp()[1],
+                earliest_ms=settings.partitions_start_ms,
+            )
+            assert isinstance(rejection, Rejection)
+            assert record.value() == message.value()
+            assert _reasons(record.headers()) == _reasons(record_headers(RejectedClick(message, rejection)))
+            reasons.add(rejection.reason)
+    assert reasons >= {"malformed_avro", "unsuitable_schema", "unknown_schema", "incomplete_header"}
+    listed = read_rejected(settings, platform.hbase)
+    assert {entry.record_id for entry in listed.entries} == {key.decode() for key in records}
+
+
+def test_a_click_that_needs_a_registry_fails_the_task_when_there_is_none(sink: Sink) -> None:
+    platform = sink.platform
+    platform.produce([click("a"), b"\0\0\0\0\x01\x06bob\0"], partition=0)
+    sink.start()
+    told = sink.failure()
+    assert "names its schema by id 1" in told
+    assert "schema.registry.url is not set. Nothing was rejected." in told
+    assert platform.positions().get(0, 0) == 0
+    assert platform.rejected() == []
+
+    # The way out that the message names.
+    sink.give(Mode.DRAIN)
+    assert platform.drain(without_registry="reject").rejected == {"unknown_schema": 1}
+
+
 def test_messages_of_erased_users_are_dropped(sink: Sink) -> None:
     platform = sink.platform
     platform.suppression.suppress("erased", int(time.time() * 1000) + 3_600_000)
     platform.produce([click("a", user="erased"), click("b"), b'{"user_id": "erased"}', b'{"user_id": "other"}'])
+    in_avro = AvroEncoder()
+    platform.produce([in_avro.encode(click(each, user="erased", url=f"{each}://x/")) for each in ("http", "ftp")])
     # Stored before the sink learns of it, as by a task that ended between its rows and its checkpoint.
     platform.produce([click("c", user="late")])
     sink.stop_at("ROWS_STORED", "wait")

@@ -34,7 +34,7 @@ public final class Framing {
     record Frame(byte[] prefix, int start) {}
 
     /** Returns whether a value that is not null names no schema, so that it can only be JSON. */
-    public static boolean isJson(byte[] value, byte[] header) {
+    static boolean isJson(byte[] value, byte[] header) {
         boolean confluent = value.length > 0 && (value[0] == ID || value[0] == GUID);
         boolean singleObject = value.length > 1 && value[0] == SINGLE_OBJECT && value[1] == SINGLE_OBJECT_END;
         return header == null && !confluent && !singleObject;

@@ -6,13 +6,13 @@ import java.util.Optional;
 import java.util.Set;
 
 /** The user whom a message names that need not be a valid click. */
-public final class ReadableUser {
+final class ReadableUser {
     private static final String FIELD = "user_id";
 
     private ReadableUser() {}
 
     /** Returns the user id in a message's value in JSON, as far as it can be read; null is a tombstone. */
-    public static Optional<String> of(byte[] value) {
+    static Optional<String> of(byte[] value) {
         if (value == null) {
             return Optional.empty();
         }

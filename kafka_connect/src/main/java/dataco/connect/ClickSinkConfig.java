@@ -1,8 +1,10 @@
 package dataco.connect;
 
+import dataco.registry.RegistryAccess;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.apache.kafka.common.config.AbstractConfig;
 import org.apache.kafka.common.config.ConfigDef;
 import org.apache.kafka.common.config.ConfigDef.Importance;
@@ -19,6 +21,12 @@ final class ClickSinkConfig extends AbstractConfig {
     static final String TABLE_PREFIX = "hbase.table.prefix";
     static final String TTL_DAYS = "clicks.ttl.days";
     static final String PARTITIONS_START = "partitions.start";
+    static final String REGISTRY_URL = "schema.registry.url";
+    static final String REGISTRY_USERNAME = "schema.registry.username";
+    static final String REGISTRY_PASSWORD = "schema.registry.password";
+    static final String REGISTRY_TOKEN = "schema.registry.token";
+    static final String REGISTRY_CA_FILE = "schema.registry.ca.file";
+    static final String WRITER_SCHEMAS = "writer.schemas";
     static final String MAX_REJECTED_SHARE = "rejected.max.share";
     static final String INTERVAL_MS = "checkpoint.interval.ms";
     static final String MAX_CLICKS = "checkpoint.max.clicks";
@@ -41,6 +49,7 @@ final class ClickSinkConfig extends AbstractConfig {
     private static final String KAFKA = "Kafka";
     private static final String HBASE = "HBase";
     private static final String CLICKS = "Clicks";
+    private static final String AVRO = "Avro";
     private static final String CHECKPOINTS = "Checkpoints";
 
     /** What can be set, with documentation, rules and recommended values. */
@@ -58,6 +67,8 @@ final class ClickSinkConfig extends AbstractConfig {
         defineKafka(config);
         defineHbase(config);
         defineClicks(config);
+        defineRegistry(config);
+        defineCredentials(config);
         defineCheckpoints(config);
         return config;
     }
@@ -167,6 +178,76 @@ final class ClickSinkConfig extends AbstractConfig {
                 Recommended.values(0.05, 0.5, 1.0));
     }
 
+    private static void defineRegistry(ConfigDef config) {
+        config.define(
+                REGISTRY_URL,
+                Type.STRING,
+                "",
+                Rules.REGISTRY_URL,
+                Importance.MEDIUM,
+                "Schema registry of clicks in Avro, as http(s)://host:port, with the path of its API where it has one"
+                        + " (DATACO_SCHEMA_REGISTRY_URL); empty: none.",
+                AVRO,
+                1,
+                Width.LONG,
+                "Schema registry");
+        config.define(
+                REGISTRY_CA_FILE,
+                Type.STRING,
+                "",
+                Importance.LOW,
+                "PEM file with the certificate of the authority that signed the registry's, for https://"
+                        + " (DATACO_SCHEMA_REGISTRY_CA_FILE); empty: an authority that Java knows.",
+                AVRO,
+                5,
+                Width.LONG,
+                "Authority");
+        config.define(
+                WRITER_SCHEMAS,
+                Type.STRING,
+                "",
+                Importance.LOW,
+                "Folder with the schemas (*.avsc) of producers that send Avro's single-object encoding"
+                        + " (DATACO_WRITER_SCHEMAS); empty: only the contract's own.",
+                AVRO,
+                6,
+                Width.LONG,
+                "Writers' schemas");
+    }
+
+    private static void defineCredentials(ConfigDef config) {
+        config.define(
+                REGISTRY_USERNAME,
+                Type.STRING,
+                "",
+                Importance.LOW,
+                "User name for the registry (DATACO_SCHEMA_REGISTRY_USERNAME); empty: none.",
+                AVRO,
+                2,
+                Width.MEDIUM,
+                "User name");
+        config.define(
+                REGISTRY_PASSWORD,
+                Type.PASSWORD,
+                "",
+                Importance.LOW,
+                "Password of that user (DATACO_SCHEMA_REGISTRY_PASSWORD).",
+                AVRO,
+                3,
+                Width.MEDIUM,
+                "Password");
+        config.define(
+                REGISTRY_TOKEN,
+                Type.PASSWORD,
+                "",
+                Importance.LOW,
+                "Bearer token for the registry, in place of user name and password (DATACO_SCHEMA_REGISTRY_TOKEN).",
+                AVRO,
+                4,
+                Width.MEDIUM,
+                "Token");
+    }
+
     private static void defineCheckpoints(ConfigDef config) {
         config.define(
                 INTERVAL_MS,
@@ -208,7 +289,7 @@ final class ClickSinkConfig extends AbstractConfig {
                 300,
                 Range.between(0, 86_400),
                 Importance.MEDIUM,
-                "How long the task tries again while HBase or Kafka is away, in seconds, before it fails.",
+                "How long the task tries again while HBase, Kafka or the registry is away, in seconds, before it fails.",
                 CHECKPOINTS,
                 4,
                 Width.SHORT,
@@ -233,6 +314,19 @@ final class ClickSinkConfig extends AbstractConfig {
 
     String suppressedTable() {
         return getString(TABLE_PREFIX) + "suppressed_users";
+    }
+
+    /** How the schema registry is reached; empty when there is none. */
+    Optional<RegistryAccess> registry() {
+        if (getString(REGISTRY_URL).isEmpty()) {
+            return Optional.empty();
+        }
+        return Optional.of(new RegistryAccess(
+                getString(REGISTRY_URL),
+                getString(REGISTRY_USERNAME),
+                getPassword(REGISTRY_PASSWORD).value(),
+                getPassword(REGISTRY_TOKEN).value(),
+                getString(REGISTRY_CA_FILE)));
     }
 
     long earliestMs() {

@@ -1,8 +1,8 @@
 package dataco.connect;
 
 import dataco.clicks.Click;
-import dataco.clicks.ClickParser;
 import dataco.clicks.Reason;
+import dataco.clicks.RecordParser;
 import dataco.clicks.Rejection;
 import dataco.clicks.RowKey;
 import dataco.clicks.Verdict;
@@ -28,6 +28,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.SortedSet;
 import java.util.function.Consumer;
@@ -47,6 +48,7 @@ final class Ingest implements AutoCloseable {
     private final String topic;
     private final long earliestMs;
     private final Servers servers;
+    private final RecordParser parser;
     private final RejectedShare share;
     private final SinkMetrics metrics;
     private final Consumer<Step> onStep;
@@ -65,6 +67,7 @@ final class Ingest implements AutoCloseable {
         this.topic = config.topic();
         this.earliestMs = config.earliestMs();
         this.servers = servers;
+        this.parser = servers.parser();
         this.share = share;
         this.metrics = metrics;
         this.onStep = onStep;
@@ -135,6 +138,7 @@ final class Ingest implements AutoCloseable {
         share.note(window.seen(), window.rejected().size());
         durable.putAll(positions);
         window = new Window(0, positions);
+        parser.forgetUnknown();
         return true;
     }
 
@@ -188,10 +192,7 @@ final class Ingest implements AutoCloseable {
     }
 
     private void take(Message message) throws IngestException {
-        if (!message.isJson()) {
-            throw new UnreadableFormatException(topic, message);
-        }
-        Verdict verdict = ClickParser.parse(message.value(), message.arrivedMs(), earliestMs);
+        Verdict verdict = parsed(message);
         if (verdict instanceof Click click) {
             if (erased.isSuppressed(click.userId(), Math.min(click.timestamp(), message.arrivedMs()))) {
                 window.suppress(new String(RowKey.of(click), StandardCharsets.US_ASCII));
@@ -199,17 +200,33 @@ final class Ingest implements AutoCloseable {
             }
             window.store(click.userId(), click.timestamp());
             writer.add(click, message, message.size());
-        } else if (erased.isSuppressed(message.value(), message.key(), message.arrivedMs())) {
+            return;
+        }
+        RejectedClick rejected = message.rejected(topic, (Rejection) verdict);
+        if (isSuppressed(rejected, message.arrivedMs(), erased)) {
             window.suppress(); // not even rejected, since that would keep it
         } else {
-            window.reject(message.rejected(topic, (Rejection) verdict));
+            window.reject(rejected);
         }
+    }
+
+    private Verdict parsed(Message message) throws IngestException {
+        return parser.parse(message.value(), message.schemaHeader(), message.arrivedMs(), earliestMs);
+    }
+
+    /** Whether a message that is no valid click is of an erased user. */
+    private boolean isSuppressed(RejectedClick click, long timeMs, ErasedUsers users) throws IngestException {
+        if (users.isEmpty()) {
+            return false;
+        }
+        Optional<String> user = parser.userId(click.value(), Message.schemaHeader(click.headers()));
+        return users.isSuppressed(user, click.key(), timeMs);
     }
 
     private void storeRows() throws IngestException {
         for (RefusedClick<Message> refused : writer.flush()) {
             Message message = refused.origin();
-            Click click = (Click) ClickParser.parse(message.value(), message.arrivedMs(), earliestMs);
+            Click click = (Click) parsed(message); // only clicks are stored
             window.takeBack(
                     click.timestamp(), message.rejected(topic, new Rejection(Reason.REFUSED_BY_STORE, refused.why())));
         }
@@ -228,8 +245,12 @@ final class Ingest implements AutoCloseable {
         if (added.namesOneOf(window.users())) {
             throw new ReadAgainException();
         }
-        List<RejectedClick> kept = new ArrayList<>(window.rejected());
-        kept.removeIf(click -> added.isSuppressed(click.value(), click.key(), click.recordTimeMs()));
+        List<RejectedClick> kept = new ArrayList<>();
+        for (RejectedClick click : window.rejected()) {
+            if (!isSuppressed(click, click.recordTimeMs(), added)) {
+                kept.add(click);
+            }
+        }
         window.keepRejected(kept);
         List<String> keys = window.suppressedRows();
         for (int start = 0; start < keys.size(); start += ROWS_AT_ONCE) {

@@ -24,13 +24,13 @@ record Message(
         return value == null ? 0 : value.length;
     }
 
-    /** Whether its value can only be JSON. */
-    boolean isJson() {
-        return value == null || Framing.isJson(value, schemaHeader());
+    /** What names the schema of the value; null when no header does. */
+    byte[] schemaHeader() {
+        return schemaHeader(headers);
     }
 
-    /** What names the schema of the value; null when no header does. The last one counts. */
-    private byte[] schemaHeader() {
+    /** The same of the headers of any message. */
+    static byte[] schemaHeader(List<Header> headers) {
         byte[] found = null;
         for (Header header : headers) {
             found = header.key().equals(Framing.SCHEMA_HEADER) ? header.value() : found;

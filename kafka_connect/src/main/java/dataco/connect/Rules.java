@@ -20,6 +20,9 @@ final class Rules {
     static final ConfigDef.Validator TABLE_PREFIX = matching(
             "([a-zA-Z0-9_][a-zA-Z0-9_.-]{0,63})?",
             "at most 64 letters (a to z), digits, dots, underscores or hyphens, not starting with a dot or hyphen");
+    static final ConfigDef.Validator REGISTRY_URL = matching(
+            "(https?://[^/\\s@?#]+(/[^\\s@?#]*)?)?",
+            "http(s)://host:port, with a path where it has one, without user name or password, or empty");
     static final ConfigDef.Validator HOUR =
             new Rule(Rules::isPastHour, "a whole hour that has begun, UTC, like 2026-01-01 or 2026-01-01-00:00");
 

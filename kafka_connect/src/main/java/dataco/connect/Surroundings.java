@@ -4,8 +4,8 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * Settings of Connect itself on which the sink's promises rest: it must get every committed message, with the bytes that
- * the producer sent.
+ * Rules that no setting keeps alone. Most are about Connect's own, on which the sink's promises rest: it must get every
+ * committed message, with the bytes that the producer sent.
  */
 final class Surroundings {
     static final String TOPICS = "topics";
@@ -42,6 +42,27 @@ final class Surroundings {
         if (!properties.getOrDefault("transforms", "").isBlank()) {
             found.put("transforms", "must be empty: a transformation could drop or change clicks unnoticed");
         }
+        addRegistryProblems(properties, found);
         return found;
+    }
+
+    private static void addRegistryProblems(Map<String, String> properties, Map<String, String> found) {
+        boolean encrypted =
+                properties.getOrDefault(ClickSinkConfig.REGISTRY_URL, "").startsWith("https://");
+        if (isSet(properties, ClickSinkConfig.REGISTRY_CA_FILE) && !encrypted) {
+            found.put(
+                    ClickSinkConfig.REGISTRY_CA_FILE,
+                    "must be empty unless " + ClickSinkConfig.REGISTRY_URL
+                            + " begins with https://: nothing would be encrypted");
+        }
+        if (isSet(properties, ClickSinkConfig.REGISTRY_USERNAME) && isSet(properties, ClickSinkConfig.REGISTRY_TOKEN)) {
+            found.put(
+                    ClickSinkConfig.REGISTRY_USERNAME,
+                    "must be empty when " + ClickSinkConfig.REGISTRY_TOKEN + " is set: keep one of them");
+        }
+    }
+
+    private static boolean isSet(Map<String, String> properties, String name) {
+        return !properties.getOrDefault(name, "").isEmpty();
     }
 }

@@ -1,10 +1,10 @@
 package dataco.ledgers;
 
 import dataco.clicks.Hashes;
-import dataco.clicks.ReadableUser;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
 
 /**
  * Users who were erased. A click of theirs is dropped when it happened or arrived in Kafka up to the erasure.
@@ -30,15 +30,14 @@ public record ErasedUsers(Map<String, Long> erasedAtMs) {
     }
 
     /** The same for a message that is not a valid click; its key or a readable user id names the user. */
-    public boolean isSuppressed(byte[] value, byte[] key, long arrivedMs) {
-        if (erasedAtMs.isEmpty()) {
-            return false;
-        }
+    public boolean isSuppressed(Optional<String> userId, byte[] key, long arrivedMs) {
         boolean byKey = key != null && isSuppressed(new String(key, StandardCharsets.UTF_8), arrivedMs);
-        return byKey
-                || ReadableUser.of(value)
-                        .map(user -> isSuppressed(user, arrivedMs))
-                        .orElse(false);
+        return byKey || userId.isPresent() && isSuppressed(userId.get(), arrivedMs);
+    }
+
+    /** Returns whether nobody was erased. */
+    public boolean isEmpty() {
+        return erasedAtMs.isEmpty();
     }
 
     /** Returns those who were erased, or erased again, since an earlier reading. */

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dataco.registry.RegistryAccess;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
@@ -69,6 +70,26 @@ class ClickSinkConfigTest {
                         "header.converter",
                         "consumer.override.isolation.level"),
                 Surroundings.problems(Map.of()).keySet());
+    }
+
+    @Test
+    void registry() {
+        assertTrue(new ClickSinkConfig(settings()).registry().isEmpty());
+        Map<String, String> named = settings();
+        named.put("schema.registry.url", "https://registry:8081/api/");
+        named.put("schema.registry.token", "secret");
+        RegistryAccess access = new ClickSinkConfig(named).registry().orElseThrow();
+        assertEquals("https://registry:8081/api", access.url());
+        assertEquals("secret", access.token());
+        assertFalse(access.toString().contains("secret"));
+        assertEquals(Set.of("schema.registry.url"), wrong("schema.registry.url", "http://me:secret@registry"));
+        assertEquals(Map.of(), Surroundings.problems(named));
+        named.put("schema.registry.username", "me");
+        named.put("schema.registry.url", "http://registry:8081");
+        named.put("schema.registry.ca.file", "/ca.pem");
+        assertEquals(
+                Set.of("schema.registry.username", "schema.registry.ca.file"),
+                Surroundings.problems(named).keySet());
     }
 
     private static Set<String> wrong(String name, String value) {
