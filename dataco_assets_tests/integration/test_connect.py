@@ -25,6 +25,7 @@ from dataco_assets.rejected.contents import read_rejected
 from dataco_assets.rejected.records import RejectedClick, record_headers
 from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests.avro_clicks import AvroProducer
+from dataco_assets_tests.certificates import Authority
 from dataco_assets_tests.connect_worker import Worker, make_plugin
 from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
 from dataco_assets_tests.faults.traffic import Traffic
@@ -173,9 +174,13 @@ def _reasons(headers: Any) -> list[tuple[str, object]]:
     return [(name, value) for name, value in headers if name != "dataco.detail"]
 
 
-def test_clicks_in_json_and_avro_are_what_was_sent_whatever_the_registry_does(sink: Sink) -> None:
+def test_clicks_in_json_and_avro_are_what_was_sent_whatever_the_registry_does(sink: Sink, tmp_path: Path) -> None:
     platform, traffic = sink.platform, Traffic(sink.platform, seed=22)
-    with registry() as server:
+    ours, other = Authority.make("ours"), Authority.make("other")
+    files = tmp_path / "certificate", tmp_path / "key"
+    for file, content in zip(files, reversed(ours.issue("127.0.0.1")), strict=True):
+        file.write_bytes(content)
+    with registry(files) as server:
         server.basic("sink", "secret")
         first = AvroProducer(server)
         no_clicks = server.add({"type": "record", "name": "Order", "fields": [{"name": "user_id", "type": "string"}]})
@@ -184,8 +189,15 @@ def test_clicks_in_json_and_avro_are_what_was_sent_whatever_the_registry_does(si
         broken += [b"\0\0\0\3\xe7\6bob", b"\xc3\1"]
         platform.produce(broken)
         traffic.truth.add_broken(broken)
-        access = {"schema_registry_username": "sink", "schema_registry_password": "secret"}
-        sink.start(schema_registry_url=server.url, **access)
+        access = {
+            "schema_registry_url": server.url,
+            "schema_registry_username": "sink",
+            "schema_registry_password": "secret",
+            "schema_registry_ca_file": str(ours.write(tmp_path)),
+        }
+        sink.start(**{**access, "schema_registry_ca_file": str(other.write(tmp_path))})
+        assert "has a certificate that is not accepted" in sink.failure()
+        sink.start(**access)
         sink.wait_drained()
         assert server.asked.count(f"/schemas/ids/{first.id}") == 1
 
@@ -203,7 +215,7 @@ def test_clicks_in_json_and_avro_are_what_was_sent_whatever_the_registry_does(si
 
         judge(platform, traffic.truth, at_least=1_200)
         _require_same_cells(platform, traffic)
-        _require_rejected_as_by_the_drain(platform, server.url, access)
+        _require_rejected_as_by_the_drain(platform, access)
     assert {task.state for task in Connect(sink.worker.url, sink.name).status().tasks} == {"RUNNING"}
 
 
@@ -227,14 +239,9 @@ def _require_same_cells(platform: Platform, traffic: Traffic) -> None:
                 assert cells[f"{family}:{name}".encode()].decode() == (fields.get(name) or unknown), name
 
 
-def _require_rejected_as_by_the_drain(platform: Platform, url: str, access: dict[str, str]) -> None:
-    settings = platform.settings.model_copy(
-        update={
-            "schema_registry_url": url,
-            "schema_registry_username": access["schema_registry_username"],
-            "schema_registry_password": SecretStr(access["schema_registry_password"]),
-        }
-    )
+def _require_rejected_as_by_the_drain(platform: Platform, access: dict[str, str]) -> None:
+    password = SecretStr(access["schema_registry_password"])
+    settings = platform.settings.model_copy(update={**access, "schema_registry_password": password})
     topic = read_topic(settings.kafka_bootstrap_servers, settings.rejected_topic)
     records = {as_bytes(record.key()) or b"": record for record in topic}
     reasons: set[str] = set()
