@@ -5,8 +5,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
+from zlib import crc32
 
 import pytest
 import requests
@@ -29,6 +31,7 @@ from dataco_assets_tests.certificates import Authority
 from dataco_assets_tests.connect_worker import Worker, make_plugin
 from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
 from dataco_assets_tests.faults.traffic import Traffic
+from dataco_assets_tests.faults.truth import event_of
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform, read_topic
 from dataco_assets_tests.registries import registry
 from dataco_assets_tests.server_process import running
@@ -227,12 +230,15 @@ _CELLS = {
 
 
 def _require_same_cells(platform: Platform, traffic: Traffic) -> None:
-    """Fails unless the clicks that were sent in Avro have the cells that their JSON says."""
-    stored = {cells[b"click_data:event_id"].decode(): cells for cells in platform.rows().values()}
+    """Fails unless the clicks that were sent in Avro have the keys and the cells that their JSON says."""
+    rows = platform.rows()
     assert len(traffic.truth.originals) > 500
     for original in traffic.truth.originals.values():
         fields = json.loads(original)
-        cells = stored[fields["event_id"]]
+        salt, (_, time_ms) = crc32(fields["user_id"].encode()) % 16, event_of(original)
+        identity = blake2b(f"{fields['user_id']}\x1f{fields['event_id']}".encode(), digest_size=16).hexdigest()
+        cells = rows[f"{salt:02x}-{time_ms:013}-{identity}".encode()]
+        assert cells[b"click_data:timestamp"] == str(time_ms).encode()
         for family, names in _CELLS.items():
             for name in names:
                 unknown = "ZZ" if name == "country" else ""
@@ -431,6 +437,22 @@ def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(sink: Sink, step: s
     sink.worker.start()
     sink.wait_drained()
     judge(platform, traffic.truth, at_least=2_000)
+
+
+@pytest.mark.parametrize(
+    ("fault", "found"),
+    [
+        ("offsets-first", "valid clicks the ledger has passed are not in HBase"),
+        ("rejected-unsent", "invalid messages the ledger has passed are not, unchanged, in the rejected topic"),
+    ],
+)
+def test_a_planted_fault_is_found_by_the_comparison_of_these_tests(sink: Sink, fault: str, found: str) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=23)
+    traffic.send(300, malformed=0.1)
+    sink.start(connector_class="dataco.connect.FaultySinkConnector", test_fault=fault)
+    wait_until(lambda: bool(platform.positions()), seconds=_STORED_SECONDS, what="the ledger moves")
+    with pytest.raises(AssertionError, match=found):
+        judge_progress(platform, traffic.truth)
 
 
 def test_too_many_rejected_clicks_fail_the_task_and_commit_nothing(sink: Sink) -> None:

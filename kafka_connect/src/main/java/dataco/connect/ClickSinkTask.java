@@ -119,6 +119,12 @@ public class ClickSinkTask extends SinkTask {
         }
     }
 
+    /** Returns what stores messages; tests plant faults in it. */
+    Ingest newIngest(ClickSinkConfig settings, Servers clients, RejectedShare shares, SinkMetrics counts)
+            throws IngestException {
+        return new Ingest(settings, clients, shares, counts, this::onStep);
+    }
+
     /** Called after each step; tests end the worker there. */
     void onStep(Step step) {
         LOG.trace("Step {} is done", step);
@@ -129,7 +135,7 @@ public class ClickSinkTask extends SinkTask {
         if (servers == null) {
             servers = Servers.open(config);
         }
-        ingest = new Ingest(config, servers, share, metrics, this::onStep);
+        ingest = newIngest(config, servers, share, metrics);
         if (!assigned.isEmpty()) {
             seek(ingest.open(assigned));
         }

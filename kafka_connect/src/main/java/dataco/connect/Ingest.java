@@ -41,7 +41,7 @@ import java.util.function.Consumer;
  * between two steps repeats them: rows overwrite themselves, rejected records keep their key, some hours are computed
  * once more. After any failure this object is of no use; another begins where the ledger is. For one thread.
  */
-final class Ingest implements AutoCloseable {
+class Ingest implements AutoCloseable {
     private static final int ROWS_AT_ONCE = 1_000;
 
     private final ClickSinkConfig config;
@@ -128,7 +128,7 @@ final class Ingest implements AutoCloseable {
         onStep.accept(Step.ROWS_STORED);
         dropErased();
         checkShare();
-        servers.rejected().write(window.rejected(), rejectedLimitBytes);
+        sendRejected();
         onStep.accept(Step.REJECTED_ACKNOWLEDGED);
         markHours();
         onStep.accept(Step.HOURS_MARKED);
@@ -223,7 +223,7 @@ final class Ingest implements AutoCloseable {
         return users.isSuppressed(user, click.key(), timeMs);
     }
 
-    private void storeRows() throws IngestException {
+    void storeRows() throws IngestException {
         for (RefusedClick<Message> refused : writer.flush()) {
             Message message = refused.origin();
             Click click = (Click) parsed(message); // only clicks are stored
@@ -288,7 +288,11 @@ final class Ingest implements AutoCloseable {
         servers.hours().markDirty(hours, window.times(), window.startedAtMs());
     }
 
-    private void moveOffsets() throws IngestException {
+    void sendRejected() throws IngestException {
+        servers.rejected().write(window.rejected(), rejectedLimitBytes);
+    }
+
+    void moveOffsets() throws IngestException {
         TopicState now = servers.topics().state(topic);
         if (!now.id().equals(state.id())) {
             throw DataLostException.of(
