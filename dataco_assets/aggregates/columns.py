@@ -2,7 +2,7 @@
 
 Everything that follows from a column alone is derived from here: the table's types, the pandera schema's types, the
 index's fields, Dagster's schema and lineage, and the sums that publication compares. A new measure is an entry here,
-its formula in `spark_resources/aggregation.py`, its rules in `schema.py`, and its formula once more in
+its formula in `spark_resources/aggregation.py`, its rules in `rules.py`, and its formula once more in
 `verification/recompute.py`. Does not belong here: how a column is computed or stored.
 """
 

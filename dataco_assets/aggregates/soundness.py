@@ -7,7 +7,8 @@ one leads to.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dataco_assets.aggregates.schema import LONGEST_SECONDS, problems_by_hour
+from dataco_assets.aggregates.rules import LONGEST_SECONDS
+from dataco_assets.aggregates.schema import problems_by_hour
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

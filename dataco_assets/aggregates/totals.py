@@ -48,7 +48,12 @@ class HourTotals:
 
 def totals(hour: HourAggregates) -> HourTotals:
     """What one hour adds up to; zeros for an empty hour, and for a column that it was computed without."""
-    table = hour.table.flatten()  # a histogram's buckets become columns, `name.bucket`
+    return table_totals(hour.table)
+
+
+def table_totals(aggregates: pa.Table) -> HourTotals:
+    """What rows of an hour add up to."""
+    table = aggregates.flatten()  # a histogram's buckets become columns, `name.bucket`
 
     def total(column: str) -> int | float:
         return pc.sum(table[column]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]  # made at import

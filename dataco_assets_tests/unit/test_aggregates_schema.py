@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from dataco_assets.aggregates.reading import ARROW_SCHEMA
-from dataco_assets.aggregates.schema import Problem, problems, problems_by_hour
+from dataco_assets.aggregates.rules import Problem
+from dataco_assets.aggregates.schema import problems, problems_by_hour
 from dataco_assets.clicks.time_spent import BUCKETS
 
 NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
