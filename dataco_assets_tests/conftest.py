@@ -1,7 +1,7 @@
 """Fixtures that several test packages share, and which tests run in parallel."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,12 @@ _LONGEST = ("simulation", "dagster_runs", "hours", "connect", "verify", "index",
 _BREAKING, _COMPUTING = "breaking", "computing"
 _GROUPS = {f"{_ROOM}/faults/": _BREAKING, f"{_ROOM}/unit/test_aggregat": _COMPUTING}
 """Start of a test's id → its group, which runs in one process."""
+_LONGEST_ANYWHERE = (
+    _COMPUTING,
+    *(f"{_ROOM}/codecs/test_{name}.py" for name in ("java_project", "same_verdict", "same_verdict_avro")),
+    f"{_ROOM}/unit/test_class_archive.py",
+)
+"""Of the tests that need no stack, those that begin first: one that began last would run alone at the end."""
 
 
 def pytest_configure() -> None:
@@ -82,10 +88,13 @@ def _is_on_a_stack(scope: str) -> bool:
 
 def _rank(scope: str) -> int:
     """Where a group or module stands in the order; of the same rank, the first in alphabetical order begins."""
-    if not _is_on_a_stack(scope):
-        return len(_LONGEST) + 1 + (scope != _COMPUTING)
-    name = scope.removeprefix(_ON_A_STACK).removesuffix(".py")
-    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
+    if _is_on_a_stack(scope):
+        return _place(_LONGEST, scope.removeprefix(_ON_A_STACK).removesuffix(".py"))
+    return len(_LONGEST) + 1 + _place(_LONGEST_ANYWHERE, scope)
+
+
+def _place(order: Sequence[str], name: str) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 @pytest.fixture(scope="session")
