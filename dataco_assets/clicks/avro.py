@@ -571,9 +571,34 @@ def _no_schema(error: Exception) -> UnsuitableSchema:
     return UnsuitableSchema(f"no Avro schema: {type(error).__name__}: {error}")
 
 
+def _refuse_loose_types(schema: Schema) -> None:
+    """Refuses what fastavro takes because Python does: a name that is no text, and a flag in place of a number."""
+    if isinstance(schema, list):
+        for branch in schema:
+            _refuse_loose_types(branch)
+    if not isinstance(schema, dict):
+        return
+    kind = schema.get("type")
+    if kind in ("record", "error", "enum", "fixed") and not (
+        isinstance(schema.get("name"), str) and isinstance(schema.get("namespace"), str | None)
+    ):
+        raise UnsuitableSchema(f"no Avro schema: the name of a type {kind} is no text")
+    numbers = [*(("size",) if kind == "fixed" else ()), *_OF_DECIMALS.get(str(schema.get("logicalType")), ())]
+    if found := [name for name in numbers if isinstance(schema.get(name), bool)]:
+        raise UnsuitableSchema(f"no Avro schema: {found[0]} is no number")
+    fields = schema.get("fields")
+    members = [field.get("type") for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
+    for part in {"array": [schema.get("items")], "map": [schema.get("values")]}.get(str(kind), members):
+        _refuse_loose_types(part)
+
+
+_OF_DECIMALS = {"decimal": ("scale", "precision")}
+
+
 def _parsed(schema: Schema, named: dict[str, Schema]) -> Schema:
     from fastavro.schema import SchemaParseException, UnknownType, parse_schema
 
+    _refuse_loose_types(schema)
     try:
         return parse_schema(schema, named_schemas=named)
     except (SchemaParseException, UnknownType) as error:

@@ -1,6 +1,7 @@
 """The same comparison for clicks in Avro: any schema, and any bytes that claim to be written with it.
 
-Environment variables: those of `test_same_verdict.py`; of DATACO_CODEC_RECORDS, a tenth is tried.
+Environment variables: those of `test_same_verdict.py`; of DATACO_CODEC_RECORDS, a tenth is tried. The default seed is
+always the same: schemas can differ in more ways than a short run meets, so another seed is a search, not a check.
 """
 
 import os
@@ -28,6 +29,8 @@ _BATCH, _RECORDS = 1_000, 10
 _ENOUGH = 10_000
 """Of so many records each reason of Avro is among them."""
 _SHOWN = 10
+_SEED = 1457588401
+"""One at which a record's name was an object."""
 _NEEDED = {"click", *Reason} - {Reason.REFUSED_BY_STORE, Reason.TOO_LARGE, Reason.NOT_AN_OBJECT}
 
 Answer = tuple[bytes, bytes | None]
@@ -86,7 +89,7 @@ def _described(group: Written, number: int, python: Answer, java: Answer) -> str
 @pytest.mark.timeout(1_200)
 def test_any_schema_and_record_have_the_same_verdict_bytes_and_user(class_path: str, tmp_path: Path) -> None:
     number = int(os.environ.get("DATACO_CODEC_RECORDS", "100000")) // 10
-    seed = int(os.environ.get("DATACO_CODEC_SEED", random.SystemRandom().randrange(2**32)))
+    seed = int(os.environ.get("DATACO_CODEC_SEED", _SEED))
     print(f"DATACO_CODEC_SEED={seed} DATACO_CODEC_RECORDS={number * 10}")
     generated = written(random.Random(seed), number // _RECORDS, records=_RECORDS)
     kinds: Counter[str] = Counter()

@@ -263,7 +263,7 @@ final class AvroSchemaParser {
     private String defineName(Map<String, JsonValue> members, String parent) throws UnsuitableSchemaException {
         String name = text(members, "name");
         JsonValue own = members.get("namespace");
-        String namespace = own == null ? parent : isEmpty(own) ? "" : text(members, "namespace");
+        String namespace = own == null ? parent : own == JsonValue.Other.NULL ? "" : text(members, "namespace");
         String full = name.indexOf('.') < 0 && !namespace.isEmpty() ? namespace + "." + name : name;
         require(defined.add(full), "two types of the name " + full);
         return full;
