@@ -572,7 +572,7 @@ def _no_schema(error: Exception) -> UnsuitableSchema:
 
 
 def _refuse_loose_types(schema: Schema) -> None:
-    """Refuses what fastavro takes because Python does: a name that is no text, and a flag in place of a number."""
+    """Refuses what fastavro takes because Python does: other types than a name, a number or a list of fields has."""
     if isinstance(schema, list):
         for branch in schema:
             _refuse_loose_types(branch)
@@ -586,10 +586,20 @@ def _refuse_loose_types(schema: Schema) -> None:
     numbers = [*(("size",) if kind == "fixed" else ()), *_OF_DECIMALS.get(str(schema.get("logicalType")), ())]
     if found := [name for name in numbers if isinstance(schema.get(name), bool)]:
         raise UnsuitableSchema(f"no Avro schema: {found[0]} is no number")
-    fields = schema.get("fields")
-    members = [field.get("type") for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
-    for part in {"array": [schema.get("items")], "map": [schema.get("values")]}.get(str(kind), members):
+    for part in _inner_types(schema):
         _refuse_loose_types(part)
+
+
+def _inner_types(schema: Mapping[str, Any]) -> list[Any]:
+    kind = schema.get("type")
+    if kind in ("array", "map"):
+        return [schema.get("items" if kind == "array" else "values")]
+    if kind not in ("record", "error"):
+        return []
+    fields = schema.get("fields")
+    if not isinstance(fields, list):
+        raise UnsuitableSchema("no Avro schema: the fields of a record are no list")
+    return [field.get("type") for field in fields if isinstance(field, dict)]
 
 
 _OF_DECIMALS = {"decimal": ("scale", "precision")}

@@ -196,7 +196,8 @@ final class AvroReaders {
         if (!(found instanceof AvroType.Structure structure)) {
             return found.primitive().equals("null") || found instanceof AvroType.Fixed fixed && fixed.size() == 0;
         }
-        Boolean known = empty.get(structure.name());
+        Boolean known =
+                structure.isError() ? Boolean.FALSE : empty.get(structure.name()); // its reader refuses an error
         if (known != null) {
             return known;
         }

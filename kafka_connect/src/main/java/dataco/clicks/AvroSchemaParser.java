@@ -160,14 +160,10 @@ final class AvroSchemaParser {
     }
 
     private static List<JsonValue> fields(Map<String, JsonValue> members) throws UnsuitableSchemaException {
-        JsonValue fields = members.get("fields");
-        if (fields == null || isEmpty(fields)) {
-            return List.of();
-        }
-        if (fields instanceof JsonValue.Items items) {
+        if (member(members, "fields") instanceof JsonValue.Items items) {
             return items.values();
         }
-        throw noSchema("fields that are " + fields.type());
+        throw noSchema("fields that are no list");
     }
 
     private AvroType.Field field(JsonValue field, String namespace) throws UnsuitableSchemaException {
