@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 COMMAND = ["dataco", "top", "--limit", "8"]
-WIDTH = 96
+WIDTH = 110
 
 
 def main() -> None:
