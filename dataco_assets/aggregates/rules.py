@@ -1,8 +1,8 @@
 """What must hold of an hour's aggregates before anyone sees them: every rule, stated once.
 
-A condition is an expression over the numbers of a row (`Column.numbers`; a bucket's name in backticks) that Spark's SQL
-and pandas both read, with the same meaning: it is broken where it is false, and holds where a null leaves it open.
-pandas checks a table in memory (`schema.py`).
+A condition is an expression over the numbers of a row (`Column.numbers`; a bucket's name in backticks), which pandas
+evaluates for a table in memory (`schema.py`): it is broken where it is false, and holds where a null leaves it open. It
+keeps to operators that Spark's SQL has as well.
 
 Belongs here: the rules and their words. Does not belong here: how they are evaluated, what a broken one leads to.
 """
@@ -16,13 +16,12 @@ from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, TOTALLED
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.clicks.hour import VISIT_GAP_MS
 
-EXAMPLES: Final = 3
-SHOWN: Final = 80
+_EXAMPLES: Final = 3
+_SHOWN: Final = 80
 """Characters of an offending value that are shown."""
 LONGEST_SECONDS: Final = VISIT_GAP_MS // 1000
 NOT_NULL: Final = "must not be null"
 UNIQUE: Final = "hour, page and country must be unique together"
-ALWAYS_KNOWN: Final = tuple(number for column in COLUMNS if not column.nullable for number in column.numbers)
 LATER: Final = tuple(number for column in COLUMNS if column.name in LATER_COLUMNS for number in column.numbers)
 """Numbers that hours computed by an earlier version lack."""
 
@@ -92,19 +91,16 @@ def _value_rules() -> tuple[ValueRule, ...]:
             ValueRule(name, f"must be at least {least}" if least else "must not be negative", least=least)
             for name, least in at_least.items()
         ),
-        AVERAGE_WITHIN_VISIT,
+        ValueRule(
+            "average_time_spent_seconds", f"must be from 0 to {LONGEST_SECONDS} s", least=0, most=LONGEST_SECONDS
+        ),
     )
 
 
-AVERAGE_WITHIN_VISIT: Final = ValueRule(
-    "average_time_spent_seconds", f"must be from 0 to {LONGEST_SECONDS} s", least=0, most=LONGEST_SECONDS
-)
-USERS_WITHIN_CLICKS: Final = RowRule("unique_users must not exceed click_count", "unique_users <= click_count")
-ENTERING_WITHIN_USERS: Final = RowRule("entering_users must not exceed unique_users", "entering_users <= unique_users")
 VALUE_RULES: Final = _value_rules()
 ROW_RULES: Final = (
-    USERS_WITHIN_CLICKS,
-    ENTERING_WITHIN_USERS,
+    RowRule("unique_users must not exceed click_count", "unique_users <= click_count"),
+    RowRule("entering_users must not exceed unique_users", "entering_users <= unique_users"),
     RowRule("time_spent_samples must not exceed click_count", "time_spent_samples <= click_count"),
     RowRule(
         "average_time_spent_seconds must be sum / samples, null without any",
@@ -186,7 +182,7 @@ def shown_examples(values: Iterable[object]) -> tuple[str, ...]:
     """The first few different values, shortened and escaped."""
     shown: dict[str, None] = {}
     for value in values:
-        shown[ascii(str(value)[:SHOWN])] = None
-        if len(shown) == EXAMPLES:
+        shown[ascii(str(value)[:_SHOWN])] = None
+        if len(shown) == _EXAMPLES:
             break
     return tuple(shown)
