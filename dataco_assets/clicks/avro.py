@@ -583,7 +583,9 @@ def _refuse_loose_types(schema: Schema) -> None:
         isinstance(schema.get("name"), str) and isinstance(schema.get("namespace"), str | None)
     ):
         raise UnsuitableSchema(f"no Avro schema: the name of a type {kind} is no text")
-    numbers = [*(("size",) if kind == "fixed" else ()), *_OF_DECIMALS.get(str(schema.get("logicalType")), ())]
+    numbers = ["size"] if kind == "fixed" else []
+    if schema.get("logicalType") == "decimal":
+        numbers += ["scale", "precision"]
     if found := [name for name in numbers if isinstance(schema.get(name), bool)]:
         raise UnsuitableSchema(f"no Avro schema: {found[0]} is no number")
     for part in _inner_types(schema):
@@ -600,9 +602,6 @@ def _inner_types(schema: Mapping[str, Any]) -> list[Any]:
     if not isinstance(fields, list):
         raise UnsuitableSchema("no Avro schema: the fields of a record are no list")
     return [field.get("type") for field in fields if isinstance(field, dict)]
-
-
-_OF_DECIMALS = {"decimal": ("scale", "precision")}
 
 
 def _parsed(schema: Schema, named: dict[str, Schema]) -> Schema:
