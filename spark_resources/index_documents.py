@@ -85,7 +85,8 @@ def changes(documents: DataFrame, stored: DataFrame, rewritten: Collection[int])
     names = [name for name in documents.columns if name != DOCUMENT_ID]
     same = [f"{name} <=> {_STORED}.{name}" for name in names if name not in _ORIGIN]
     if rewritten:
-        same.append(f"hour NOT IN ({', '.join(repr(time_text(hour)) for hour in sorted(rewritten))})")
+        hours = ", ".join(f"'{time_text(hour)}'" for hour in sorted(rewritten))
+        same.append(f"hour NOT IN ({hours})")
     unchanged = " AND ".join([*same, *_WRITTEN_BY_A_RUN])
     return both.where(f"NOT coalesce({unchanged}, false)").selectExpr(
         f"coalesce({DOCUMENT_ID}, {_STORED_ID}) AS {DOCUMENT_ID}", *names, f"{DOCUMENT_ID} IS NOT NULL AS {WRITE}"

@@ -39,7 +39,7 @@ from spark_resources.jvm_errors import reported
 from spark_resources.session import runs_own_tasks
 
 _ID_DIGITS = 32
-_TIME_FORMAT = "\"yyyy-MM-dd'T'HH:mm:ss.SSS'Z'\""
+_TIME_FORMAT = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
 _TRUSTSTORE = "es.net.ssl.truststore.location"
 _HANDSHAKE_SECONDS = 5
 _CONNECTOR = {
@@ -81,7 +81,7 @@ def documents(aggregates: DataFrame) -> DataFrame:
         "host": f"regexp_extract(page, {_quoted(PAGE_PARTS)}, 1)",
         "path": f"regexp_extract(page, {_quoted(PAGE_PARTS)}, 2)",
         # As `dataco_assets.index.layout.time_text`; the session's time zone is UTC.
-        **{name: f"date_format({name}, {_TIME_FORMAT})" for name in ("hour", "computed_at")},
+        **{name: f"date_format({name}, {_quoted(_TIME_FORMAT)})" for name in ("hour", "computed_at")},
         **{each.name: _filled_buckets(each) for each in INDEXED if each.type == "histogram"},
     }
     fields = [f"{made.get(name, name)} AS {name}" for name in PROPERTIES]
