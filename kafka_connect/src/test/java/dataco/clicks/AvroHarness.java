@@ -38,9 +38,9 @@ public final class AvroHarness {
                 }
                 List<String> texts = new ArrayList<>();
                 for (int i = 0; i < references; i++) {
-                    texts.add(new String(bytes(input), StandardCharsets.UTF_8));
+                    texts.add(new String(CodecHarness.read(input), StandardCharsets.UTF_8));
                 }
-                String text = new String(bytes(input), StandardCharsets.UTF_8);
+                String text = new String(CodecHarness.read(input), StandardCharsets.UTF_8);
                 judge(input, answers, new WriterSchema(text, texts, WriterSchema.AVRO), recordTimeMs, earliestMs);
             }
         }
@@ -52,22 +52,15 @@ public final class AvroHarness {
         RecordParser knowing = new RecordParser(reference -> Optional.of(schema));
         RecordParser ignorant = new RecordParser(reference -> Optional.empty());
         for (int left = input.readInt(); left > 0; left--) {
-            byte[] value = bytes(input);
-            byte[] header = bytes(input);
+            byte[] value = CodecHarness.read(input);
+            byte[] header = CodecHarness.read(input);
             RecordParser parser = input.readBoolean() ? knowing : ignorant;
-            byte[] answer = CodecHarness.answer(parser.parse(value, header, recordTimeMs, earliestMs));
-            answers.writeInt(answer.length);
-            answers.write(answer);
-            byte[] user = parser.userId(value, header)
-                    .map(id -> id.getBytes(StandardCharsets.UTF_8))
-                    .orElse(null);
-            answers.writeInt(user == null ? -1 : user.length);
-            answers.write(user == null ? new byte[0] : user);
+            CodecHarness.write(answers, CodecHarness.answer(parser.parse(value, header, recordTimeMs, earliestMs)));
+            CodecHarness.write(
+                    answers,
+                    parser.userId(value, header)
+                            .map(id -> id.getBytes(StandardCharsets.UTF_8))
+                            .orElse(null));
         }
-    }
-
-    private static byte[] bytes(DataInputStream input) throws IOException {
-        int length = input.readInt();
-        return length < 0 ? null : input.readNBytes(length);
     }
 }

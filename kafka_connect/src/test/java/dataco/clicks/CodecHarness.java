@@ -31,13 +31,21 @@ public final class CodecHarness {
                     return;
                 }
                 long earliestMs = records.readLong();
-                int length = records.readInt();
-                byte[] payload = length < 0 ? null : records.readNBytes(length);
-                byte[] answer = answer(ClickParser.parse(payload, recordTimeMs, earliestMs));
-                answers.writeInt(answer.length);
-                answers.write(answer);
+                write(answers, answer(ClickParser.parse(read(records), recordTimeMs, earliestMs)));
             }
         }
+    }
+
+    /** Reads bytes behind their length; null for the length -1. */
+    static byte[] read(DataInputStream input) throws IOException {
+        int length = input.readInt();
+        return length < 0 ? null : input.readNBytes(length);
+    }
+
+    /** Writes bytes behind their length; -1 for null. */
+    static void write(DataOutputStream output, byte[] bytes) throws IOException {
+        output.writeInt(bytes == null ? -1 : bytes.length);
+        output.write(bytes == null ? new byte[0] : bytes);
     }
 
     static byte[] answer(Verdict verdict) throws IOException {
