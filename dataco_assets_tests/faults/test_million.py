@@ -1,6 +1,5 @@
 """Drains 1,000,000 clicks with the gateway killed three times, and checks the worker's memory (`make soak`)."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ pytestmark = [
     pytest.mark.stack,
     pytest.mark.faults,
     pytest.mark.timeout(3_600),
-    pytest.mark.skipif("SOAK_MINUTES" not in os.environ, reason="takes minutes: runs in `make soak`"),
+    pytest.mark.soak,
 ]
 
 MEBIBYTE = 1024 * 1024

@@ -15,6 +15,7 @@ from dataco_assets.settings import settings
 from dataco_assets_tests.platforms import Platform, make_platform
 from dataco_assets_tests.refreshes import Refreshes
 from local_stack.stack import Stack
+from spark_resources.class_archive import class_archive
 from spark_resources.connectors import connector_jars
 from spark_resources.session import create_session, spark_conf
 
@@ -22,12 +23,14 @@ from spark_resources.session import create_session, spark_conf
 @pytest.fixture(scope="session")
 def spark(stack: Stack) -> Iterator[SparkSession]:
     """A local session configured like the real one, on the shared servers."""
+    jars = connector_jars()
     conf = spark_conf(
         master="local[2]",
-        jars=connector_jars(),
+        jars=jars,
         hbase_zookeeper_quorum=stack.env()["DATACO_HBASE_ZOOKEEPER_QUORUM"],
         driver_memory="1g",
         shuffle_partitions=2,
+        class_archive=class_archive(jars),
     )
     session = create_session(conf, "dataco-integration-tests")
     yield session

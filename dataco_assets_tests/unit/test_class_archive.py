@@ -135,7 +135,7 @@ def _loaded(jars: Sequence[Path], archive: Path, folder: Path) -> str:
             "echo \"Unrecognized VM option 'ArchiveClassesAtExit'\" >&2; exit 1",
             r"takes Java 13 or later\. It said: .*Unrecognized VM option",
         ),
-        ('"$java" "$@"; exit 137', "ended with 137 while it wrote"),
+        pytest.param('"$java" "$@"; exit 137', "ended with 137 while it wrote", marks=pytest.mark.soak),
     ],
 )
 def test_a_java_that_does_not_make_one_is_said(

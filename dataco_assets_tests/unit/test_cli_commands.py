@@ -111,7 +111,7 @@ def call(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("width", [80, 110])
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
+@pytest.mark.parametrize("command", list(commands()), ids=" ".join)
 def test_help_is_wrapped_once(command: list[str], width: int) -> None:
     for option in ("-h", "--help"):
         result = CliRunner().invoke(app, [*command, option], terminal_width=width)
