@@ -74,6 +74,7 @@ def happybase_loop(count: int) -> dict[str, Any]:
 
 _FAMILY = {
     **dict.fromkeys(("event_id", "user_id", "timestamp", "url", "page", "ip_address", "user_agent"), b"click_data:"),
+    **dict.fromkeys(("referrer", "referrer_host"), b"click_data:"),
     **dict.fromkeys(("country", "city"), b"geo_data:"),
     **dict.fromkeys(("browser", "operating_system", "device"), b"user_agent_data:"),
 }

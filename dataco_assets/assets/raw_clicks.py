@@ -71,6 +71,8 @@ _COLUMNS = [
     dg.TableColumn("click_data:page", "string", "The URL without fragment, default port and tracking parameters."),
     dg.TableColumn("click_data:ip_address", "string", "IPv4 or IPv6 address. Personal data."),
     dg.TableColumn("click_data:user_agent", "string", "User agent as the browser sent it."),
+    dg.TableColumn("click_data:referrer", "string", "Referrer as sent; empty when there was none."),
+    dg.TableColumn("click_data:referrer_host", "string", "Host of the other site that led here; empty when none did."),
     dg.TableColumn("geo_data:country", "string", "ISO 3166-1 alpha-2; ZZ when unknown."),
     dg.TableColumn("geo_data:city", "string", "City; empty when unknown."),
     dg.TableColumn("user_agent_data:browser", "string", "Browser; empty when unknown."),

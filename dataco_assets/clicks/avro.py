@@ -169,9 +169,10 @@ def fields_of(values: Sequence[Any]) -> Fields:
         Broken: a field breaks a rule.
     """
     fields = shaped(values)
-    user_id, time, url, ip, agent, event_id, country, city, browser, system, device = values
+    user_id, time, url, ip, agent, event_id, country, city, browser, system, device, referrer = values
     # One test of all texts together; most texts that are not printable have no control character either.
-    if not f"{user_id}{time}{url}{ip}{agent}{event_id}{country}{city}{browser}{system}{device}".isprintable():
+    texts = f"{user_id}{time}{url}{ip}{agent}{event_id}{country}{city}{browser}{system}{device}{referrer}"
+    if not texts.isprintable():
         refuse_control_characters(fields)
     return fields
 

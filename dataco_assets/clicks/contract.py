@@ -16,7 +16,7 @@ from msgspec import inspect
 
 from dataco_assets.clicks.event import Fields
 
-VERSION = 1
+VERSION = 2
 """Of the fields: raised with each that is added."""
 NAMESPACE, NAME = "dataco", "Click"
 

@@ -20,7 +20,7 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from dataco_assets.clicks.page import InvalidUrl, page_of
+from dataco_assets.clicks.page import InvalidUrl, page_of, referring_host
 
 MAX_PAYLOAD_BYTES = 1_048_576
 MAX_DEPTH = 100
@@ -98,6 +98,8 @@ class Click(msgspec.Struct, frozen=True, gc=False):
         browser: Name of the browser.
         operating_system: Name of the operating system.
         device: Kind or model of the device.
+        referrer: As sent; None when there is none.
+        referrer_host: Host of the other site that led here (`page.referring_host`); empty when none did.
     """
 
     event_id: str
@@ -112,6 +114,8 @@ class Click(msgspec.Struct, frozen=True, gc=False):
     browser: str | None
     operating_system: str | None
     device: str | None
+    referrer: str | None = None
+    referrer_host: str = ""
 
 
 def parse(payload: bytes | None, *, record_time_ms: int, earliest_ms: int) -> Click | Rejection:
@@ -163,6 +167,7 @@ _IpAddress = Annotated[str, Meta(extra_json_schema={"anyOf": [{"format": "ipv4"}
 _UserAgent = Annotated[str, Meta(max_length=MAX_USER_AGENT)]
 _EventId = Annotated[str, Meta(max_length=MAX_EVENT_ID)]
 _Country = Annotated[str, Meta(extra_json_schema={"pattern": "^([A-Z]{2})?$"})]
+_Referrer = Annotated[str, Meta(max_length=MAX_URL)]
 _Optional = Annotated[str, Meta(max_length=MAX_OPTIONAL)]
 _UNKNOWN = Meta(description="absent or empty: unknown")
 
@@ -189,6 +194,10 @@ class Fields(msgspec.Struct, gc=False):
     browser: Annotated[_Optional | None, _UNKNOWN] = None
     operating_system: Annotated[_Optional | None, _UNKNOWN] = None
     device: Annotated[_Optional | None, _UNKNOWN] = None
+    referrer: Annotated[
+        _Referrer | None,
+        Meta(description='as the browser sent it ("Referrer"); absent or empty: none', extra={"since": 2}),
+    ] = None
 
 
 _NULL = msgspec.Raw(b"null")
@@ -208,6 +217,7 @@ class _RawFields(msgspec.Struct, gc=False):
     browser: msgspec.Raw = _NULL
     operating_system: msgspec.Raw = _NULL
     device: msgspec.Raw = _NULL
+    referrer: msgspec.Raw = _NULL
 
 
 class _Positional(Fields, array_like=True, gc=False):
@@ -396,6 +406,8 @@ def validate(fields: Fields, *, record_time_ms: int, earliest_ms: int) -> Click:
         fields.browser or None,
         fields.operating_system or None,
         fields.device or None,
+        fields.referrer or None,
+        referring_host(fields.referrer or "", page),
     )
 
 

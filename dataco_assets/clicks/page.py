@@ -35,6 +35,32 @@ def page_of(url: str) -> str:
     return _cached(url) if len(url) <= _LONGEST_CACHED_URL else _canonical(url)
 
 
+def referring_host(referrer: str, page: str) -> str:
+    """The host of the other site that led to a page, without port.
+
+    Empty when there is none: the referrer is empty, names the page's own host, or is no absolute http or https URL.
+    What a browser sends there is another site's affair, so it is never a reason to reject a click.
+
+    Args:
+        referrer: As sent.
+        page: The page of the click.
+    """
+    if not referrer:
+        return ""
+    try:
+        host = _host_of(page_of(referrer))
+    except InvalidUrl:
+        return ""
+    return "" if host == _host_of(page) else host
+
+
+def _host_of(page: str) -> str:
+    location = page.split("/", 3)[2]
+    if location.startswith("["):
+        return location[: location.index("]") + 1]
+    return location.partition(":")[0]
+
+
 def _canonical(url: str) -> str:
     if _BLANK.search(url):
         raise InvalidUrl("holds a space or a control character")

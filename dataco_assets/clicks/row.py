@@ -34,11 +34,12 @@ _SALT_PREFIXES = [digits + b"-" for digits in _SALT_DIGITS]
 _EVENT_ID, _USER_ID, _TIMESTAMP = b"click_data:event_id", b"click_data:user_id", b"click_data:timestamp"
 _URL, _PAGE = b"click_data:url", b"click_data:page"
 _IP_ADDRESS, _USER_AGENT = b"click_data:ip_address", b"click_data:user_agent"
+_REFERRER, _REFERRER_HOST = b"click_data:referrer", b"click_data:referrer_host"
 _COUNTRY, _CITY = b"geo_data:country", b"geo_data:city"
 _BROWSER, _OPERATING_SYSTEM = b"user_agent_data:browser", b"user_agent_data:operating_system"
 _DEVICE = b"user_agent_data:device"
 COLUMNS = (
-    *(_EVENT_ID, _USER_ID, _TIMESTAMP, _URL, _PAGE, _IP_ADDRESS, _USER_AGENT),
+    *(_EVENT_ID, _USER_ID, _TIMESTAMP, _URL, _PAGE, _IP_ADDRESS, _USER_AGENT, _REFERRER, _REFERRER_HOST),
     *(_COUNTRY, _CITY),
     *(_BROWSER, _OPERATING_SYSTEM, _DEVICE),
 )
@@ -46,8 +47,11 @@ COLUMNS = (
 
 KEY_COLUMNS = (_USER_ID, _TIMESTAMP, _EVENT_ID)
 """The columns from which the row key is made."""
-OPTIONAL_COLUMNS = (_CITY, _BROWSER, _OPERATING_SYSTEM, _DEVICE)
-"""The columns whose value may be unknown, which is an empty cell; rows with keys of version 1 lacked the cell."""
+OPTIONAL_COLUMNS = (_REFERRER, _REFERRER_HOST, _CITY, _BROWSER, _OPERATING_SYSTEM, _DEVICE)
+"""The columns whose value may be unknown, which is an empty cell.
+
+Rows with keys of version 1 lacked the cell, and rows written before clicks had a referrer lack those two.
+"""
 _HASH_BYTES = 16
 _SALT_END = 2
 _ROW_KEY = re.compile(rb"[0-9a-f]{2}-([0-9]{13})-[0-9a-f]{32}")
@@ -104,6 +108,8 @@ def cells(click: Click) -> list[tuple[bytes, bytes]]:
         (_PAGE, click.page.encode()),
         (_IP_ADDRESS, click.ip_address.encode()),
         (_USER_AGENT, click.user_agent.encode()),
+        (_REFERRER, (click.referrer or "").encode()),
+        (_REFERRER_HOST, click.referrer_host.encode()),
         (_COUNTRY, click.country.encode()),
         (_CITY, (click.city or "").encode()),
         (_BROWSER, (click.browser or "").encode()),

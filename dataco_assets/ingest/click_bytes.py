@@ -20,7 +20,7 @@ _KEY_BYTES = 49
 _CACHED = 4_096
 
 _EVENT, *_OTHERS = (cell_heads(column, _LONGEST) for column in COLUMNS)
-_USER, _TIME, _URL, _PAGE, _IP, _AGENT, _COUNTRY, _CITY, _BROWSER, _SYSTEM, _DEVICE = (
+_USER, _TIME, _URL, _PAGE, _IP, _AGENT, _REFERRER, _REFERRER_HOST, _COUNTRY, _CITY, _BROWSER, _SYSTEM, _DEVICE = (
     [CELL_END + head for head in heads] for heads in _OTHERS
 )
 _BEFORE_KEY, _BEHIND_KEY = row_heads(_KEY_BYTES, len(COLUMNS))
@@ -29,7 +29,7 @@ _END = CELL_END + ROW_END
 
 def encode_click(click: Click) -> tuple[bytes, bytes]:
     """The row key of a click, and the same bytes as `encode_row(row_key(…), cells(click))`."""
-    event_id, user_id, timestamp, url, page, ip, agent, country, city, browser, system, device = astuple(click)
+    event_id, user_id, timestamp, url, page, ip, agent, country, city, browser, system, device, *came = astuple(click)
     event, user, at = event_id.encode(), user_id.encode(), b"%d" % timestamp
     url, page, ip = url.encode(), page.encode(), ip.encode()
     key = key_of(user, at.zfill(TIMESTAMP_DIGITS), event)
@@ -39,7 +39,7 @@ def encode_click(click: Click) -> tuple[bytes, bytes]:
         parts = (
             _BEFORE_KEY, key, _BEHIND_KEY, _EVENT[len(event)], event, _USER[len(user)], user, _TIME[len(at)], at,
             _URL[len(url)], url, _PAGE[len(page)], page, _IP[len(ip)], ip, _user_agent(agent),
-            _geo_data(country, city), _user_agent_data(browser, system, device), _END,
+            _came_from(*came), _geo_data(country, city), _user_agent_data(browser, system, device), _END,
         )
         # fmt: on
     except IndexError:  # a field longer than the prepared heads
@@ -50,6 +50,11 @@ def encode_click(click: Click) -> tuple[bytes, bytes]:
 @lru_cache(_CACHED)
 def _user_agent(user_agent: str) -> bytes:
     return _cells((_AGENT, user_agent))
+
+
+@lru_cache(_CACHED)
+def _came_from(referrer: str | None, host: str) -> bytes:
+    return _cells((_REFERRER, referrer), (_REFERRER_HOST, host))
 
 
 @lru_cache(_CACHED)

@@ -217,10 +217,12 @@ class _Visit(NamedTuple):
 def _visits(spec: GeneratorSpec) -> Iterator[tuple[int, SentClick]]:
     """`spec.unique_count` clicks with their event times (epoch ms), in that order.
 
-    The heap holds the next click of every open visit: time, number of the visit, position in it, the visit.
+    The heap holds the next click of every open visit: time, number of the visit, position in it, the visit. The first
+    click of a visit has the referrer.
     """
     draw = random.Random(f"{spec.seed}/visits")  # noqa: S311  # synthetic data, not a secret
     random_share, urls, slots = draw.random, site.url_slots(), site.SLOTS
+    referrers = site.referrers()
     prefix = blake2b(repr(spec).encode(), digest_size=8).hexdigest()
     in_flight: list[tuple[int, int, int, _Visit]] = []
     present: set[int] = set()
@@ -238,7 +240,8 @@ def _visits(spec: GeneratorSpec) -> Iterator[tuple[int, SentClick]]:
             number += 1
             at = b"%d" % event_ms if current.offset is None else _iso(event_ms, current.offset)
             event_id = f"{prefix}{number:012x}" if current.with_ids else None
-            value = _payload(event_id, at, urls[int(random_share() * slots)], current.shared)
+            shared = current.shared if done else current.shared + referrers[tie % len(referrers)]
+            value = _payload(event_id, at, urls[int(random_share() * slots)], shared)
             yield event_ms, SentClick(current.key, value, True, event_id, CLICK)
         if visit is not None:
             heapq.heappush(in_flight, (visit.start_ms, opened, 0, visit))

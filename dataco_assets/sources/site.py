@@ -111,6 +111,18 @@ COUNTRIES: tuple[tuple[str | None, int, tuple[str, ...]], ...] = (
 )
 """Country (None: the field is absent), weight per mille or so, and its cities."""
 
+REFERRERS = (
+    (None, 42),
+    ("https://www.search.example/", 30),
+    ("https://search.example.net/lamps?page=2", 6),
+    ("https://social.example/", 11),
+    ("https://t.example/abc", 3),
+    ("https://mail.example.net/", 4),
+    ("https://blog.bücher.example/2026/", 2),
+    ("android-app://com.example.search/", 2),
+)
+"""What leads to the first page of a visit (None: nothing that is known), and its share of the visits in percent."""
+
 _VARIANTS = {"plain": 76, "campaign": 8, "advertisement": 7, "fragment": 4, "port": 3, "capitals": 2}
 """How a page's URL is written, with the share of each in percent; all variants of a URL are one page."""
 
@@ -135,6 +147,14 @@ def url_slots() -> tuple[bytes, ...]:
     weights = [1 / rank**ZIPF_EXPONENT for rank in range(1, PAGES + 1)]
     pages = draw.choices(_pages(), weights, k=SLOTS)
     return tuple(msgspec.json.encode(_as_sent(host, port, target, draw)) for host, port, target in pages)
+
+
+@cache
+def referrers() -> tuple[bytes, ...]:
+    """4,096 referrers: each the JSON member with a comma before it, or empty where there is none."""
+    draw = random.Random("referrers")  # noqa: S311  # synthetic data, not a secret
+    drawn = draw.choices([name for name, _ in REFERRERS], [share for _, share in REFERRERS], k=SLOTS // 16)
+    return tuple(b"" if name is None else b',"referrer":' + msgspec.json.encode(name) for name in drawn)
 
 
 def address(visitor: int) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from dataco_assets_tests.codecs.payloads import FIRST, NOW, iso_time, short_text, unusual_address, unusual_url
 
 _REQUIRED = ("user_id", "timestamp", "url", "ip_address", "user_agent")
-_OPTIONAL = ("event_id", "country", "city", "browser", "operating_system", "device")
+_OPTIONAL = ("event_id", "country", "city", "browser", "operating_system", "device", "referrer")
 _USUAL = {
     "url": "https://example.com/a?b=1",
     "ip_address": "203.0.113.7",

@@ -31,11 +31,12 @@ _LIMITS = {
     "url": MAX_URL,
     "user_agent": MAX_USER_AGENT,
     "event_id": MAX_EVENT_ID,
+    "referrer": MAX_URL,
     **dict.fromkeys(("city", "browser", "operating_system", "device"), MAX_OPTIONAL),
 }
 _NAMES = (
     *("user_id", "timestamp", "url", "ip_address", "user_agent", "event_id"),
-    *("country", "city", "browser", "operating_system", "device"),
+    *("country", "city", "browser", "operating_system", "device", "referrer"),
 )
 _CHARACTERS = [
     *"abcXYZ 019-_.:/?#&=@%+~!$'()*,;\"\\[]{}<>|^`",
@@ -132,6 +133,10 @@ _ADDRESSES = [
         "1.2.3.-4",
     ),
 ]
+_REFERRERS = [
+    *("", "https://www.search.example/", "http://a.example/?q=1", "HTTPS://A.example:8443", "https://é.example/x"),
+    *("https://u:p@[2001:DB8::1]:80/", "android-app://com.example/", "about:blank", "https://", "search.example"),
+]
 _COUNTRIES = ["DE", "ZZ", "", "de", "D", "DEU", "D1", "ÄB", "\uff24E", "😀", "AZ", "A[", "@A", "A\u030a"]
 
 
@@ -223,6 +228,8 @@ def _usual(random: Random, name: str) -> str:
             return _string(random, random.choice(("203.0.113.7", "::1", "2001:DB8::7", "10.0.0.1")))
         case "country":
             return random.choice(('"DE"', '"FR"', "null", '""'))
+        case "referrer":
+            return _string(random, random.choice(_REFERRERS))
         case _:
             return _string(random, "".join(random.choices("abcdeé😀 ß", k=random.randrange(1, 12))))
 
@@ -237,6 +244,9 @@ def _unusual(random: Random, name: str) -> str:
     return {
         "timestamp": _unusual_timestamp,
         "url": lambda random: _string(random, unusual_url(random)),
+        "referrer": lambda random: (
+            _string(random, unusual_url(random)) if random.random() < 0.7 else _unusual_text(random, "referrer")
+        ),
         "ip_address": lambda random: _string(random, unusual_address(random)),
         "country": lambda random: _string(random, random.choice(_COUNTRIES)),
     }.get(name, lambda random: _unusual_text(random, name))(random)

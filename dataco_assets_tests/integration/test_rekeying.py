@@ -65,7 +65,7 @@ def stored(platform: Platform) -> dict[bytes, dict[bytes, tuple[bytes, int]]]:
 def expected(rows: dict[bytes, dict[bytes, tuple[bytes, int]]]) -> dict[bytes, dict[bytes, tuple[bytes, int]]]:
     """The expected new rows: new key, every column, and the time at which the row was stored."""
     optional = {f"user_agent_data:{name}".encode() for name in ("browser", "operating_system", "device")}
-    optional.add(b"geo_data:city")
+    optional |= {b"geo_data:city", b"click_data:referrer", b"click_data:referrer_host"}
     moved: dict[bytes, dict[bytes, tuple[bytes, int]]] = {}
     for cells in rows.values():
         time = cells[b"click_data:event_id"][1]

@@ -42,7 +42,7 @@ LEFT_BEHIND: dict[str, Any] = json.loads((Path(__file__).parent / "row_key_1.jso
 FAMILIES = {
     name: {"max_versions": 1, "time_to_live": 90 * 86_400} for name in ("click_data", "geo_data", "user_agent_data")
 }
-COLUMNS = 12
+COLUMNS = 14
 HOUR = 3_600_000
 LATE = 1_795_096_800_005
 """Time of the click that was not computed yet: 2026-11-19, 14:00 and 5 ms."""

@@ -50,7 +50,9 @@ def test_common() -> None:
     ],
 )
 def test_combined_with_and_without_trailing_fields(trailing: bytes) -> None:
-    assert only(Format.COMBINED, COMBINED + trailing) == Request("127.0.0.1", OCTOBER_10_MS, b"/apache_pb.gif", AGENT)
+    assert only(Format.COMBINED, COMBINED + trailing) == Request(
+        "127.0.0.1", OCTOBER_10_MS, b"/apache_pb.gif", AGENT, referrer="http://www.example.com/start.html"
+    )
 
 
 @pytest.mark.parametrize(
@@ -480,3 +482,29 @@ def test_the_documented_lines_are_what_the_page_says(name: str, block: str) -> N
         assert click["ip_address"] == "203.0.113.7"
         assert click["timestamp"] == OCTOBER_10_2026_MS
         assert click["user_agent"] == ("-" if log_format is Format.COMMON else "Mozilla/5.0")
+        has_referrer = log_format not in (Format.COMMON, Format.ALB)
+        assert click.get("referrer") == ("https://search.example/" if has_referrer else None)
+
+
+@pytest.mark.parametrize(
+    ("logged", "referrer"),
+    [
+        (b"-", None),
+        (b"", None),
+        (b"https://search.example/?q=a%20b", "https://search.example/?q=a%20b"),
+        (b"https://search.example/?q=a b", "https://search.example/?q=a%20b"),
+        (b'https://search.example/\\"\\x07\\xe4', "https://search.example/%22%07%E4"),
+        ("https://search.example/ä".encode(), "https://search.example/%C3%A4"),
+        (b"android-app://com.example/", "android-app://com.example/"),
+    ],
+)
+def test_a_referrer_is_what_a_browser_would_have_sent(logged: bytes, referrer: str | None) -> None:
+    line = b'203.0.113.7 - - [10/Oct/2026:13:55:36 +0000] "GET /a HTTP/1.1" 200 512 "%b" "Mozilla/5.0"' % logged
+    assert only(Format.COMBINED, line).referrer == referrer
+
+
+def test_a_referrer_that_iis_and_cloudfront_wrote_is_decoded() -> None:
+    iis = IIS_ROW.replace(b" - 200", b" https://search.example/?q=a+b 200")
+    assert only(Format.W3C, *IIS, iis).referrer == "https://search.example/?q=a%20b"
+    row = cloudfront_row("/", "curl/8", "-").replace(b"\t200\t-\t", b"\t200\thttps://search.example/?q=a%20b\t")
+    assert only(Format.CLOUDFRONT, *CLOUDFRONT, row).referrer == "https://search.example/?q=a%20b"

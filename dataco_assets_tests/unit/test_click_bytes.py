@@ -25,6 +25,8 @@ CLICKS = st.builds(
     browser=OPTIONAL,
     operating_system=OPTIONAL,
     device=OPTIONAL,
+    referrer=OPTIONAL,
+    referrer_host=st.just("") | TEXT,
 )
 
 
@@ -38,7 +40,7 @@ def test_same_bytes_as_the_plain_way(click: Click) -> None:
     assert encode_click(click) == plainly(click)
 
 
-@pytest.mark.parametrize("field", ["url", "user_agent", "city", "device"])
+@pytest.mark.parametrize("field", ["url", "user_agent", "city", "device", "referrer", "referrer_host"])
 @pytest.mark.parametrize("size", [127, 128, 511, 512, 8_192])
 def test_lengths_around_what_is_made_ahead(field: str, size: int) -> None:
     fields = {"event_id": "e", "user_id": "u", "timestamp": 1, "url": "x", "page": "x", "ip_address": "::"}

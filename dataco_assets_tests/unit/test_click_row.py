@@ -18,7 +18,8 @@ def test_the_layout_that_is_on_disk_already():
     assert split_keys() == b"01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f".split()
     assert b" ".join(COLUMNS) == (
         b"click_data:event_id click_data:user_id click_data:timestamp click_data:url click_data:page "
-        b"click_data:ip_address click_data:user_agent geo_data:country geo_data:city "
+        b"click_data:ip_address click_data:user_agent click_data:referrer click_data:referrer_host "
+        b"geo_data:country geo_data:city "
         b"user_agent_data:browser user_agent_data:operating_system user_agent_data:device"
     )
 

@@ -17,7 +17,7 @@ from dataco_assets.clicks.avro import fingerprint_of
 from dataco_assets_tests.unit.test_click_vectors import VECTORS, payload_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "clicks.md"
-FINGERPRINTS = {1: "e55451aa660bf2cb"}
+FINGERPRINTS = {1: "e55451aa660bf2cb", 2: "deb9b87c3f08496c"}
 """Of each version of the contract. A producer's records carry them, so none may ever change."""
 SHAPE = {"not_an_object", "missing_field", "wrong_type", "wrong_length", "control_character"}
 CLICK = {
@@ -117,7 +117,7 @@ def test_a_check_of_what_is_right_succeeds(tmp_path: Path) -> None:
     single = tmp_path / "click.bin"
     body = io.BytesIO()
     fastavro.schemaless_writer(body, fastavro.parse_schema(contract.avro_schema()), CLICK)
-    single.write_bytes(b"\xc3\x01" + bytes.fromhex(FINGERPRINTS[1]) + body.getvalue())
+    single.write_bytes(b"\xc3\x01" + bytes.fromhex(FINGERPRINTS[contract.VERSION]) + body.getvalue())
     assert run("check", schema, written(tmp_path / "c.avro", CLICK), single).exit_code == 0
     assert run("check", "-", input=json.dumps(CLICK)).exit_code == 0
 

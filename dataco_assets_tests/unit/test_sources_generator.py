@@ -195,6 +195,20 @@ def test_hosts_and_addresses_are_reserved_for_documentation(mixed: list[SentClic
     assert {address.version for address in addresses} == {4, 6}
 
 
+def test_the_first_click_of_most_visits_says_what_led_to_it() -> None:
+    spec = GeneratorSpec(count=20_000, hours=6, until_ms=UNTIL_MS, users=1_000_000)  # so that nearly all come once
+    first: dict[bytes, str | None] = {}
+    for sent in generate(spec):
+        referrer = msgspec.json.decode(sent.value or b"").get("referrer")
+        if sent.key in first:
+            assert referrer is None or referrer in dict(site.REFERRERS)
+        first.setdefault(sent.key, referrer)
+    found = Counter(first.values())
+    assert found.keys() == dict(site.REFERRERS).keys()
+    for referrer, percent in site.REFERRERS:
+        assert found[referrer] / found.total() == pytest.approx(percent / 100, abs=0.02)
+
+
 def test_countries_are_skewed_and_sometimes_absent() -> None:
     spec = GeneratorSpec(count=30_000, until_ms=UNTIL_MS)
     countries = Counter(msgspec.json.decode(sent.value or b"").get("country") for sent in generate(spec))

@@ -166,6 +166,7 @@ def _click(request: Request, url: str, lookups: Lookups, *, event_id: str, shift
         "user_agent": user_agent,
         "country": lookups.country(request.address),
         **lookups.client(user_agent)._asdict(),
+        "referrer": request.referrer,
     }
     return {name: value for name, value in members.items() if value is not None}
 

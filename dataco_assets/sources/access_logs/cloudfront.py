@@ -1,9 +1,9 @@
 """Standard access logs of AWS CloudFront: the W3C extended format with tabs and percent-encoded values.
 
 Source: "Standard logging reference" in the CloudFront developer guide. The host is the one the browser asked for
-(`x-host-header`), not the distribution's (`cs(Host)`). User agents are percent-encoded once. Older logs, until about
-2020, have all values encoded once more, so that a space in a user agent reads `%2520`. In a row whose user agent does
-so, path and query are decoded once, too; otherwise they are taken as the browser sent them.
+(`x-host-header`), not the distribution's (`cs(Host)`). User agents and referrers are percent-encoded once. Older logs,
+until about 2020, have all values encoded once more, so that a space in a user agent reads `%2520`. In a row whose user
+agent does so, path and query are decoded once, too; otherwise they are taken as the browser sent them.
 """
 
 import re
@@ -28,12 +28,12 @@ def cloudfront() -> Reader:
             return Skip.OTHER_FORMAT
         twice = bool(_ENCODED_TWICE.search(row.get("cs(User-Agent)", b"")))
         sent = target(row, bytes)
-        return request(row, _user_agent, unquote_to_bytes(sent) if twice else sent, _host(row))
+        return request(row, _header, unquote_to_bytes(sent) if twice else sent, _host(row))
 
     return read
 
 
-def _user_agent(logged: bytes) -> bytes:
+def _header(logged: bytes) -> bytes:
     once = unquote_to_bytes(logged)
     return unquote_to_bytes(once) if _ENCODED_TWICE.search(logged) else once
 

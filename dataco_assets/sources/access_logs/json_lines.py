@@ -21,6 +21,7 @@ from dataco_assets.sources.access_logs.request import (
     host_of,
     is_address,
     iso_milliseconds,
+    referrer_of,
     target_of,
     without_port,
 )
@@ -33,6 +34,7 @@ _NGINX = {
     "request": ("request",),
     "target": ("request_uri", "uri", "path", "url"),
     "user_agent": ("http_user_agent", "user_agent", "agent"),
+    "referrer": ("http_referer", "referer", "referrer"),
     "host": ("host", "http_host", "server_name", "vhost"),
     "scheme": ("scheme",),
 }
@@ -55,12 +57,13 @@ def json_lines(line: bytes) -> Request | Skip | None:
 
 def _caddy(members: Members, request: Members) -> Request | Skip:
     headers = request.get("headers")
-    agents = headers.get("User-Agent") if isinstance(headers, dict) else None
+    sent = headers if isinstance(headers, dict) else {}
     return _request(
         address=request.get("client_ip") or request.get("remote_ip") or request.get("remote_addr"),
         time=members.get("ts"),
         target=_bytes(request.get("uri")),
-        user_agent=agents[0] if isinstance(agents, list) and agents else None,
+        user_agent=_first_of(sent.get("User-Agent")),
+        referrer=_first_of(sent.get("Referer")),
         host=request.get("host"),
         scheme="http" if request.get("tls") is None else "https",
     )
@@ -72,6 +75,7 @@ def _traefik(members: Members) -> Request | Skip:
         time=members.get("StartUTC") or members.get("time"),
         target=_bytes(members.get("RequestPath")),
         user_agent=members.get("request_User-Agent"),
+        referrer=members.get("request_Referer"),
         host=members.get("RequestAddr") or members.get("RequestHost"),
         scheme=members.get("RequestScheme"),
     )
@@ -87,13 +91,14 @@ def _nginx(members: Members) -> Request | Skip:
         time=found["time"],
         target=target_of(whole) if whole else _bytes(found["target"]),
         user_agent=found["user_agent"],
+        referrer=found["referrer"],
         host=found["host"],
         scheme=found["scheme"],
     )
 
 
 def _request(
-    *, address: Any, time: Any, target: bytes | Skip, user_agent: Any, host: Any, scheme: Any
+    *, address: Any, time: Any, target: bytes | Skip, user_agent: Any, referrer: Any, host: Any, scheme: Any
 ) -> Request | Skip:
     if isinstance(target, Skip) or not target:
         return Skip.NO_REQUEST
@@ -105,7 +110,12 @@ def _request(
         return Skip.BAD_ADDRESS
     agent = header_text(_bytes(user_agent))
     named = host_of(header_text(_bytes(host)), scheme if scheme in ("http", "https") else None)
-    return Request(client, timestamp, target, None if agent in ("", "-") else agent, named)
+    named_agent = None if agent in ("", "-") else agent
+    return Request(client, timestamp, target, named_agent, named, referrer_of(_bytes(referrer)))
+
+
+def _first_of(values: Any) -> Any:
+    return values[0] if isinstance(values, list) and values else None
 
 
 def _first(members: Members, names: tuple[str, ...]) -> Any:

@@ -29,6 +29,7 @@ from dataco_assets.sources.access_logs.request import (
     host_of,
     is_address,
     milliseconds,
+    referrer_of,
     target_of,
     without_port,
 )
@@ -42,7 +43,7 @@ _LINE = re.compile(
 )
 # A user agent that the server cut off has no closing quote.
 _HEADERS = re.compile(
-    rb' "' + _QUOTED + rb'" "(?P<user_agent>' + _QUOTED + rb')(?:"\s.*|"|\\?)',
+    rb' "(?P<referrer>' + _QUOTED + rb')" "(?P<user_agent>' + _QUOTED + rb')(?:"\s.*|"|\\?)',
     re.DOTALL,
 )
 _UNQUOTED_FIELDS = re.compile(rb'(?: [^"\s]+)*\s*')
@@ -61,6 +62,7 @@ class Line(NamedTuple):
         time: as logged.
         request: the request line.
         user_agent: None when the line has neither referrer nor user agent.
+        referrer: likewise.
     """
 
     front: bytes
@@ -69,6 +71,7 @@ class Line(NamedTuple):
     time: str
     request: bytes
     user_agent: bytes | None
+    referrer: bytes | None
 
 
 def parts(line: bytes) -> Line | None:
@@ -80,7 +83,8 @@ def parts(line: bytes) -> Line | None:
     if headers is None and not _UNQUOTED_FIELDS.fullmatch(match["rest"]):
         return None
     first, second, time = (header_text(match[name]) for name in ("first", "second", "time"))
-    return Line(match["front"], first, second, time, match["request"], headers["user_agent"] if headers else None)
+    sent = headers.group("user_agent", "referrer") if headers else (None, None)
+    return Line(match["front"], first, second, time, match["request"], *sent)
 
 
 def common(line: bytes) -> Request | Skip:
@@ -132,7 +136,8 @@ def _request(found: Line, address: str, host: Host | None) -> Request | Skip:
     if not is_address(address):
         return Skip.BAD_ADDRESS
     user_agent = header_text(unescaped(found.user_agent or b""))
-    return Request(address, timestamp, target, None if user_agent in ("", "-") else user_agent, host)
+    agent = None if user_agent in ("", "-") else user_agent
+    return Request(address, timestamp, target, agent, host, referrer_of(unescaped(found.referrer or b"")))
 
 
 def _with_scheme_of_port(host: Host) -> Host:

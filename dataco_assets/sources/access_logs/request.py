@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
+from dataco_assets.sources.access_logs.escapes import url_text
+
 
 class Skip(StrEnum):
     """Why a line yields no click."""
@@ -48,6 +50,7 @@ class Request(NamedTuple):
         target: path and query, or an absolute URL, as sent to the server: any bytes.
         user_agent: None when the client sent none or the log does not record it.
         host: None when the log does not name it.
+        referrer: None when the client sent none or the log does not record it.
     """
 
     address: str
@@ -55,6 +58,7 @@ class Request(NamedTuple):
     target: bytes
     user_agent: str | None
     host: Host | None = None
+    referrer: str | None = None
 
 
 Reader = Callable[[bytes], Request | Skip | None]
@@ -73,6 +77,11 @@ def target_of(request_line: bytes) -> bytes | Skip:
     if match is None:
         return Skip.NO_REQUEST
     return match["target"]
+
+
+def referrer_of(header: bytes) -> str | None:
+    """The referrer in a header's value, percent-encoded as a browser sends it; None where there is none."""
+    return None if header in (b"", b"-") else url_text(header)
 
 
 @lru_cache(4_096)

@@ -3,9 +3,9 @@
 Source: "Extended Log File Format" (https://www.w3.org/TR/WD-logfile.html) and "W3C Logging" in the documentation of
 IIS. A `#Fields:` line names the fields of the lines after it; times are UTC.
 
-IIS writes `+` for a space. In a user agent and in the path a `+` is therefore read as a space when the log names
-Microsoft as its software: IIS refuses paths with a real `+` unless it is configured to allow double escaping. A query
-is logged as it was sent.
+IIS writes `+` for a space. In a user agent, a referrer and the path a `+` is therefore read as a space when the log
+names Microsoft as its software: IIS refuses paths with a real `+` unless it is configured to allow double escaping. A
+query is logged as it was sent.
 """
 
 import re
@@ -20,6 +20,7 @@ from dataco_assets.sources.access_logs.request import (
     host_of,
     is_address,
     iso_milliseconds,
+    referrer_of,
 )
 
 Row = Mapping[str, bytes]
@@ -80,12 +81,12 @@ def w3c() -> Reader:
     return read
 
 
-def request(row: Row, user_agent_of: Callable[[bytes], bytes], sent: bytes, host: Host | None) -> Request | Skip:
+def request(row: Row, header_of: Callable[[bytes], bytes], sent: bytes, host: Host | None) -> Request | Skip:
     """The request of a row.
 
     Args:
         row: the fields as logged.
-        user_agent_of: undoes the log's escapes in a user agent.
+        header_of: undoes the log's escapes in a user agent and a referrer.
         sent: path and query as sent.
         host: the site, where the row names it.
     """
@@ -98,8 +99,8 @@ def request(row: Row, user_agent_of: Callable[[bytes], bytes], sent: bytes, host
     if not is_address(address):
         return Skip.BAD_ADDRESS
     user_agent = row.get("cs(User-Agent)", b"")
-    agent = None if user_agent in _NONE else header_text(user_agent_of(user_agent))
-    return Request(address, timestamp, sent, agent, host)
+    agent = None if user_agent in _NONE else header_text(header_of(user_agent))
+    return Request(address, timestamp, sent, agent, host, referrer_of(header_of(row.get("cs(Referer)", b""))))
 
 
 def target(row: Row, decoded: Callable[[bytes], bytes]) -> bytes:

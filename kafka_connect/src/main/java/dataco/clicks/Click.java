@@ -15,6 +15,8 @@ package dataco.clicks;
  * @param browser name of the browser
  * @param operatingSystem name of the operating system
  * @param device kind or model of the device
+ * @param referrer as sent; empty when there is none
+ * @param referrerHost host of the other site that led here ({@link Page#referringHost}); empty when none did
  */
 public record Click(
         String eventId,
@@ -28,5 +30,7 @@ public record Click(
         String city,
         String browser,
         String operatingSystem,
-        String device)
+        String device,
+        String referrer,
+        String referrerHost)
         implements Verdict {}

@@ -44,7 +44,8 @@ public final class ClickParser {
             "city",
             "browser",
             "operating_system",
-            "device");
+            "device",
+            "referrer");
 
     /** The names of the fields that a click must have. */
     static final List<String> REQUIRED = NAMES.subList(0, NAMES.indexOf("event_id"));
@@ -106,6 +107,7 @@ public final class ClickParser {
         for (String name : List.of("city", "browser", "operating_system", "device")) {
             allowText(name, MAX_OPTIONAL);
         }
+        allowText("referrer", MAX_URL);
     }
 
     private void requireText(String name, int least, int most) throws BrokenRuleException {
@@ -187,7 +189,9 @@ public final class ClickParser {
                 text("city"),
                 text("browser"),
                 text("operating_system"),
-                text("device"));
+                text("device"),
+                text("referrer"),
+                Page.referringHost(text("referrer"), page));
     }
 
     private String country() throws BrokenRuleException {

@@ -12,6 +12,8 @@ public enum Column {
     PAGE("click_data", "page", Click::page),
     IP_ADDRESS("click_data", "ip_address", Click::ipAddress),
     USER_AGENT("click_data", "user_agent", Click::userAgent),
+    REFERRER("click_data", "referrer", Click::referrer),
+    REFERRER_HOST("click_data", "referrer_host", Click::referrerHost),
     COUNTRY("geo_data", "country", Click::country),
     CITY("geo_data", "city", Click::city),
     BROWSER("user_agent_data", "browser", Click::browser),

@@ -45,6 +45,29 @@ final class Page {
         return scheme + SEPARATOR + host + "/" + path + (query.isEmpty() ? "" : "?" + query);
     }
 
+    /**
+     * Returns the host of the other site that led to a page, without port; empty when there is none.
+     *
+     * <p>There is none when the referrer is empty, names the page's own host, or is no absolute http or https URL. What
+     * a browser sends there is another site's affair, so it is never a reason to reject a click.
+     */
+    static String referringHost(String referrer, String page) {
+        if (referrer.isEmpty()) {
+            return "";
+        }
+        try {
+            String host = hostOf(of(referrer));
+            return host.equals(hostOf(page)) ? "" : host;
+        } catch (BrokenRuleException broken) {
+            return "";
+        }
+    }
+
+    private static String hostOf(String page) {
+        String location = before(page.substring(page.indexOf(SEPARATOR) + SEPARATOR.length()), '/');
+        return location.startsWith("[") ? location.substring(0, location.indexOf(']') + 1) : before(location, ':');
+    }
+
     /** Host and port, without user name, password and default port. */
     private static String hostAndPort(String authority, String defaultPort, String url) throws BrokenRuleException {
         String location = authority.substring(authority.lastIndexOf('@') + 1);

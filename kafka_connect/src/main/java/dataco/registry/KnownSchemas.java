@@ -69,7 +69,9 @@ public final class KnownSchemas implements WriterSchemas {
                 throw RegistryException.permanent("writer.schemas " + folder + " cannot be read: " + error, error);
             }
         }
-        add(found, "the contract", ContractSchema.version1());
+        for (WriterSchema schema : ContractSchema.versions().toList()) {
+            add(found, "the contract", schema);
+        }
         return found;
     }
 
