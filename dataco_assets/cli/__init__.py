@@ -14,6 +14,7 @@ from dataco_assets.cli import (
     erase_user,
     index,
     ingest,
+    metrics,
     rejected,
     resume,
     setup,
@@ -62,6 +63,7 @@ app.add_typer(index.app, name="index")
 app.add_typer(ingest.app, name="ingest")
 app.command()(setup.setup)
 app.command()(status.status)
+app.command()(metrics.metrics)
 app.command()(resume.resume)
 app.command()(top.top)
 app.command()(users.users)

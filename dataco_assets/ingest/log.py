@@ -1,6 +1,6 @@
 """Reads the offsets of topic and ledger, from which runs are planned, and computes the lag.
 
-It makes metadata calls only, each with the deadline of the given client.
+It makes metadata calls only, each with the deadline of the given client; `oldest_waiting_ms` alone reads messages.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,10 @@ from typing import Self
 
 import msgspec
 
-from dataco_assets.clients.kafka.topics import KafkaAdmin, TopicState
+from dataco_assets.clients.kafka.brokers import Brokers
+from dataco_assets.clients.kafka.consumer import READER_GROUP, RangeConsumer, record_time_ms
+from dataco_assets.clients.kafka.failures import OffsetsLost
+from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicState
 from dataco_assets.ingest.plan import LogOffsets, Loss, make_plan
 from dataco_assets.ledgers.offsets import OffsetLedger
 
@@ -81,6 +84,34 @@ def has_waited_since(admin: KafkaAdmin, lag: Lag, cutoff_ms: int) -> bool:
         waiting and ((first := newer.get(partition)) is None or first > lag.start[partition])
         for partition, waiting in lag.waiting.items()
     )
+
+
+def oldest_waiting_ms(brokers: Brokers, lag: Lag, *, stall_seconds: float) -> int | None:
+    """Record time of the oldest waiting click, epoch ms; None when none waits.
+
+    Reads the first waiting message of each partition. Unlike the other functions here, it can find that a message is
+    gone, or of a transaction that was rolled back: those do not count.
+
+    Args:
+        brokers: The Kafka cluster.
+        lag: What waits.
+        stall_seconds: No answer for so long is an error.
+
+    Raises:
+        KafkaUnavailable: and what else the client raises.
+    """
+    ranges = [OffsetRange(p, start, start + lag.waiting[p]) for p, start in lag.start.items() if lag.waiting[p]]
+    found: dict[int, int] = {}
+    try:
+        with RangeConsumer(brokers, READER_GROUP, lag.topic.name, ranges, stall_seconds=stall_seconds) as consumer:
+            for batch in consumer.batches():
+                for message in batch:
+                    found.setdefault(message.partition() or 0, record_time_ms(message))
+                if len(found) == len(ranges):
+                    break
+    except OffsetsLost:
+        pass  # retention was faster; the next look counts the loss
+    return min(found.values(), default=None)
 
 
 class Watch(msgspec.Struct, frozen=True):

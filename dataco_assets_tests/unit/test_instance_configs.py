@@ -175,9 +175,9 @@ def test_a_service_that_is_waited_for_has_a_health_check() -> None:
                 assert "healthcheck" in services[needed], needed
 
 
-def test_only_the_web_server_can_be_reached_and_only_from_this_machine() -> None:
+def test_only_pages_and_metrics_can_be_reached_and_only_from_this_machine() -> None:
     published = {name: service["ports"] for name, service in _compose()["services"].items() if "ports" in service}
-    assert published == {"webserver": ["127.0.0.1:3000:3000"]}
+    assert published == {"webserver": ["127.0.0.1:3000:3000"], "metrics": ["127.0.0.1:9464:9464"]}
 
 
 def test_the_containers_workspace_is_the_code_location_of_compose() -> None:

@@ -1,0 +1,46 @@
+"""`dataco metrics`: the state of the platform for Prometheus."""
+
+import os
+import threading
+from typing import Annotated
+
+import typer
+
+from dataco_assets.errors import DatacoError
+from dataco_assets.settings import settings
+
+
+class CannotListen(DatacoError):
+    """The address and port that metrics are to be served at cannot be used."""
+
+
+def metrics(
+    *,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 9464,
+    once: Annotated[bool, typer.Option("--once", help="Print the metrics and exit.")] = False,
+    max_wait: Annotated[
+        float, typer.Option(metavar="MINUTES", min=0, help="Dirty hours that wait longer are overdue.")
+    ] = 15.0,
+) -> None:
+    """Serve the state of the platform as metrics for Prometheus.
+
+    Every scrape queries all servers, so once or twice a minute is enough. What Dagster knows is included where
+    DAGSTER_HOME is set. docs/monitoring.md lists the metrics and the alerts that go with them.
+    """
+    import dagster as dg
+    from prometheus_client import generate_latest, start_http_server
+
+    from dataco_assets.monitoring.exporter import Exporter
+
+    instance = dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else None
+    registry = Exporter(settings(), instance, max_wait).registry()
+    if once:
+        typer.echo(generate_latest(registry).decode(), nl=False)
+        return
+    try:
+        start_http_server(port, host, registry)
+    except OSError as error:
+        raise CannotListen(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.") from error
+    typer.echo(f"Metrics are served at http://{host}:{port}/metrics; Ctrl-C ends it.")
+    threading.Event().wait()

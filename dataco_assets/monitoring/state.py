@@ -1,0 +1,210 @@
+"""The state of the platform: what each server answers when it is asked directly, and what of that needs a person.
+
+`dataco status` shows it, `dataco metrics` exports it. What Dagster knows is in `orchestration.py`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from dataco_assets.clicks.hour import hour_from_key, hour_key
+from dataco_assets.clients.elasticsearch import connect_at_once
+from dataco_assets.clients.hbase import HBase, connect
+from dataco_assets.clients.kafka.brokers import Brokers
+from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
+from dataco_assets.clients.kafka.topics import KafkaAdmin
+from dataco_assets.elasticsearch_errors import IndexMissing
+from dataco_assets.errors import DatacoError
+from dataco_assets.index.indices import Index
+from dataco_assets.index.reading import IncompleteHours, incomplete_hours, span
+from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag, oldest_waiting_ms
+from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger
+from dataco_assets.ledgers.offsets import OffsetLedger
+from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
+from dataco_assets.quantities import quantity
+from dataco_assets.settings import Settings
+
+_SECONDS = 10.0
+_DIRTY = b"h:dirty"
+_NO_LIMIT = -1
+
+
+class Answer(NamedTuple):
+    """The result of querying one server: its part of the state, or the error."""
+
+    value: Any
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Hours:
+    """The hours in the ledger.
+
+    Attributes:
+        known: Hours with clicks near them.
+        dirty: Hours of which readers do not see all clicks yet, by whether a refresh can mend them.
+        waiting: Those that wait for a refresh, and have for too long since their last click, epoch ms.
+        parked: Work that is parked, oldest first.
+    """
+
+    known: int
+    dirty: DirtyHours
+    waiting: Sequence[int]
+    parked: Sequence[Parked]
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """What waits in Kafka.
+
+    Attributes:
+        lag: Clicks waiting, by partition.
+        overdue: Whether one of them has waited for too long.
+        oldest_ms: Record time of the oldest that waits, epoch ms; None when none does.
+        retention_ms: How long the topic keeps a click; None: without a limit.
+    """
+
+    lag: Lag
+    overdue: bool
+    oldest_ms: int | None
+    retention_ms: int | None
+
+
+@dataclass(frozen=True)
+class Readable:
+    """What readers find in the index.
+
+    Attributes:
+        newest_hour: The newest hour, epoch ms; None when it is empty.
+        incomplete: Hours that lack measures.
+    """
+
+    newest_hour: int | None = None
+    incomplete: IncompleteHours | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """State of the platform. A part whose server does not answer is None.
+
+    Attributes:
+        servers: Each server's error, by its name; None when it answers.
+        ingest: What waits in Kafka.
+        hours: The hours in the ledger.
+        index: What readers find in the index.
+        max_wait_minutes: Longest acceptable wait.
+        asked_at_ms: When the servers were asked, epoch ms.
+    """
+
+    servers: dict[str, str | None]
+    ingest: Ingest | None
+    hours: Hours | None
+    index: Readable | None
+    max_wait_minutes: float
+    asked_at_ms: int
+
+    def problems(self) -> Iterator[str]:
+        """What needs manual intervention, one sentence each."""
+        yield from (error for error in self.servers.values() if error is not None)
+        if self.ingest:
+            for loss in self.ingest.lag.losses:
+                yield f"Clicks were lost in partition {loss.partition}: {loss.why}."
+            if self.ingest.overdue:
+                yield f"Clicks wait in Kafka for more than {self.max_wait_minutes:g} minutes: does ingest run?"
+        if self.hours:
+            for entries in _by_run(self.hours.parked):
+                yield why_parked(entries)
+            if waiting := self.hours.waiting:
+                yield (
+                    f"{quantity(len(waiting), 'hour')} got no click for more than {self.max_wait_minutes:g} minutes "
+                    f"and still wait for a refresh, the oldest is {hour_key(waiting[0])}: does dirty_hours_sensor run?"
+                )
+
+
+def ask(config: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> State:
+    """Queries all servers concurrently, so that one that is down delays the result by its own timeout only.
+
+    Args:
+        config: Addresses and names.
+        max_wait_minutes: Longest acceptable wait of clicks and of dirty hours.
+        asked_at_ms: Now, epoch ms.
+    """
+    cutoff_ms = asked_at_ms - int(max_wait_minutes * 60_000)
+    with (
+        connect(config, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,
+        ThreadPoolExecutor(max_workers=3) as threads,
+    ):
+        admin = KafkaAdmin(Brokers.of(config), timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS)
+        kafka = threads.submit(_answer, lambda: admin.topic(config.clicks_topic))
+        hours = threads.submit(_answer, lambda: _hours(config, hbase, cutoff_ms))
+        index = threads.submit(_answer, lambda: _readable(config))
+        answers = {"Kafka": kafka.result(), "HBase": hours.result(), "Elasticsearch": index.result()}
+        if answers["Kafka"].error is None and answers["HBase"].error is None:
+            ingest = _answer(lambda: _ingest(config, admin, hbase, cutoff_ms))
+        else:
+            ingest = Answer(None, None)
+    errors = {name: answer.error for name, answer in answers.items()}
+    errors["Kafka"] = errors["Kafka"] or ingest.error
+    return State(
+        errors,
+        ingest.value,
+        answers["HBase"].value,
+        answers["Elasticsearch"].value,
+        max_wait_minutes,
+        asked_at_ms,
+    )
+
+
+def _answer(question: Callable[[], object]) -> Answer:
+    try:
+        return Answer(question(), None)
+    except DatacoError as error:
+        return Answer(None, str(error))
+
+
+def _ingest(config: Settings, admin: KafkaAdmin, hbase: HBase, cutoff_ms: int) -> Ingest:
+    lag = measure_lag(admin, OffsetLedger(hbase, config.offsets_table), config.clicks_topic, config.kafka_group)
+    retention_ms = int(admin.topic_config(config.clicks_topic)["retention.ms"])
+    return Ingest(
+        lag,
+        has_waited_since(admin, lag, cutoff_ms),
+        oldest_waiting_ms(Brokers.of(config), lag, stall_seconds=_SECONDS),
+        None if retention_ms == _NO_LIMIT else retention_ms,
+    )
+
+
+def _hours(config: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
+    ledger = HourLedger(hbase, config.hours_table)
+    dirty = ledger.dirty(earliest_ms=config.partitions_start_ms, ttl_days=config.clicks_ttl_days)
+    parked = active(ParkedWork(hbase, config.hours_table).all().values())
+    rule = Collecting.of(config)
+    collecting = ledger.collecting(dirty.reopened, rule)
+    due = [hour for hour in dirty.waiting if hour not in collecting]
+    return Hours(ledger.count(), dirty, _unchanged_since(config, hbase, due, cutoff_ms), parked)
+
+
+def _unchanged_since(config: Settings, hbase: HBase, dirty: Sequence[int], cutoff_ms: int) -> list[int]:
+    """The dirty hours whose last mark HBase stored before a time."""
+    if not dirty:
+        return []
+    first, last = (hour_key(hour).encode() for hour in (dirty[0], dirty[-1]))
+    rows = hbase.scan_with_times(config.hours_table, first, last + b"\0")
+    marked = {hour_from_key(key.decode()): cells[_DIRTY][1] for key, cells in rows if _DIRTY in cells}
+    return [hour for hour in dirty if marked.get(hour, cutoff_ms) < cutoff_ms]
+
+
+def _readable(config: Settings) -> Readable:
+    index = Index(connect_at_once(config), config.index_alias)
+    try:
+        held = span(index)
+        return Readable(held.last_hour, incomplete_hours(index)) if held else Readable()
+    except IndexMissing:
+        return Readable()  # before the first publication
+
+
+def _by_run(parked: Sequence[Parked]) -> Iterator[list[Parked]]:
+    runs: dict[str, list[Parked]] = {}
+    for entry in parked:
+        runs.setdefault(entry.run_id, []).append(entry)
+    yield from runs.values()
