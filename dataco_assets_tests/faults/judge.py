@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import happybase
 from confluent_kafka import Consumer, TopicPartition
@@ -19,12 +19,20 @@ _SHOWN = 3
 _ID, _TIME, _USER = b"click_data:event_id", b"click_data:timestamp", b"click_data:user_id"
 
 
+class StoredRow(NamedTuple):
+    """A row of the clicks table: event id and time (epoch ms) of its click, and its key."""
+
+    event_id: str
+    time_ms: int
+    key: bytes
+
+
 @dataclass(frozen=True)
 class Found:
     """What the platform holds.
 
     Attributes:
-        rows: Event id and time (epoch ms) of every row of the clicks table.
+        rows: Every row of the clicks table.
         rejected: Value of each rejected record, by record key.
         altered: Keys of rejected records that were written with more than one value.
         ledger: The offset ledger: next offset by partition.
@@ -34,7 +42,7 @@ class Found:
         rejected_values: How often each value was written to the rejected topic, copies included.
     """
 
-    rows: Sequence[tuple[str, int]]
+    rows: Sequence[StoredRow]
     rejected: Mapping[bytes, bytes | None]
     altered: frozenset[bytes]
     ledger: Mapping[int, int]
@@ -118,7 +126,8 @@ def ran_ahead(topic: str, truth: Truth, found: Found, log: Iterable[Logged]) -> 
         found: What the platform holds.
         log: What the topic holds.
     """
-    stored = {event_id for event_id, _ in found.rows}
+    stored = {row.event_id for row in found.rows}
+    strange = {row.event_id for row in found.rows if truth.keys.get(row.event_id, row.key) != row.key}
     lost: list[str] = []
     unrejected: list[str] = []
     times: list[int] = []
@@ -136,6 +145,7 @@ def ran_ahead(topic: str, truth: Truth, found: Found, log: Iterable[Logged]) -> 
             lost.append(event_id)
     return [
         *_listed("valid clicks the ledger has passed are not in HBase", lost),
+        *_listed("clicks are in HBase under another row key", strange),
         *_listed("invalid messages the ledger has passed are not, unchanged, in the rejected topic", unrejected),
         *_listed("hours touched by clicks the ledger has passed are not dirty", touched_hours(times) - found.dirty),
         *_listed("hours with clicks lack the time of their first one", own_hours(times) - found.known_since),
@@ -152,14 +162,15 @@ def problems(topic: str, truth: Truth, found: Found, log: Sequence[Logged], *, a
         log: What the topic holds.
         at_least: Minimum number of messages, without which a pass would mean nothing.
     """
-    stored = dict(found.rows)
+    stored = {row.event_id for row in found.rows}
+    moved = {row.event_id for row in found.rows if truth.times.get(row.event_id, row.time_ms) != row.time_ms}
     expected = {_key(topic, entry) for entry in log if truth.is_broken(entry.value)}
     return [
         *_volume(truth, log, at_least),
-        *_listed("clicks are in HBase more than once", _repeated(event_id for event_id, _ in found.rows)),
-        *_listed("valid clicks are not in HBase", truth.times.keys() - stored.keys()),
-        *_listed("clicks are in HBase that nobody produced", stored.keys() - truth.times.keys()),
-        *_listed("clicks have another time in HBase", {i for i, at in found.rows if truth.times.get(i, at) != at}),
+        *_listed("clicks are in HBase more than once", _repeated(row.event_id for row in found.rows)),
+        *_listed("valid clicks are not in HBase", truth.times.keys() - stored),
+        *_listed("clicks are in HBase that nobody produced", stored - truth.times.keys()),
+        *_listed("clicks have another time in HBase", moved),
         *_listed("rejected records belong to no invalid message", found.rejected.keys() - expected),
         *_listed("rejected records were written with different bytes", found.altered),
         *_listed("partitions whose ledger is not the last stable offset", _unequal(found.ledger, found.ends)),
@@ -204,10 +215,10 @@ def _scan(platform: Platform, table: str, **options: Any) -> Iterator[tuple[byte
         connection.close()
 
 
-def _rows(platform: Platform) -> list[tuple[str, int]]:
+def _rows(platform: Platform) -> list[StoredRow]:
     # With the user id, a row without an event id would be found, too.
     rows = _scan(platform, platform.settings.clicks_table, columns=[_ID, _TIME, _USER], batch_size=5_000)
-    return [(cells.get(_ID, key).decode(), int(cells.get(_TIME, b"-1"))) for key, cells in rows]
+    return [StoredRow(cells.get(_ID, key).decode(), int(cells.get(_TIME, b"-1")), key) for key, cells in rows]
 
 
 def _hours(platform: Platform) -> tuple[set[int], set[int]]:

@@ -6,23 +6,24 @@ import time
 import pytest
 
 from dataco_assets_tests.faults.conftest import World
-from dataco_assets_tests.faults.judge import Found, problems
-from dataco_assets_tests.faults.truth import Logged, Truth
+from dataco_assets_tests.faults.judge import Found, StoredRow, problems
+from dataco_assets_tests.faults.truth import Logged, Truth, row_key
 from dataco_assets_tests.platforms import NOON, click
 
 HOUR = 3_600_000
+A, B = StoredRow("a", NOON, b"key of a"), StoredRow("b", NOON + HOUR // 2 + 1, b"key of b")
 LOG = [Logged(0, 0, click("a")), Logged(0, 1, b"bad"), Logged(0, 2, click("b", at=NOON + HOUR // 2 + 1))]
 
 
 def truth() -> Truth:
-    made = Truth(times={"a": NOON, "b": NOON + HOUR // 2 + 1}, messages=3)
+    made = Truth(times={"a": A.time_ms, "b": B.time_ms}, keys={"a": A.key, "b": B.key}, messages=3)
     made.broken[b"bad"] += 1
     return made
 
 
 def found(**differs: object) -> Found:
     values: dict[str, object] = {
-        "rows": [("a", NOON), ("b", NOON + HOUR // 2 + 1)],
+        "rows": [A, B],
         "rejected": {b"clicks/0/1": b"bad"},
         "altered": frozenset(),
         "ledger": {0: 3},
@@ -40,10 +41,11 @@ def test_the_judge_is_content_with_the_truth() -> None:
 @pytest.mark.parametrize(
     ("differs", "message"),
     [
-        ({"rows": [("a", NOON)]}, "1 valid clicks are not in HBase: b"),
-        ({"rows": [*found().rows, ("a", NOON)]}, "1 clicks are in HBase more than once: a"),
-        ({"rows": [*found().rows, ("c", NOON)]}, "1 clicks are in HBase that nobody produced: c"),
-        ({"rows": [("a", NOON + 1), found().rows[1]]}, "1 clicks have another time in HBase: a"),
+        ({"rows": [A]}, "1 valid clicks are not in HBase: b"),
+        ({"rows": [A, B, A]}, "1 clicks are in HBase more than once: a"),
+        ({"rows": [A, B, StoredRow("c", NOON, b"key of c")]}, "1 clicks are in HBase that nobody produced: c"),
+        ({"rows": [A._replace(time_ms=NOON + 1), B]}, "1 clicks have another time in HBase: a"),
+        ({"rows": [A, B._replace(key=b"key of a")]}, "1 clicks are in HBase under another row key: b"),
         ({"rejected": {}}, "1 invalid messages the ledger has passed are not, unchanged, in the rejected topic"),
         ({"rejected": {b"clicks/0/1": b"Bad"}}, "1 invalid messages the ledger has passed are not, unchanged"),
         ({"rejected": {b"clicks/0/1": b"bad", b"clicks/0/2": b"x"}}, "1 rejected records belong to no invalid"),
@@ -59,6 +61,11 @@ def test_the_judge_names_what_differs(differs: dict[str, object], message: str) 
 
 def test_a_run_in_which_too_little_went_through_is_no_pass() -> None:
     assert "a pass would mean nothing" in problems("clicks", truth(), found(), LOG, at_least=4)[0]
+
+
+def test_the_truth_knows_the_row_key_of_a_click() -> None:
+    minimal = click("e-1", user="u-1", at=1_431_857_103_000)
+    assert row_key(minimal) == b"0c-1431857103000-6b366216e5486b5ecab7cf5d6077e43c"  # as in vectors/clicks.json
 
 
 @pytest.mark.stack

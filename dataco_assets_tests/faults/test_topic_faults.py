@@ -61,7 +61,7 @@ def test_re_created_topic_is_a_loud_loss_and_then_skipped(world: World) -> None:
 
     after = look(world.platform)
     truth = world.traffic.truth
-    assert sorted(event_id for event_id, _ in after.rows) == sorted(truth.times)
+    assert sorted(row.event_id for row in after.rows) == sorted(truth.times)
     assert after.ledger == after.ends
     assert after.rejected_values == truth.broken
     world.note("topic deleted and created again: loud, then skipped", times=1, in_flight=4_500)

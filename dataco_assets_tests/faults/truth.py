@@ -9,6 +9,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import urlsplit
+from zlib import crc32
 
 from dataco_assets.sources.generator import SentClick
 from dataco_assets_tests.oracle import OracleClick
@@ -31,12 +32,14 @@ class Truth:
 
     Attributes:
         times: Event time (epoch ms) of every valid click, by event id.
+        keys: Row key of every valid click, by event id.
         broken: How often each invalid message was sent, by its bytes.
         messages: Total number of messages.
         originals: The JSON of valid clicks that were sent in another format, by the bytes that were sent.
     """
 
     times: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, bytes] = field(default_factory=dict)
     broken: Counter[bytes | None] = field(default_factory=Counter)
     messages: int = 0
     originals: dict[bytes | None, bytes] = field(default_factory=dict)
@@ -53,6 +56,7 @@ class Truth:
             event_id, event_ms = event_of(sent.value)
             assert event_id == sent.event_id
             self.times[event_id] = event_ms
+            self.keys[event_id] = row_key(sent.value)
             if written is not None:
                 self.originals[written] = sent.value
 
@@ -78,13 +82,24 @@ def event_of(value: bytes) -> tuple[str, int]:
     return fields["event_id"], _epoch_ms(fields["timestamp"])
 
 
+def row_key(value: bytes) -> bytes:
+    """The row key of a valid click's bytes."""
+    fields = json.loads(value)
+    user_id, event_id, time = fields["user_id"], fields["event_id"], _epoch_ms(fields["timestamp"])
+    return f"{crc32(user_id.encode()) % 16:02x}-{time:013}-{_identity(user_id, event_id)}".encode()
+
+
 def oracle_click(value: bytes) -> OracleClick:
     """A valid click as input of the aggregates' oracle."""
     fields = json.loads(value)
     user_id, time = fields["user_id"], _epoch_ms(fields["timestamp"])
     # As in the row key, this decides between clicks of the same millisecond.
-    identity = blake2b(f"{user_id}\x1f{fields['event_id']}".encode(), digest_size=16).hexdigest()
-    return OracleClick(f"{time:013}-{identity}", user_id, time, _page(fields["url"]), fields.get("country") or None)
+    order = f"{time:013}-{_identity(user_id, fields['event_id'])}"
+    return OracleClick(order, user_id, time, _page(fields["url"]), fields.get("country") or None)
+
+
+def _identity(user_id: str, event_id: str) -> str:
+    return blake2b(f"{user_id}\x1f{event_id}".encode(), digest_size=16).hexdigest()
 
 
 def _epoch_ms(stamp: str | int) -> int:
