@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import requests
 
 from dataco_assets_tests.waiting import wait_until
@@ -59,6 +60,15 @@ class ServerProcess(ABC):
             self._process.wait(30)
             self._process = None
 
+    def is_suspended(self) -> bool:
+        """Whether it is stopped by SIGSTOP."""
+        return self.is_running() and is_suspended(self.pid)
+
+    def resume(self) -> None:
+        """Lets the process go on that was suspended."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """Within it, the server takes connections but does not answer."""
@@ -67,7 +77,7 @@ class ServerProcess(ABC):
         try:
             yield
         finally:
-            self._process.send_signal(signal.SIGCONT)
+            self.resume()
 
     def _is_up(self) -> bool:
         assert self.is_running(), f"the server ended; its log is {self._log}"
@@ -75,6 +85,11 @@ class ServerProcess(ABC):
             return self.answers()
         except (requests.ConnectionError, requests.Timeout):
             return False
+
+
+def is_suspended(pid: int) -> bool:
+    """Whether a process is stopped by SIGSTOP."""
+    return psutil.Process(pid).status() == psutil.STATUS_STOPPED
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from dataco_assets_tests.faults import worker as worker_module
 from dataco_assets_tests.faults.judge import is_drained, read_ledger
 from dataco_assets_tests.faults.servers import CONNECTION_ERRORS
 from dataco_assets_tests.platforms import Platform
+from dataco_assets_tests.server_process import is_suspended
 from dataco_assets_tests.waiting import wait_until
 
 _WATCH_SECONDS = 0.05
@@ -53,8 +54,7 @@ class Worker:
 
     def is_stopped(self) -> bool:
         """Whether it is stopped by SIGSTOP."""
-        status = Path(f"/proc/{self._process.pid}/stat").read_text()
-        return status.rpartition(")")[2].split()[0] == "T"
+        return is_suspended(self._process.pid)
 
     def wait(self, seconds: float = 120) -> int:
         """Its exit code, negative for a signal."""

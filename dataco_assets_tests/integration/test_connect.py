@@ -4,9 +4,8 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import requests
@@ -20,12 +19,13 @@ from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clients.connect import Connect
 from dataco_assets.clients.kafka.consumer import as_bytes, header_of
 from dataco_assets.clients.writer_schemas import KnownSchemas
-from dataco_assets.ledgers.offsets import Mode, OtherOwner, Owner
+from dataco_assets.ledgers.offsets import Mode, OtherOwner
 from dataco_assets.rejected.contents import read_rejected
 from dataco_assets.rejected.records import RejectedClick, record_headers
 from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests.avro_clicks import AvroProducer
 from dataco_assets_tests.certificates import Authority
+from dataco_assets_tests.connect_sinks import HALTING, STORED_SECONDS, Sink
 from dataco_assets_tests.connect_worker import Worker, make_plugin
 from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
 from dataco_assets_tests.faults.traffic import Traffic
@@ -39,10 +39,7 @@ from spark_resources.clicks_admin import clicks_admin
 
 pytestmark = pytest.mark.stack
 
-_CLASS = "dataco.connect.HaltingSinkConnector"
-_BYTES = "org.apache.kafka.connect.converters.ByteArrayConverter"
 _STEPS = ["OPENED", "ROWS_STORED", "REJECTED_ACKNOWLEDGED", "HOURS_MARKED", "OFFSETS_MOVED"]
-_STORED_SECONDS = 180.0
 
 
 @pytest.fixture(scope="module")
@@ -53,76 +50,6 @@ def worker(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
     made = Worker(folder, brokers=brokers, plugins=make_plugin(folder), name=name)
     with running(made):
         yield made
-
-
-@dataclass
-class Sink:
-    """A connector on a platform of its own.
-
-    Attributes:
-        platform: What it reads and writes.
-        worker: Where it runs.
-        name: Of the connector.
-        step_file: See `HaltingSinkTask`.
-    """
-
-    platform: Platform
-    worker: Worker
-    name: str
-    step_file: Path
-
-    def config(self, **more: str) -> dict[str, str]:
-        settings = self.platform.settings
-        return {
-            "connector.class": _CLASS,
-            "tasks.max": "1",
-            "topics": settings.clicks_topic,
-            "key.converter": _BYTES,
-            "value.converter": _BYTES,
-            "header.converter": _BYTES,
-            "consumer.override.isolation.level": "read_committed",
-            "consumer.override.session.timeout.ms": "6000",
-            "consumer.override.heartbeat.interval.ms": "2000",
-            "consumer.override.max.poll.records": "500",
-            "kafka.bootstrap.servers": settings.kafka_bootstrap_servers,
-            "rejected.topic": settings.rejected_topic,
-            "start.group": settings.kafka_group,
-            "hbase.zookeeper.quorum": settings.hbase_zookeeper_quorum,
-            "hbase.table.prefix": settings.hbase_table_prefix,
-            "partitions.start": settings.partitions_start,
-            "clicks.ttl.days": str(settings.clicks_ttl_days),
-            "checkpoint.interval.ms": "300",
-            "test.step.file": str(self.step_file),
-            **{key.replace("_", "."): value for key, value in more.items()},
-        }
-
-    def give(self, mode: Mode) -> Owner:
-        return self.platform.offsets.change_owner(self.platform.settings.clicks_topic, mode)
-
-    def start(self, **more: str) -> None:
-        self.worker.call("PUT", f"/connectors/{self.name}/config", self.config(**more))
-
-    def restart(self) -> None:
-        self.worker.call("POST", f"/connectors/{self.name}/restart?includeTasks=true")
-
-    def wait_drained(self) -> None:
-        wait_until(
-            lambda: is_drained(self.platform),
-            seconds=_STORED_SECONDS,
-            what=f"everything is stored; the log is {self.worker.folder}/worker.log",
-        )
-
-    def failure(self) -> str:
-        return self.worker.failure(self.name)
-
-    def stop_at(self, step: str, how: Literal["halt", "fail", "wait"]) -> None:
-        self.step_file.write_text(f"{step} {how}")
-
-    def wait_stopped(self) -> None:
-        wait_until(lambda: not self.step_file.exists(), seconds=_STORED_SECONDS, what="the task reaches the step")
-
-    def go_on(self) -> None:
-        self.step_file.with_name(f"{self.step_file.name}.go").touch()
 
 
 @pytest.fixture
@@ -308,7 +235,7 @@ def test_the_form_is_answered_setting_by_setting(sink: Sink) -> None:
     given = sink.config(partitions_start="tomorrow", rejected_max_share="7", errors_tolerance="all")
     given |= {"value.converter": "org.apache.kafka.connect.json.JsonConverter", "transforms": "drop"}
     del given["consumer.override.isolation.level"], given["hbase.zookeeper.quorum"]
-    answer = sink.worker.call("PUT", f"/connector-plugins/{_CLASS}/config/validate", given)
+    answer = sink.worker.call("PUT", f"/connector-plugins/{HALTING}/config/validate", given)
 
     errors = {each["value"]["name"]: " ".join(each["value"]["errors"]) for each in answer["configs"]}
     wrong = {name: text for name, text in errors.items() if text}
@@ -426,7 +353,7 @@ def test_a_worker_killed_at_a_step_loses_and_doubles_nothing(sink: Sink, step: s
     traffic.send(1_000, malformed=0.05)
     sink.stop_at(step, "halt")
     sink.start()
-    wait_until(lambda: not sink.worker.is_running(), seconds=_STORED_SECONDS, what=f"the worker dies at {step}")
+    wait_until(lambda: not sink.worker.is_running(), seconds=STORED_SECONDS, what=f"the worker dies at {step}")
     judge_progress(platform, traffic.truth)
 
     traffic.send(1_000, malformed=0.05)
@@ -447,7 +374,7 @@ def test_a_planted_fault_is_found_by_the_comparison_of_these_tests(sink: Sink, f
     platform, traffic = sink.platform, Traffic(sink.platform, seed=23)
     traffic.send(300, malformed=0.1)
     sink.start(connector_class="dataco.connect.FaultySinkConnector", test_fault=fault)
-    wait_until(lambda: bool(platform.positions()), seconds=_STORED_SECONDS, what="the ledger moves")
+    wait_until(lambda: bool(platform.positions()), seconds=STORED_SECONDS, what="the ledger moves")
     with pytest.raises(AssertionError, match=found):
         judge_progress(platform, traffic.truth)
 

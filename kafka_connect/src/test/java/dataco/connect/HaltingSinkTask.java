@@ -8,8 +8,8 @@ import java.util.Map;
 
 /**
  * A task that stops at a step. The file that {@code test.step.file} names holds the step's name and how to stop; it is
- * deleted there. {@code halt} ends the worker's process as if it had been killed, {@code fail} the task, and {@code wait}
- * waits for a file of the same name with {@code .go} behind it.
+ * deleted there. {@code halt} ends the worker's process as if it had been killed, {@code suspend} stops it until somebody
+ * sends it SIGCONT, {@code fail} ends the task, and {@code wait} waits for a file of the same name with {@code .go} behind it.
  */
 public final class HaltingSinkTask extends ClickSinkTask {
     private static final int KILLED = 137;
@@ -39,9 +39,15 @@ public final class HaltingSinkTask extends ClickSinkTask {
         }
     }
 
+    private static void suspend() throws IOException, InterruptedException {
+        String self = Long.toString(ProcessHandle.current().pid());
+        new ProcessBuilder("kill", "-STOP", self).start().waitFor();
+    }
+
     private void stop(String how, Step step) throws IOException, InterruptedException {
         switch (how) {
             case "halt" -> Runtime.getRuntime().halt(KILLED);
+            case "suspend" -> suspend();
             case "fail" -> throw new IllegalStateException("ended at " + step);
             default -> {
                 Path go = file.resolveSibling(file.getFileName() + ".go");
