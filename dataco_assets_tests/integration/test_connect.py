@@ -39,7 +39,7 @@ from spark_resources.clicks_admin import clicks_admin
 
 pytestmark = pytest.mark.stack
 
-_STEPS = ["OPENED", "ROWS_STORED", "REJECTED_ACKNOWLEDGED", "HOURS_MARKED", "OFFSETS_MOVED"]
+_STEPS = ["OPENED", "CHECKPOINT_BEGUN", "ROWS_STORED", "REJECTED_ACKNOWLEDGED", "HOURS_MARKED", "OFFSETS_MOVED"]
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +229,26 @@ def test_messages_of_erased_users_are_dropped(sink: Sink) -> None:
     assert platform.event_ids() == ["b"]
     assert [record.value() for record in platform.rejected()] == [b'{"user_id": "other"}']
     assert NOON in platform.hour_states()
+
+
+def test_a_stalled_task_stores_no_click_of_a_user_who_was_erased_meanwhile(sink: Sink) -> None:
+    platform = sink.platform
+    platform.produce([click("a"), click("b", user="erased"), click("c", user="erased", at=NOON + 3_600_000)])
+    sink.stop_at("CHECKPOINT_BEGUN", "wait")
+    sink.start(tasks_max="2", consumer_override_max_poll_interval_ms="8000")
+    sink.wait_stopped()
+    platform.suppression.suppress("erased", int(time.time() * 1000) + 3_600_000)
+    sink.wait_drained()  # by the other task, which knows of the erasure
+    assert platform.event_ids() == ["a"]
+
+    # The one that was stalled does not know of it until its rows are durable, and by then the ledger is behind them.
+    sink.stop_at("ROWS_STORED", "wait")
+    sink.go_on()
+    sink.wait_stopped()
+    assert sorted(platform.event_ids()) == ["a", "b", "c"]
+    sink.go_on()
+    wait_until(lambda: platform.event_ids() == ["a"], seconds=60, what="the clicks of the erased user are gone again")
+    assert {NOON, NOON + 3_600_000} <= {hour for hour, state in platform.hour_states().items() if state.is_dirty}
 
 
 def test_the_form_is_answered_setting_by_setting(sink: Sink) -> None:

@@ -159,9 +159,6 @@ public class ClickSinkTask extends SinkTask {
     private void attempt(Attempt attempt) {
         try {
             attempt.run();
-        } catch (ReadAgainException again) {
-            abandon();
-            LOG.info(again.getMessage());
         } catch (IngestException error) {
             abandon();
             if (error.isPassing() && patience.isLeft(config.getInt(ClickSinkConfig.RETRY_SECONDS))) {
@@ -201,7 +198,7 @@ public class ClickSinkTask extends SinkTask {
 
     private void pause() {
         try {
-            TimeUnit.MILLISECONDS.sleep(patience.isFailing() ? PAUSE_MS : 0);
+            TimeUnit.MILLISECONDS.sleep(PAUSE_MS);
         } catch (InterruptedException interrupted) {
             Thread.currentThread().interrupt();
         }

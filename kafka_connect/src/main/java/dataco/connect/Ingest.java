@@ -124,6 +124,7 @@ class Ingest implements AutoCloseable {
         if (window.seen() == 0) {
             return false;
         }
+        onStep.accept(Step.CHECKPOINT_BEGUN);
         storeRows();
         onStep.accept(Step.ROWS_STORED);
         dropErased();
@@ -194,12 +195,12 @@ class Ingest implements AutoCloseable {
     private void take(Message message) throws IngestException {
         Verdict verdict = parsed(message);
         if (verdict instanceof Click click) {
-            if (erased.isSuppressed(click.userId(), Math.min(click.timestamp(), message.arrivedMs()))) {
+            long timeMs = Math.min(click.timestamp(), message.arrivedMs());
+            if (erased.isSuppressed(click.userId(), timeMs)) {
                 window.suppress(new String(RowKey.of(click), StandardCharsets.US_ASCII));
                 return;
             }
-            window.store(click.userId(), click.timestamp());
-            writer.add(click, message, message.size());
+            window.store(writer.add(click, message, message.size()), click.userId(), timeMs);
             return;
         }
         RejectedClick rejected = message.rejected(topic, (Rejection) verdict);
@@ -228,7 +229,7 @@ class Ingest implements AutoCloseable {
             Message message = refused.origin();
             Click click = (Click) parsed(message); // only clicks are stored
             window.takeBack(
-                    click.timestamp(), message.rejected(topic, new Rejection(Reason.REFUSED_BY_STORE, refused.why())));
+                    RowKey.of(click), message.rejected(topic, new Rejection(Reason.REFUSED_BY_STORE, refused.why())));
         }
     }
 
@@ -236,14 +237,15 @@ class Ingest implements AutoCloseable {
      * Drops what belongs to users who were erased since the list was read.
      *
      * <p>An erasure first puts the user on the list, then looks for rows. So what is durable before the list is read here
-     * is found by the erasure, or the list read here names the user. In that case the window is read again.
+     * is found by the erasure, or the list read here names the user. In that case the rows are deleted here: a task that
+     * was stalled may be the only one that stores them, because others have read the list since and dropped these clicks.
      */
     private void dropErased() throws IngestException {
         ErasedUsers now = servers.suppression().read();
         ErasedUsers added = now.since(erased);
         erased = now;
-        if (added.namesOneOf(window.users())) {
-            throw new ReadAgainException();
+        if (!added.isEmpty()) {
+            window.dropErased(added);
         }
         List<RejectedClick> kept = new ArrayList<>();
         for (RejectedClick click : window.rejected()) {

@@ -36,8 +36,4 @@ final class Patience {
     void succeeded() {
         failing = false;
     }
-
-    boolean isFailing() {
-        return failing;
-    }
 }

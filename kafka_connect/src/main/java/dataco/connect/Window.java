@@ -1,8 +1,12 @@
 package dataco.connect;
 
+import dataco.clicks.RowKey;
 import dataco.kafka.RejectedClick;
+import dataco.ledgers.ErasedUsers;
 import dataco.ledgers.Hours;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -14,12 +18,11 @@ final class Window {
     private final long startedAtMs;
     private final Map<Integer, Long> starts;
     private final Map<Long, Integer> clicksBySpan = new HashMap<>();
-    private final Set<String> users = new HashSet<>();
+    private final List<StoredClick> storedClicks = new ArrayList<>();
     private final Set<Long> removed = new HashSet<>();
     private final List<String> suppressedRows = new ArrayList<>();
     private List<RejectedClick> rejected = new ArrayList<>();
     private long rejectedBytes;
-    private int stored;
     private int suppressed;
     private long lastArrivedMs;
 
@@ -34,17 +37,39 @@ final class Window {
         this.starts = new HashMap<>(starts);
     }
 
-    void store(String userId, long timeMs) {
-        stored++;
-        users.add(userId);
-        clicksBySpan.merge(Hours.spanOf(timeMs), 1, Integer::sum);
+    /**
+     * Counts a click as stored.
+     *
+     * @param timeMs when it happened or arrived, whichever is earlier, epoch ms
+     */
+    void store(byte[] rowKey, String userId, long timeMs) {
+        StoredClick click = new StoredClick(rowKey, userId, timeMs);
+        storedClicks.add(click);
+        clicksBySpan.merge(click.span(), 1, Integer::sum);
     }
 
     /** Rejects a click after all that was counted as stored. */
-    void takeBack(long timeMs, RejectedClick click) {
-        stored--;
-        clicksBySpan.merge(Hours.spanOf(timeMs), -1, Integer::sum);
-        reject(click);
+    void takeBack(byte[] rowKey, RejectedClick rejectedClick) {
+        for (int i = storedClicks.size() - 1; i >= 0; i--) {
+            if (Arrays.equals(
+                    storedClicks.get(i).rowKey(), rowKey)) { // of several in one row, any: they are alike here
+                clicksBySpan.merge(storedClicks.remove(i).span(), -1, Integer::sum);
+                break;
+            }
+        }
+        reject(rejectedClick);
+    }
+
+    /** Drops clicks of users who were erased after the clicks had been counted as stored: their rows must go. */
+    void dropErased(ErasedUsers erased) {
+        storedClicks.removeIf(click -> {
+            boolean dropped = erased.isSuppressed(click.userId(), click.timeMs());
+            if (dropped) {
+                clicksBySpan.merge(click.span(), -1, Integer::sum);
+                suppress(click.key());
+            }
+            return dropped;
+        });
     }
 
     void reject(RejectedClick click) {
@@ -89,15 +114,11 @@ final class Window {
     }
 
     int seen() {
-        return stored + rejected.size() + suppressed;
+        return storedClicks.size() + rejected.size() + suppressed;
     }
 
     int stored() {
-        return stored;
-    }
-
-    Set<String> users() {
-        return users;
+        return storedClicks.size();
     }
 
     List<RejectedClick> rejected() {
@@ -127,5 +148,22 @@ final class Window {
 
     long startedAtMs() {
         return startedAtMs;
+    }
+
+    /**
+     * A click whose row is in HBase, or soon will be.
+     *
+     * @param rowKey its row key
+     * @param userId its user
+     * @param timeMs when it happened or arrived, whichever is earlier, epoch ms
+     */
+    private record StoredClick(byte[] rowKey, String userId, long timeMs) {
+        String key() {
+            return new String(rowKey, StandardCharsets.US_ASCII);
+        }
+
+        long span() {
+            return Hours.spanOf(RowKey.timestampOf(key()));
+        }
     }
 }

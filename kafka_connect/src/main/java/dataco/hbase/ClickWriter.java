@@ -60,13 +60,13 @@ public final class ClickWriter<O> implements AutoCloseable {
     }
 
     /**
-     * Adds a click, and writes the batch when it is full.
+     * Adds a click, writes the batch when it is full, and returns the click's row key.
      *
      * @param origin where the click came from; {@link #flush} returns it if HBase refuses the click
      * @param originBytes memory that the origin holds
      * @throws StoreException this batch or an earlier one failed
      */
-    public void add(Click click, O origin, long originBytes) throws StoreException {
+    public byte[] add(Click click, O origin, long originBytes) throws StoreException {
         Put put = new Put(RowKey.of(click));
         long bytes = 0;
         for (QualifiedColumn column : COLUMNS) {
@@ -81,6 +81,7 @@ public final class ClickWriter<O> implements AutoCloseable {
         batch.add(new Row<>(put, origin));
         batchBytes += bytes;
         batchOriginBytes += originBytes;
+        return put.getRow();
     }
 
     /**

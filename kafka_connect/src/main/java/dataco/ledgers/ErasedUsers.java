@@ -46,17 +46,4 @@ public record ErasedUsers(Map<String, Long> erasedAtMs) {
         found.entrySet().removeAll(earlier.erasedAtMs.entrySet());
         return new ErasedUsers(found);
     }
-
-    /** Returns whether one of these users is among the erased, at whatever time. */
-    public boolean namesOneOf(Iterable<String> userIds) {
-        if (erasedAtMs.isEmpty()) {
-            return false;
-        }
-        for (String userId : userIds) {
-            if (erasedAtMs.containsKey(Hashes.erasedUser(userId))) {
-                return true;
-            }
-        }
-        return false;
-    }
 }

@@ -25,7 +25,6 @@ class PatienceTest {
         assertTrue(patience.isLeft(120));
         seconds = 119;
         patience.succeeded();
-        assertFalse(patience.isFailing());
         seconds = 200;
         assertTrue(patience.isLeft(120));
     }
