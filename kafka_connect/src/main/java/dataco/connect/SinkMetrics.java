@@ -6,10 +6,16 @@ import java.util.EnumMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
+import org.apache.kafka.common.MetricName;
 import org.apache.kafka.common.metrics.Gauge;
 import org.apache.kafka.common.metrics.PluginMetrics;
 
-/** What a task did since its start, in JMX (and wherever else the worker reports metrics to). */
+/**
+ * What a task did since its start, in JMX (and wherever else the worker reports metrics to).
+ *
+ * <p>A worker starts a task again without waiting longer than {@code task.shutdown.graceful.timeout.ms} for the end of the
+ * former one, whose metrics have the same names. So a name that is taken is registered later.
+ */
 final class SinkMetrics {
     private static final long MS_PER_SECOND = 1_000;
 
@@ -18,24 +24,28 @@ final class SinkMetrics {
     private final AtomicLong retries = new AtomicLong();
     private final AtomicLong secondsBehind = new AtomicLong();
     private final Map<Reason, AtomicLong> rejected = new EnumMap<>(Reason.class);
+    private final PluginMetrics metrics;
+    private final Map<MetricName, Gauge<Long>> unregistered = new LinkedHashMap<>();
 
     SinkMetrics(PluginMetrics metrics) {
-        add(metrics, "clicks-stored-total", "Valid messages stored; one delivered again counts again.", stored);
-        add(metrics, "clicks-suppressed-total", "Messages dropped because their user was erased.", suppressed);
-        add(metrics, "retries-total", "Failures after which the task began again where the ledger is.", retries);
+        this.metrics = metrics;
+        add("clicks-stored-total", "Valid messages stored; one delivered again counts again.", stored);
+        add("clicks-suppressed-total", "Messages dropped because their user was erased.", suppressed);
+        add("retries-total", "Failures after which the task began again where the ledger is.", retries);
         add(
-                metrics,
                 "seconds-behind",
                 "Time from the last message's arrival in Kafka until the checkpoint that made it durable.",
                 secondsBehind);
         for (Reason reason : Reason.values()) {
             AtomicLong count = new AtomicLong();
             rejected.put(reason, count);
-            LinkedHashMap<String, String> tags = new LinkedHashMap<>(Map.of("reason", reason.code()));
-            metrics.addMetric(
-                    metrics.metricName("clicks-rejected-total", "Messages sent to the rejected topic.", tags),
-                    gauge(count));
+            add(
+                    "clicks-rejected-total",
+                    "Messages sent to the rejected topic.",
+                    count,
+                    Map.of("reason", reason.code()));
         }
+        register();
     }
 
     /** Counts what a checkpoint made durable. */
@@ -46,17 +56,31 @@ final class SinkMetrics {
             rejected.get(click.rejection().reason()).incrementAndGet();
         }
         secondsBehind.set(Math.max(0, System.currentTimeMillis() - window.lastArrivedMs()) / MS_PER_SECOND);
+        register();
     }
 
     void retry() {
         retries.incrementAndGet();
+        register();
     }
 
-    private static void add(PluginMetrics metrics, String name, String description, AtomicLong value) {
-        metrics.addMetric(metrics.metricName(name, description, new LinkedHashMap<>()), gauge(value));
+    private void add(String name, String description, AtomicLong value) {
+        add(name, description, value, Map.of());
     }
 
-    private static Gauge<Long> gauge(AtomicLong value) {
-        return (config, now) -> value.get();
+    private void add(String name, String description, AtomicLong value, Map<String, String> tags) {
+        MetricName full = metrics.metricName(name, description, new LinkedHashMap<>(tags));
+        unregistered.put(full, (config, now) -> value.get());
+    }
+
+    private void register() {
+        unregistered.entrySet().removeIf(metric -> {
+            try {
+                metrics.addMetric(metric.getKey(), metric.getValue());
+                return true;
+            } catch (IllegalArgumentException taken) {
+                return false;
+            }
+        });
     }
 }
