@@ -102,14 +102,15 @@ def searchable(fault_stack: Servers) -> Iterator[Stack]:
 def make_world(fault_stack: Servers, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
     """Makes a world with the given settings; afterwards all servers are repaired.
 
-    Its tables and topics are dropped only on servers that are left running, because that takes seconds per test.
+    Its clicks table, if it is to have one, has one region. Tables and topics are dropped only on servers that are left
+    running, because that takes seconds per test.
     """
     made: list[World] = []
 
-    def make(**overrides: Any) -> World:
+    def make(*, clicks_table: bool = True, **overrides: Any) -> World:
         # Short, so that outages of seconds have the effect that longer ones have in production.
         chosen: dict[str, Any] = {"hbase_thrift_timeout_seconds": 5.0, "hbase_retry_seconds": 15.0, **overrides}
-        platform = make_platform(fault_stack.stack.env(), **chosen).create(partitions=3)
+        platform = make_platform(fault_stack.stack.env(), **chosen).create(partitions=3, clicks_table=clicks_table)
         made.append(World(platform, fault_stack, tmp_path, Traffic(platform, SEED), request.config.stash[TRIED]))
         return made[-1]
 
