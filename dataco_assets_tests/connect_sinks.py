@@ -69,6 +69,11 @@ class Sink:
         """Restarts the connector and its tasks."""
         self.worker.call("POST", f"/connectors/{self.name}/restart?includeTasks=true")
 
+    def stop(self) -> None:
+        """Stops the connector, and returns once it has no tasks; `resume` of the REST interface starts them."""
+        self.worker.call("PUT", f"/connectors/{self.name}/stop")
+        wait_until(lambda: not self.worker.tasks(self.name), seconds=60, what="the tasks are stopped")
+
     def wait_drained(self) -> None:
         """Returns once the ledger stands at the end of every partition."""
         wait_until(

@@ -67,9 +67,9 @@ def kafka_lag_sensor(
             entry = _settle(ParkedWork(client, settings.hours_table), past, now_circumstances)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot measure the lag: {error}")
-    context.update_cursor(measured.cursor)
     if measured.owner.mode is Mode.CONNECT:
         return _guard_connector(settings, kafka, measured, context.cursor)
+    context.update_cursor(measured.cursor)
     view = IngestView(measured.waiting, measured.waited_long, past, time.time(), entry)
     if (reason := reason_to_wait(view, settings.lag_min_clicks)) is not None:
         return dg.SkipReason(reason)

@@ -4,9 +4,12 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+import msgspec
 import pytest
 import requests
 from confluent_kafka import TopicPartition
@@ -19,9 +22,12 @@ from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clients.connect import Connect
 from dataco_assets.clients.kafka.consumer import as_bytes, header_of
 from dataco_assets.clients.writer_schemas import KnownSchemas
+from dataco_assets.definitions import build_defs
 from dataco_assets.ledgers.offsets import Mode, OtherOwner
 from dataco_assets.rejected.contents import read_rejected
 from dataco_assets.rejected.records import RejectedClick, record_headers
+from dataco_assets.sensors import kafka_lag_sensor
+from dataco_assets.sensors.connector import OBSERVED_EVERY_SECONDS, memory_of, with_memory
 from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests.avro_clicks import AvroProducer
 from dataco_assets_tests.certificates import Authority
@@ -32,6 +38,7 @@ from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.faults.truth import event_of, row_key
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform, read_topic
 from dataco_assets_tests.registries import registry
+from dataco_assets_tests.sensor_ticks import tick
 from dataco_assets_tests.server_process import running
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
@@ -462,3 +469,122 @@ def _delete_records(platform: Platform, *, before: int) -> None:
     client = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
     for future in client.delete_records([TopicPartition(platform.settings.clicks_topic, 0, before)]).values():
         future.result(30)
+
+
+@dataclass
+class Guard:
+    """The Kafka lag sensor of a platform whose clicks a connector stores, with what it remembers."""
+
+    platform: Platform
+    instance: dg.DagsterInstance
+    cursor: str | None = None
+    said: str = ""
+
+    def look(self) -> dict[str, Any]:
+        """One evaluation; the metadata of the observation that it reports, empty without one."""
+        result = tick(build_defs(settings=self.platform.settings), kafka_lag_sensor, self.instance, self.cursor)
+        assert not result.run_requests
+        self.cursor, self.said = result.cursor, str(result.skip_message)
+        (observed,) = result.asset_events or [None]
+        if observed is None:
+            return {}
+        assert observed.asset_key == dg.AssetKey("raw_clicks")
+        return {name: entry.value for name, entry in observed.metadata.items()}
+
+    def age(self, seconds: float) -> None:
+        """Has it remember everything as so much longer ago."""
+        known = memory_of(self.cursor)
+        times = {"observed_at": known.observed_at - seconds, "restarted_at": known.restarted_at - seconds}
+        self.cursor = with_memory(self.cursor or "{}", msgspec.structs.replace(known, **times))
+
+
+@pytest.fixture
+def guard(sink: Sink) -> Iterator[Guard]:
+    address = {"connect_url": sink.worker.url, "connect_connector": sink.name}
+    settings = sink.platform.settings.model_copy(update=address)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Guard(Platform(settings, sink.platform.hbase), instance)
+
+
+def test_dagster_observes_what_the_connector_stores_and_rejects(sink: Sink, guard: Guard) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=24)
+    traffic.send(600, malformed=0.1)
+    sink.start()
+    sink.wait_drained()
+    first = guard.look()
+    assert (first["lag"], first["seconds behind"], first["ingested by"]) == (0, 0, "Kafka Connect")
+    assert (first["tasks running"], first["tasks failed"]) == (1, 0)
+    assert guard.look() == {}, "the next is due in a minute"
+
+    broken = traffic.truth.broken.total()
+    traffic.send(400, malformed=0.1)
+    sink.wait_drained()
+    guard.age(OBSERVED_EVERY_SECONDS)
+    second = guard.look()
+    rejected = traffic.truth.broken.total() - broken
+    assert 0 < rejected < 400
+    assert (second["clicks rejected"], second["clicks stored"], second["lag"]) == (rejected, 400 - rejected, 0)
+
+    sink.stop()
+    traffic.send(50)
+    started = time.time()
+
+    def waited() -> dict[str, Any]:
+        guard.age(OBSERVED_EVERY_SECONDS)
+        return guard.look()
+
+    assert waited()["lag"] == 50
+    wait_until(lambda: waited()["seconds behind"] >= 1, seconds=30, what="the sensor has seen clicks wait for a second")
+    third = waited()
+    assert third["seconds behind"] <= time.time() - started
+    assert (third["lag"], third["tasks running"], third["clicks stored"]) == (50, 0, 0)
+    assert "Kafka Connect stores the clicks; 50 wait." in guard.said
+    judge_progress(platform, traffic.truth)
+
+
+def test_dagster_restarts_a_task_that_a_passing_cause_ended_and_leaves_others_to_a_person(
+    sink: Sink, guard: Guard
+) -> None:
+    def wait_failed() -> None:
+        wait_until(
+            lambda: [task["state"] for task in sink.worker.tasks(sink.name)] == ["FAILED"],
+            seconds=60,
+            what="the task has failed",
+        )
+
+    with registry() as server:
+        sink.platform.produce([_in_avro(AvroProducer(server), click("a"))])
+        server.answers = [503] * 10_000
+        sink.start(schema_registry_url=server.url, retry_seconds="0")
+        wait_failed()
+        asked = len(server.asked)
+        guard.look()
+        assert "Task 0 failed and is restarted: The schema registry at" in guard.said
+        wait_until(lambda: len(server.asked) > asked, seconds=60, what="the task was restarted")
+        wait_failed()
+
+        asked = len(server.asked)
+        guard.look()
+        assert "Task 0 failed and is restarted later: The schema registry at" in guard.said
+        assert len(server.asked) == asked, "not before 30 s"
+        server.answers = []
+        guard.age(30)
+        guard.look()
+        assert "Task 0 failed and is restarted: " in guard.said
+        sink.wait_drained()
+        assert sink.platform.event_ids() == ["a"]
+
+        sink.stop()
+        sink.platform.produce([_in_avro(AvroProducer(server, version=2), click("b"))])
+        sink.start(schema_registry_url="")
+        sink.worker.call("PUT", f"/connectors/{sink.name}/resume")
+        wait_failed()
+    guard.age(3_600)
+    guard.look()
+    assert "Task 0 failed and waits for a person: A record of the clicks topic names its schema by" in guard.said
+    assert "When the cause is gone, `dataco ingest use connect` restarts it (docs/connect.md)." in guard.said
+    wait_failed()
+
+
+def _in_avro(producer: AvroProducer, value: bytes) -> bytes:
+    return b"\0" + producer.id.to_bytes(4, "big") + producer.body(value)

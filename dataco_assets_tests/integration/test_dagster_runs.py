@@ -31,6 +31,7 @@ from dataco_assets.privacy.erasure import erase
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
+from dataco_assets_tests import sensor_ticks
 from dataco_assets_tests.platforms import Platform, click, epoch_ms, make_platform
 from dataco_assets_tests.stored_aggregates import tamper
 from dataco_assets_tests.waiting import wait_until
@@ -535,16 +536,7 @@ def tick(
     made: Platform, sensor: dg.SensorDefinition, instance: dg.DagsterInstance, cursor: str | None = None
 ) -> "SensorExecutionData":
     """One evaluation of a sensor."""
-    defs = definitions(made)
-    names = {name: (defs.resources or {})[name] for name in sensor.required_resource_keys}
-    with dg.build_sensor_context(
-        instance=instance,
-        resources=names,
-        sensor_name=sensor.name,
-        cursor=cursor,
-        repository_def=defs.get_repository_def(),
-    ) as context:
-        return sensor.evaluate_tick(context)
+    return sensor_ticks.tick(definitions(made), sensor, instance, cursor)
 
 
 def asked(made: Platform, sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> list[dict[str, str]] | str:
