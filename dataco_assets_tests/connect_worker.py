@@ -49,6 +49,7 @@ class Worker(ServerProcess):
         super().__init__(folder / "worker.log", up_seconds=180)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.brokers, self.plugins = brokers, plugins
         (port,) = ports.choose(["connect.rest"], avoid=()).values()
         self.url = f"http://{ports.LOOPBACK}:{port}"
         settings = worker_settings(brokers=brokers, rest=f"{ports.LOOPBACK}:{port}", plugins=plugins, name=name)

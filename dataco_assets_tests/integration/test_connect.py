@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from spark_resources.clicks_admin import clicks_admin
 
 pytestmark = pytest.mark.stack
 
+_IMAGE = Path(__file__).parents[2] / "docker" / "connect"
 _STEPS = ["OPENED", "CHECKPOINT_BEGUN", "ROWS_STORED", "REJECTED_ACKNOWLEDGED", "HOURS_MARKED", "OFFSETS_MOVED"]
 
 
@@ -588,3 +589,27 @@ def test_dagster_restarts_a_task_that_a_passing_cause_ended_and_leaves_others_to
 
 def _in_avro(producer: AvroProducer, value: bytes) -> bytes:
     return b"\0" + producer.id.to_bytes(4, "big") + producer.body(value)
+
+
+class ImageWorker(Worker):
+    """A worker with the configuration of its image, which takes what differs from the environment."""
+
+    def command(self) -> Sequence[str | Path]:
+        """Program and arguments."""
+        variables = {
+            "CONNECT_BOOTSTRAP_SERVERS": self.brokers,
+            "CONNECT_GROUP_ID": f"image-{uuid.uuid4().hex[:8]}",
+            "CONNECT_REPLICATION_FACTOR": "1",
+            "CONNECT_LISTENERS": self.url,
+        }
+        *java, file = super().command()
+        configuration = (_IMAGE / "worker.properties").read_text()
+        assert "plugin.path=/opt/connect/plugins\n" in configuration
+        Path(file).write_text(configuration.replace("/opt/connect/plugins", str(self.plugins)))
+        return ["env", *(f"{name}={value}" for name, value in variables.items()), *java, file]
+
+
+def test_the_worker_of_the_image_starts_and_has_the_sink(worker: Worker, tmp_path: Path) -> None:
+    with running(ImageWorker(tmp_path, brokers=worker.brokers, plugins=worker.plugins, name="")) as made:
+        plugins = {plugin["class"] for plugin in made.call("GET", "/connector-plugins")}
+        assert "dataco.connect.ClickSinkConnector" in plugins

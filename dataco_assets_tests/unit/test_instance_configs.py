@@ -16,6 +16,8 @@ from dagster._core.errors import DagsterInvalidConfigError
 from dagster._core.instance.config import PoolGranularity, dagster_instance_config
 
 from dataco_assets.settings import PREFIX, Settings, variable
+from local_stack.servers.base import LOG4J2
+from local_stack.servers.connect import MAIN_CLASS, worker_settings
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -201,7 +203,7 @@ def test_the_tables_catalog_is_dagsters_database() -> None:
     assert settings["DATACO_CATALOG_USERNAME"] == helm["postgresqlUsername"]
 
 
-@pytest.mark.parametrize("dockerfile", ["Dockerfile", "hbase/Dockerfile"])
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "hbase/Dockerfile", "connect/Dockerfile"])
 def test_what_an_image_copies_is_there_and_not_ignored(dockerfile: str) -> None:
     path = DOCKER / dockerfile
     ignored = path.with_name("Dockerfile.dockerignore").read_text().splitlines()
@@ -212,6 +214,34 @@ def test_what_an_image_copies_is_there_and_not_ignored(dockerfile: str) -> None:
     for source in sources:
         assert (ROOT / source).exists(), source
         assert any(source == keep or source.startswith(f"{keep}/") for keep in kept), source
+
+
+def test_the_worker_in_its_image_is_configured_as_in_the_local_stack() -> None:
+    text = (DOCKER / "connect" / "worker.properties").read_text()
+    given = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    ours = worker_settings(brokers="", rest="", plugins=Path(), name="")
+    of_tests_alone = {"session.timeout.ms", "heartbeat.interval.ms"} | {n for n in ours if n.endswith("partitions")}
+    assert set(ours) - of_tests_alone == {name for name in given if not name.startswith("config.providers")}
+    same = ("key.converter", "value.converter", "plugin.discovery")
+    assert {name: given[name] for name in same} == {name: ours[name] for name in same}
+    assert (DOCKER / "connect" / "log4j2.properties").read_text() == LOG4J2
+
+
+def test_each_variable_of_the_worker_is_set() -> None:
+    dockerfile = (DOCKER / "connect" / "Dockerfile").read_text()
+    defaults = set(re.findall(r"\b(CONNECT_\w+)=", dockerfile))
+    read = set(re.findall(r"\$\{env:(CONNECT_\w+)\}", (DOCKER / "connect" / "worker.properties").read_text()))
+    set_by_compose = set(_compose()["services"]["connect"]["environment"])
+    assert defaults < read
+    assert read - defaults == {"CONNECT_BOOTSTRAP_SERVERS"} <= set_by_compose <= read
+    assert MAIN_CLASS in dockerfile
+
+
+def test_the_images_of_this_project_have_its_version() -> None:
+    pom = (ROOT / "kafka_connect" / "pom.xml").read_text()
+    version = pom.partition("<version>")[2].partition("</version>")[0]
+    images = {service["image"] for service in _compose()["services"].values() if service["image"].startswith("dataco/")}
+    assert {f"dataco/connect:{version}", f"dataco/clickstream:{version}"} <= images
 
 
 def test_releases_of_dagster_agree() -> None:
