@@ -24,7 +24,7 @@ test: $(VENV)/.installed ## run the whole test suite, on real servers that it st
 test-fast: $(VENV)/.installed ## run the tests that need no server
 	$(BIN)/pytest dataco_assets_tests/unit
 
-bench: $(VENV)/.installed ## measure all performance figures beside their peers; updates docs/performance.md
+bench: $(VENV)/.installed connect ## measure all performance figures beside their peers; updates docs/performance.md
 	@$(BIN)/python -m benchmarks
 
 soak: $(VENV)/.installed ## break servers at random for MINUTES=30, then the tests that are too long for `make test`

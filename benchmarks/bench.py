@@ -161,9 +161,9 @@ class Bench:
             return json.loads(Path(answer.name).read_text())
 
     def server_cpu(self) -> dict[str, float]:
-        """CPU seconds each server has used so far."""
+        """CPU seconds each server that runs has used so far."""
         used: dict[str, float] = {}
-        for server in self.stack.status():
+        for server in (each for each in self.stack.status() if each.running):
             times = psutil.Process(self.stack.pid(server.name)).cpu_times()
             used[server.name] = times.user + times.system
         return used

@@ -16,6 +16,7 @@ from rich.console import Console
 from benchmarks import (
     measure_avro,
     measure_client_cpu,
+    measure_connect,
     measure_ingest,
     measure_loading,
     measure_publication,
@@ -45,6 +46,7 @@ class Only(StrEnum):
     LOADING = "loading"
     CPU = "cpu"
     INGEST = "ingest"
+    CONNECT = "connect"
     AVRO = "avro"
     HOUR = "hour"
     BACKFILL = "backfill"
@@ -113,10 +115,15 @@ def _run(bench: Bench, console: Console, wanted: set[Only], keep: Callable[[], N
     stored = {Only.HOUR, Only.BACKFILL, Only.PUBLICATION, Only.DEV}
     steps: list[tuple[str, set[Only], Callable[[], None]]] = [
         ("loading the code location", {Only.LOADING}, lambda: measure_loading.measure(bench, large)),
-        ("sending clicks to Kafka", {Only.CPU, Only.INGEST, *stored}, fill),
+        ("sending clicks to Kafka", {Only.CPU, Only.INGEST, Only.CONNECT, *stored}, fill),
         ("client CPU", {Only.CPU}, lambda: measure_client_cpu.measure(bench, large)),
         ("ingest in Avro", {Only.AVRO}, lambda: measure_avro.measure(bench)),
         ("ingest and its peers", {Only.INGEST, *stored}, ingest),
+        (
+            "the Kafka Connect sink and its peers",
+            {Only.CONNECT},
+            lambda: measure_connect.measure(bench, large, small),
+        ),
         ("one large hour", {Only.HOUR}, lambda: refreshed.append(measure_refresh.measure_hour(bench, small))),
         (
             "many hours in one backfill",

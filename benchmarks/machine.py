@@ -28,9 +28,9 @@ def facts() -> dict[str, str]:
     }
 
 
-def peak_rss_bytes() -> int:
-    """The most memory this process has held; unlike `ru_maxrss`, without that of the process which started it."""
-    status = Path("/proc/self/status").read_text()
+def peak_rss_bytes(pid: int | None = None) -> int:
+    """The most memory a process has held, by default this one; unlike `ru_maxrss`, without that of its parent."""
+    status = Path(f"/proc/{pid or 'self'}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 

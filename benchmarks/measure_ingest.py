@@ -103,7 +103,7 @@ def _peers(bench: Bench, large: Platform, number: int) -> dict[str, float]:
     table = f"{large.name}_evaluation{number}"
     bench.settle()
     rates["performance evaluation"] = performance_evaluation.rows_per_second(bench.stack, count, table)
-    _drop(large, table)
+    drop_table(large, table)
     bench.settle()
     found = bench.worker(loop, "happybase_loop", {"count": count})
     rates["happybase"] = found["seen"] / found["seconds"]
@@ -114,7 +114,8 @@ def _peers(bench: Bench, large: Platform, number: int) -> dict[str, float]:
     return rates
 
 
-def _drop(platform: Platform, table: str) -> None:
+def drop_table(platform: Platform, table: str) -> None:
+    """Drops a table if it exists."""
     with platform.hbase() as client:
         exists = table in client.tables()
     if exists:

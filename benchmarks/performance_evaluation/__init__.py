@@ -20,15 +20,17 @@ POM = Path(__file__).with_name("pom.xml")
 VALUE_BYTES = 26
 _SECONDS = 600
 _MAIN = "org.apache.hadoop.hbase.PerformanceEvaluation"
-_TIMING = re.compile(r"\[SequentialWriteTest duration \]\s+Min: (\d+)ms")
+_TIMING = re.compile(r"\[SequentialWriteTest duration \]\s+Min: \d+ms\s+Max: (\d+)ms")
 
 
 class PerformanceEvaluationFailed(DatacoError):
     """HBase's benchmark did not end well."""
 
 
-def rows_per_second(stack: Stack, rows: int, table: str, *, batch_rows: int = 2_000) -> float:
-    """Rows per second of one Java client that sends puts in batches, without the time to start it.
+def rows_per_second(stack: Stack, rows: int, table: str, *, batch_rows: int = 2_000, clients: int = 1) -> float:
+    """Rows per second of Java clients that send puts in batches, without the time to start them.
+
+    Each client is a thread with a share of the rows; the last to end counts.
 
     Raises:
         PerformanceEvaluationFailed: it ended with an error.
@@ -36,10 +38,10 @@ def rows_per_second(stack: Stack, rows: int, table: str, *, batch_rows: int = 2_
     class_path = [stack.folder / "conf" / "hbase", *jars.resolve(POM), *jars.resolve(HBASE_POM)]
     command = [
         *(str(java.checked_java()), "-Xmx1g", *OPENED, "-cp", ":".join(map(str, class_path)), _MAIN),
-        *("--nomapred", f"--table={table}", f"--rows={rows}", f"--presplit={SALTS}"),
+        *("--nomapred", f"--table={table}", f"--rows={rows // clients}", f"--presplit={SALTS}"),
         *(f"--families={len(TABLE_FAMILIES)}", f"--columns={len(COLUMNS) // len(TABLE_FAMILIES)}"),
         *(f"--valueSize={VALUE_BYTES}", "--blockEncoding=FAST_DIFF"),
-        *(f"--multiPut={batch_rows}", "--autoFlush=true", "sequentialWrite", "1"),
+        *(f"--multiPut={batch_rows}", "--autoFlush=true", "sequentialWrite", str(clients)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     timing = _TIMING.search(done.stdout + done.stderr)
