@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import (
     AVERAGE_WITHIN_VISIT,
@@ -71,7 +72,7 @@ def aggregates_are_sound(context: dg.AssetCheckExecutionContext, settings: dg.Re
                 yield hour, stored.table
 
     with explained():
-        found = find_problems(stored_tables())
+        found = find_problems(PAGES, stored_tables())
     there = [hour for hour in hours if hour not in missing]
     yield from _evaluate(context, SCHEMA, hours, found.schema | missing)
     yield from _evaluate(context, USERS_WITHIN_CLICKS, there, found.users)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import KEY_VERSION, SALTS, TABLE_FAMILIES, split_keys
 from dataco_assets.clients.hbase import connect
@@ -116,10 +117,10 @@ def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> 
 
 def _aggregates(settings: Settings) -> Finding:
     from dataco_assets.aggregates.reading import ensure_table
-    from dataco_assets.aggregates.table import IDENTIFIER, TablePlace
+    from dataco_assets.aggregates.table import TablePlace
 
     place = TablePlace.of(settings)
-    return Finding(f"Iceberg table {IDENTIFIER} in {place.warehouse}", ensure_table(place))
+    return Finding(f"Iceberg table {place.identifier} in {place.warehouse}", ensure_table(place))
 
 
 def _clicks_table(settings: Settings, spark: "SparkSession") -> Finding:
@@ -174,7 +175,8 @@ def _index(settings: Settings, search: "SearchClient") -> Iterator[Finding]:
     from dataco_assets.index.reading import incomplete_hours
     from dataco_assets.index.setup import ensure_index
 
-    for line, created in ensure_index(search, settings):
+    index = Index.of(search, settings, PAGES)
+    for line, created in ensure_index(index, settings):
         yield Finding(line, created)
-    if incomplete := incomplete_hours(Index(search, settings.index_alias)):
+    if incomplete := incomplete_hours(index):
         yield Finding(str(incomplete), created=False)

@@ -112,7 +112,8 @@ class Refreshes:
     def differences(self) -> list[str]:
         """Every difference that it finds, as text."""
         return [
-            f"{hour_key(each.hour)} {each.place} {each.page} {each.field}: {each.expected} -> {each.found}"
+            f"{hour_key(each.hour)} {each.place} {each.aggregate} {list(each.group.values())} "
+            f"{each.field}: {each.expected} -> {each.found}"
             for verdict in self.verdicts()
             for each in verdict.differences
         ]

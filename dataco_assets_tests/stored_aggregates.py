@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
 
-from dataco_assets.aggregates.table import IDENTIFIER, TablePlace
+from dataco_assets.aggregates.table import TablePlace
 
 
 def iceberg_table(place: TablePlace) -> Table:
     """The table as pyiceberg sees it."""
-    return load_catalog(place.catalog_name, **place.python_properties()).load_table(IDENTIFIER)
+    return load_catalog(place.catalog_name, **place.python_properties()).load_table(place.identifier)
 
 
 def data_files(place: TablePlace, hour_ms: int) -> list[Path]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.errors import DatacoError
 from spark_resources.aggregates_table import write_hours
@@ -70,7 +70,7 @@ def import_hours(spark: SparkSession, place: TablePlace, folder: Path) -> Import
 
 def _import(spark: SparkSession, place: TablePlace, files: Sequence[_File]) -> int:
     """Imports some hours in one commit; the number of those that were left."""
-    schema = ", ".join(f"{column.name} {column.sql_type}" for column in COLUMNS)
+    schema = ", ".join(f"{column.name} {column.sql_type}" for column in PAGES.columns)
     # By default Spark takes a path for a pattern, and folders named a=b for columns.
     reader = spark.read.schema(schema).option("__globPaths__", "false").option("recursiveFileLookup", "true")
     written = write_hours(
@@ -88,7 +88,7 @@ def _look(path: Path) -> _File:
     try:
         hour = datetime.strptime(path.parent.name, _DIRECTORY_FORMAT).replace(tzinfo=UTC)
         file = pq.ParquetFile(path)
-        if missing := {column.name for column in COLUMNS} - LATER_COLUMNS - set(file.schema_arrow.names):
+        if missing := {column.name for column in PAGES.columns} - PAGES.later - set(file.schema_arrow.names):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         generation, computed_at_ms = _stamp(file)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:

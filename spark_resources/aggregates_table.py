@@ -1,4 +1,4 @@
-"""Writing hours of aggregates to the Iceberg table, and reading them, with Spark.
+"""Writing hours of an aggregate to its Iceberg table, and reading them, with Spark.
 
 Belongs here: one commit per run, and what happens when two runs meet. Does not belong here: where the table is and how
 it is read without Spark (`dataco_assets/aggregates/`).
@@ -20,7 +20,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import Aggregate
 from dataco_assets.aggregates.failures import failure
 from dataco_assets.aggregates.reading import StoredHour, TableState, ensure_table, table_state
 from dataco_assets.aggregates.table import TablePlace
@@ -101,7 +101,7 @@ def write_hours(
         aggregates: Rows of these hours only, as `spark_resources.aggregation.aggregate` gives them.
         hours: Starts of the hours, epoch ms.
         generations: The generation of each hour.
-        place: Where the table is; it is created if it is not there.
+        place: The table; it is created if it is not there.
         run_id: Name of this attempt, kept with the commit.
         computed_at_ms: When each hour was aggregated, epoch ms.
 
@@ -123,7 +123,7 @@ def write_hours(
         if not ours:
             break
         rows = aggregates.where(_within(ours)) if kept else aggregates
-        marked = rows.unionByName(_markers(aggregates.sparkSession, ours, generations, computed_at_ms))
+        marked = rows.unionByName(_markers(aggregates.sparkSession, place.aggregate, ours, generations, computed_at_ms))
         try:
             _overwrite(marked, ours, place, state.snapshot_id, run_id)
         except CommitConflict:
@@ -142,8 +142,10 @@ def write_hours(
 def stored_aggregates(spark: SparkSession, place: TablePlace, hours: Sequence[int]) -> DataFrame:
     """The stored aggregates of hours, all of which must have been computed, as a DataFrame."""
     register(spark, place)
-    stored = spark.read.table(place.name_in_spark).where(_within(hours)).where("page IS NOT NULL")
-    return stored.select(*[column.name for column in COLUMNS])
+    stored = (
+        spark.read.table(place.name_in_spark).where(_within(hours)).where(f"{place.aggregate.always_set} IS NOT NULL")
+    )
+    return stored.select(*[column.name for column in place.aggregate.columns])
 
 
 def _newer(state: TableState, wanted: Sequence[int], generations: Mapping[int, int]) -> dict[int, StoredHour]:
@@ -210,15 +212,21 @@ def _within(hours: Sequence[int]) -> str:
 
 
 def _markers(
-    spark: SparkSession, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: Mapping[int, int]
+    spark: SparkSession,
+    aggregate: Aggregate,
+    hours: Sequence[int],
+    generations: Mapping[int, int],
+    computed_at_ms: Mapping[int, int],
 ) -> DataFrame:
-    """One row per hour without page, country and measures; it says that the hour was computed, even without clicks."""
+    """One row per hour without dimensions and measures; it says that the hour was computed, even without clicks."""
     known = {
         "hour": "timestamp_millis(start) AS hour",
         "generation": "generation",
         "computed_at": "timestamp_millis(computed_at) AS computed_at",
     }
-    columns = [known.get(column.name, f"CAST(NULL AS {column.sql_type}) AS {column.name}") for column in COLUMNS]
+    columns = [
+        known.get(column.name, f"CAST(NULL AS {column.sql_type}) AS {column.name}") for column in aggregate.columns
+    ]
     # Written as text, as in `aggregation`: creating each literal by a call to the JVM would take seconds.
     arrays = (hours, [generations[hour] for hour in hours], [computed_at_ms[hour] for hour in hours])
     texts = ", ".join(f"array({', '.join(f'{value}L' for value in values)})" for values in arrays)

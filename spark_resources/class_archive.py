@@ -141,10 +141,11 @@ def _run_training(archive: Path, jars: Sequence[Path]) -> None:
 
 def _train(archive: Path, jars: Sequence[Path]) -> None:
     """Runs the code of a refresh on clicks from a file; the JVM writes the archive when it ends."""
+    from dataco_assets.aggregates.columns import PAGES
     from dataco_assets.aggregates.table import TablePlace
     from dataco_assets.clicks.hour import HOUR_MS
     from spark_resources.aggregates_table import stored_aggregates, write_hours
-    from spark_resources.aggregation import aggregate
+    from spark_resources.aggregation import aggregate, measured
     from spark_resources.clicks_table import counted
     from spark_resources.publication import documents
 
@@ -160,10 +161,11 @@ def _train(archive: Path, jars: Sequence[Path]) -> None:
         hours, generations = [HOUR_MS], {HOUR_MS: 1}
         read, rows = counted(spark.read.parquet(clicks))
         place = TablePlace((Path(scratch) / "aggregates").as_uri())
-        write_hours(aggregate(read, hours, generations, 1), hours, generations, place, "training", {HOUR_MS: 1})
+        rows_made = aggregate(PAGES, measured(read, hours), hours, generations, 1)
+        write_hours(rows_made, hours, generations, place, "training", {HOUR_MS: 1})
         if rows() != _TRAINING_CLICKS:
             raise ClassArchiveFailed(f"{rows()} of {_TRAINING_CLICKS} clicks were read in training.")
-        documents(stored_aggregates(spark, place, hours)).write.format("noop").mode("append").save()
+        documents(PAGES, stored_aggregates(spark, place, hours)).write.format("noop").mode("append").save()
     context: Any = spark.sparkContext
     driver: subprocess.Popen[bytes] = context._gateway.proc
     spark.stop()

@@ -1,7 +1,8 @@
 """The HBase table of clicks as a Spark DataFrame.
 
-A scan reads only the key ranges of the requested times, and three cells of each row. Each region of the table is read
-by a Spark task that streams its rows, so memory does not grow with the size of an hour.
+A scan reads only the key ranges of the requested times, and of each row the cells of the user and of the dimensions.
+Each region of the table is read by a Spark task that streams its rows, so memory does not grow with the size of an
+hour.
 """
 
 import json
@@ -12,23 +13,22 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
+from dataco_assets.aggregates.columns import AGGREGATES, Aggregate, dimensions_of
 from dataco_assets.clicks.row import TIMESTAMP_DIGITS, key_ranges
 from spark_resources.hbase_client import configuration, explained, jvm
 
 _ROW_KEY: Final = {"row_key": ("rowkey", "key")}
-_COLUMNS: Final = _ROW_KEY | {
-    "user_id": ("click_data", "user_id"),
-    "page": ("click_data", "page"),
-    "country": ("geo_data", "country"),
-}
-"""Family and qualifier of each column; for the row key, the names that the connector uses."""
+"""Family and qualifier of the row key, as the connector names them."""
+_USER_ID: Final = {"user_id": ("click_data", "user_id")}
 _ROWS_PER_FETCH: Final = 5_000
 _MOST_SPANS: Final = 16
 _TIMESTAMP_AT = 4  # in the row key, counted from 1
 
 
-def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int]]) -> DataFrame:
-    """Reads the clicks of the given times: row_key, user_id, timestamp (long, epoch ms), page, country.
+def read_clicks(
+    spark: SparkSession, table: str, ranges: Sequence[tuple[int, int]], aggregates: Sequence[Aggregate] = AGGREGATES
+) -> DataFrame:
+    """Reads the clicks of the given times: row_key, user_id, timestamp (long, epoch ms), and all dimensions.
 
     Args:
         spark: A session made with `spark_resources.session.spark_conf`.
@@ -36,14 +36,17 @@ def read_clicks(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int
         ranges: Half-open spans [start, end) in epoch ms. Each costs a key range per salt, and hundreds of those cost
             the connector more time than reading: of more than 16 spans, the nearest are joined, and clicks between
             them are read as well.
+        aggregates: Whose dimensions are read.
 
     Raises:
         ValueError: there is no range, or an empty one.
         ClicksTableError: HBase cannot be reached or has no such table. Rows are read later, when Spark runs: within
             `scanning`.
     """
-    rows = _read(spark, table, _COLUMNS, ranges)
-    return rows.select("row_key", "user_id", _timestamp(), "page", "country")
+    dimensions = dimensions_of(aggregates)
+    cells = {column.name: column.cell for column in dimensions}
+    rows = _read(spark, table, _ROW_KEY | _USER_ID | cells, ranges)
+    return rows.select("row_key", "user_id", _timestamp(), *cells)
 
 
 def read_timestamps(spark: SparkSession, table: str, ranges: Sequence[tuple[int, int]]) -> DataFrame:

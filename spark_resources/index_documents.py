@@ -1,4 +1,4 @@
-"""The index's documents of hours as a DataFrame, and what has to change so that they equal the aggregates.
+"""An index's documents of hours as a DataFrame, and what has to change so that they equal the aggregates.
 
 Belongs here: reading documents on the executors, and comparing them. Does not belong here: writing them
 (`publication.py`), and which runs may do so.
@@ -15,14 +15,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 from pyspark.sql.types import StringType, StructType
 
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import COMPUTED_AT, GENERATION
 from dataco_assets.index.layout import time_text
 
 DOCUMENT_ID = "_document_id"
 WRITE = "_write"
 """Column of `changes`: whether the document is to be written; otherwise it is to be deleted."""
 _STORED_ID, _STORED = "_stored_id", "_stored"
-_ORIGIN = tuple(column.name for column in COLUMNS if not column.read_from)
+_ORIGIN = (GENERATION.name, COMPUTED_AT.name)
 """Columns that say how a row came about: of a document, by which run it was written last."""
 _WRITTEN_BY_A_RUN = (
     f"{_STORED}.generation = CAST({_STORED}._metadata._version AS long)",

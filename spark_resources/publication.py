@@ -3,7 +3,7 @@
 Everything else about the index is in `dataco_assets/index/`: which index a month is written to, removing documents of
 older generations, refreshing and verifying.
 
-A document's id is computed from hour, page and country, and its version is the generation, `external_gte`: writing the
+A document's id is computed from the hour and the group, and its version is the generation, `external_gte`: writing the
 same document again changes nothing, and a generation older than the published one is refused. Only documents that
 differ from those in the index are written (`index_documents.py`).
 """
@@ -13,7 +13,7 @@ import socket
 import ssl
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from dataco_assets.aggregates.columns import INDEXED, Column
+from dataco_assets.aggregates.columns import Aggregate, Column
 from dataco_assets.certificates import truststore
 from dataco_assets.elasticsearch_errors import (
     ElasticsearchUnavailable,
@@ -33,7 +33,7 @@ from dataco_assets.elasticsearch_errors import (
     unavailable,
 )
 from dataco_assets.errors import DatacoError, ErrorKind
-from dataco_assets.index.layout import PAGE_PARTS, PROPERTIES, month_of
+from dataco_assets.index.layout import PAGE_PARTS, month_of, properties
 from spark_resources.index_documents import DOCUMENT_ID, WRITE, changes, stored_documents
 from spark_resources.jvm_errors import reported
 from spark_resources.session import runs_own_tasks
@@ -70,22 +70,23 @@ class PublicationFailed(DatacoError):
     kind = ErrorKind.PASSING
 
 
-def documents(aggregates: DataFrame) -> DataFrame:
-    """The documents of aggregates: the index's fields with times as ISO 8601 text, and `_document_id`, the `_id`.
+def documents(aggregate: Aggregate, rows: DataFrame) -> DataFrame:
+    """The documents of an aggregate's rows: fields with times as ISO 8601 text, and `_document_id`, the `_id`.
 
     Ids, hosts and paths are those that `dataco_assets.index.layout` gives.
     """
     # SQL text throughout: with some fifty columns, a call to the JVM for each part would take longer than a small hour.
-    identity = "concat_ws('|', CAST(unix_millis(hour) AS string), page, country)"
+    group = ", ".join(aggregate.group)  # those that are null, which `concat_ws` leaves out, are no part of the id
+    identity = f"concat_ws({_quoted(aggregate.separator)}, CAST(unix_millis(hour) AS string), {group})"
     made = {
         "host": f"regexp_extract(page, {_quoted(PAGE_PARTS)}, 1)",
         "path": f"regexp_extract(page, {_quoted(PAGE_PARTS)}, 2)",
         # As `dataco_assets.index.layout.time_text`; the session's time zone is UTC.
         **{name: f"date_format({name}, {_quoted(_TIME_FORMAT)})" for name in ("hour", "computed_at")},
-        **{each.name: _filled_buckets(each) for each in INDEXED if each.type == "histogram"},
+        **{each.name: _filled_buckets(each) for each in aggregate.histograms if each.in_index},
     }
-    fields = [f"{made.get(name, name)} AS {name}" for name in PROPERTIES]
-    return aggregates.selectExpr(f"substring(sha2({identity}, 256), 1, {_ID_DIGITS}) AS {DOCUMENT_ID}", *fields)
+    fields = [f"{made.get(name, name)} AS {name}" for name in properties(aggregate)]
+    return rows.selectExpr(f"substring(sha2({identity}, 256), 1, {_ID_DIGITS}) AS {DOCUMENT_ID}", *fields)
 
 
 def _quoted(text: str) -> str:
@@ -99,6 +100,23 @@ def _filled_buckets(histogram: Column) -> str:
     name = histogram.name
     filled = ", ".join(f"'{bucket}', nullif({name}.{bucket}, 0L)" for bucket in histogram.buckets)
     return f"CASE WHEN {name} IS NOT NULL AND {histogram.counts} > 0 THEN named_struct({filled}) END"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Elasticsearch, and how to get in.
+
+    Attributes:
+        url: `http(s)://host:port`.
+        username: User name; empty: no authentication.
+        password: That user's password.
+        ca_file: PEM file of the authorities to trust; empty: those that the JVM knows.
+    """
+
+    url: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    ca_file: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,30 +146,26 @@ class Written:
 
 
 def publish(
-    aggregates: DataFrame,
+    aggregate: Aggregate,
+    rows: DataFrame,
     hours: Iterable[int],
     indices: Mapping[str, str],
     *,
+    server: Server,
     held: Held | None = None,
-    url: str,
-    username: str = "",
-    password: str = "",
-    ca_file: str = "",
 ) -> Written:
-    """Writes the aggregates of the hours, each into the index of its month; documents that are there already are left.
+    """Writes an aggregate's rows of hours, each into the index of its month; documents that are there already are left.
 
     If it fails, some documents may have been written; publishing again, or a newer generation, completes them.
 
     Args:
-        aggregates: Columns as in `dataco_assets.aggregates.columns`; best what was stored
+        aggregate: Whose rows they are.
+        rows: All its columns; best what was stored
             (`spark_resources.aggregates_table.stored_aggregates`), for a second month goes through them again.
         hours: The hours (epoch ms) to write; rows of others are left out.
         indices: The index of each month (`YYYY.MM`), as `dataco_assets.index.setup.write_indices` gives them.
+        server: Where to write them.
         held: What the index has of them, and must be visible to searches; None: nothing, so that all is written.
-        url: Elasticsearch, `http(s)://host:port`.
-        username: User name; empty: no authentication.
-        password: That user's password.
-        ca_file: PEM file of the authorities to trust; empty: those that the JVM knows.
 
     Raises:
         ExecutorsElsewhere: executors run on other machines, and nothing names their truststore.
@@ -165,14 +179,14 @@ def publish(
     missing = sorted(months.keys() - indices.keys())
     if missing:
         raise IndexMissing(f"There is no index for {', '.join(missing)}. `dataco setup` creates what is missing.")
-    session = aggregates.sparkSession
+    session = rows.sparkSession
     compared: list[_Difference] = []
     written = 0
-    with _trust(session, ca_file) as trust:
-        connection = _connection(url, username, password) | trust
+    with _trust(session, server.ca_file) as trust:
+        connection = _connection(server) | trust
         for month, members in months.items():
             of_month = f"unix_millis(hour) IN ({', '.join(f'{hour}L' for hour in members)})"
-            wanted = documents(aggregates.where(of_month))
+            wanted = documents(aggregate, rows.where(of_month))
             there = [hour for hour in members if held and hour in held.hours]
             try:
                 if held and there:
@@ -188,9 +202,9 @@ def publish(
             except (Py4JJavaError, PySparkException) as error:
                 for difference in compared:
                     difference.rows.unpersist()
-                found = explain(url, error)
+                found = explain(server.url, error)
                 if isinstance(found, ElasticsearchUnavailable):
-                    found = _handshake_problem(session, url, ca_file) or found
+                    found = _handshake_problem(session, server) or found
                 raise found from error
     return Written(written, _stale(compared))
 
@@ -242,8 +256,9 @@ def _trust(session: SparkSession, ca_file: str) -> Iterator[dict[str, str]]:
         yield {_TRUSTSTORE: store.path.as_uri(), "es.net.ssl.truststore.pass": store.password}
 
 
-def _handshake_problem(session: SparkSession, url: str, ca_file: str) -> DatacoError | None:
+def _handshake_problem(session: SparkSession, server: Server) -> DatacoError | None:
     """What is wrong with the server's certificate; the connector says only that no node is left."""
+    url, ca_file = server.url, server.ca_file
     parts = urlsplit(url)
     if parts.scheme != "https":
         return None
@@ -274,16 +289,16 @@ def _handshake_problem_of_java(jvm: Any, url: str) -> DatacoError | None:
     return None
 
 
-def _connection(url: str, username: str, password: str) -> dict[str, str]:
-    parts = urlsplit(url)
+def _connection(server: Server) -> dict[str, str]:
+    parts = urlsplit(server.url)
     secure = parts.scheme == "https"
     options = {
         "es.nodes": f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or "",
         "es.port": str(parts.port or (443 if secure else 80)),
         "es.net.ssl": str(secure).lower(),
     }
-    if username:
-        options |= {"es.net.http.auth.user": username, "es.net.http.auth.pass": password}
+    if server.username:
+        options |= {"es.net.http.auth.user": server.username, "es.net.http.auth.pass": server.password}
     return options
 
 

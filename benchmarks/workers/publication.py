@@ -9,6 +9,7 @@ from elasticsearch import Elasticsearch
 from elasticsearch.helpers import parallel_bulk
 
 from benchmarks.workers.spark import session
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.reading import table_state
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clients.elasticsearch import connect
@@ -18,7 +19,7 @@ from dataco_assets.index.layout import month_of, time_of
 from dataco_assets.index.setup import ensure_index, ensure_month_indices
 from dataco_assets.settings import settings
 from spark_resources.aggregates_table import stored_aggregates
-from spark_resources.publication import documents
+from spark_resources.publication import Server, documents
 from spark_resources.publication import publish as publish_hours
 
 _FEW_HOURS = 2
@@ -35,22 +36,21 @@ def publish(documents_wanted: int, repetitions: int) -> dict[str, Any]:
     client, place = connect(config), TablePlace.of(config)
     hours, groups = _hours_with(place, documents_wanted)
     spark = session()
-    ready = [row.asDict() for row in documents(stored_aggregates(spark, place, hours)).collect()]
+    ready = [row.asDict() for row in documents(PAGES, stored_aggregates(spark, place, hours)).collect()]
     indices_of = {}
     for way in ("platform", "peer"):
         own = config.model_copy(update={"index_alias": f"{config.index_alias}-{way}"})
-        deque(ensure_index(client, own), maxlen=0)
+        deque(ensure_index(Index.of(client, own, PAGES), own), maxlen=0)
         index = Index(client, own.index_alias)
         ensure_month_indices(index, own, hours)
         indices_of[way] = index.by_month(hours)
     url = config.elasticsearch_url
-    publish_hours(
-        stored_aggregates(spark, place, hours[:_FEW_HOURS]), hours[:_FEW_HOURS], indices_of["platform"], url=url
-    )
+    few, server = hours[:_FEW_HOURS], Server(url)
+    publish_hours(PAGES, stored_aggregates(spark, place, few), few, indices_of["platform"], server=server)
     seconds: dict[str, list[float]] = {"platform": [], "peer": []}
     for _ in range(repetitions):
         started = time.monotonic()
-        publish_hours(stored_aggregates(spark, place, hours), hours, indices_of["platform"], url=url)
+        publish_hours(PAGES, stored_aggregates(spark, place, hours), hours, indices_of["platform"], server=server)
         make_visible(client, list(indices_of["platform"].values()))
         seconds["platform"].append(time.monotonic() - started)
         started = time.monotonic()

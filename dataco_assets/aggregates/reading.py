@@ -1,10 +1,10 @@
-"""Reading the aggregates' table without Spark, and making it.
+"""Reading an aggregate's table without Spark, and making it.
 
 Belongs here: what is stored of which hour, an hour's rows, and the table's schema. Does not belong here: where the
 table is (`table.py`) and writing hours (`spark_resources/aggregates_table.py`).
 
 Which hours were computed, and of which generation, stands in the statistics that Iceberg keeps of each data file: no
-data file is opened for that. Every hour that was computed has one row without page and country, which tells an hour
+data file is opened for that. Every hour that was computed has one row without dimensions, which tells an hour
 without clicks from one that was never computed; readers leave that row out.
 
 pyiceberg takes a second to import, so it is imported when a table is opened.
@@ -12,7 +12,7 @@ pyiceberg takes a second to import, so it is imported when a table is opened.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import count
@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataco_assets.aggregates.columns import COLUMNS, USERS_SKETCH, Column, ColumnType
+from dataco_assets.aggregates.columns import PAGES, USERS_SKETCH, Aggregate, Column, ColumnType
 from dataco_assets.aggregates.failures import AggregatesRefused, AggregatesUnreadable, failure
-from dataco_assets.aggregates.table import IDENTIFIER, NAMESPACE, PARTITION, TABLE_PROPERTIES, TablePlace
+from dataco_assets.aggregates.table import NAMESPACE, PARTITION, TablePlace
 from dataco_assets.clicks.hour import HOUR_MS
 
 if TYPE_CHECKING:
@@ -49,8 +49,11 @@ def _arrow_type(column: Column) -> pa.DataType:
     return _ARROW_TYPES[column.type]
 
 
-ARROW_SCHEMA: Final = pa.schema([pa.field(column.name, _arrow_type(column), column.nullable) for column in COLUMNS])
-"""The columns of the aggregates as Arrow types."""
+@cache
+def arrow_schema(aggregate: Aggregate) -> pa.Schema:
+    """The columns of an aggregate as Arrow types."""
+    return pa.schema([pa.field(column.name, _arrow_type(column), column.nullable) for column in aggregate.columns])
+
 
 USERS_COLUMNS: Final = ("hour", "unique_users", "entering_users", USERS_SKETCH.name)
 """What `read_users` reads of a row."""
@@ -64,6 +67,7 @@ class HourAggregates:
     table: pa.Table
     generation: int
     computed_at_ms: int
+    aggregate: Aggregate = PAGES
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,10 @@ def ensure_table(place: TablePlace) -> bool:
         catalog = _catalog(place)
         catalog.create_namespace_if_not_exists(NAMESPACE)
         try:
-            table, created = catalog.load_table(IDENTIFIER), False
+            table, created = catalog.load_table(place.identifier), False
         except NoSuchTableError:
             table, created = _create(catalog, place)
-        _add_missing_columns(table)
+        _add_missing_columns(table, place)
     return created
 
 
@@ -132,7 +136,7 @@ def table_state(place: TablePlace, hours: Sequence[int] = ()) -> TableState:
         ids = {column.name: column.field_id for column in table.schema().fields}
         wanted = set(hours)
         found = {
-            hour: _stored_hour(hour, [task.file for task in tasks], ids)
+            hour: _stored_hour(place, hour, [task.file for task in tasks], ids)
             for hour, tasks in _tasks_by_hour(table, hours).items()
             if hour in wanted or not wanted
         }
@@ -196,7 +200,9 @@ def read_users(
         table = _load(place)
         if table is None:
             return
-        scan = table.scan(_between(first_ms, last_ms), selected_fields=USERS_COLUMNS).filter("page IS NOT NULL")
+        scan = table.scan(_between(first_ms, last_ms), selected_fields=USERS_COLUMNS).filter(
+            f"{place.aggregate.always_set} IS NOT NULL"
+        )
         for name, value in (("page", page), ("country", country)):
             if value is not None:  # not as text: it can be anything
                 scan = scan.filter(EqualTo(name, value))  # pyright: ignore[reportCallIssue]  # its own __init__ is hidden
@@ -207,13 +213,14 @@ def _read(place: TablePlace, table: "Table", hour_ms: int, tasks: "Sequence[File
     from pyiceberg.expressions import AlwaysTrue
     from pyiceberg.io.pyarrow import ArrowScan
 
+    schema = arrow_schema(place.aggregate)
     try:
         scan = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue())
-        stored = scan.to_table(tasks).select(ARROW_SCHEMA.names)
+        stored = scan.to_table(tasks).select(schema.names)
         generation = pc.max(stored["generation"]).as_py()  # pyright: ignore[reportAttributeAccessIssue]  # made at import
         computed_at = pc.max(stored["computed_at"].cast(pa.int64())).as_py()  # pyright: ignore[reportAttributeAccessIssue]  # made at import
-        rows = stored.filter(pc.field("page").is_valid()).cast(ARROW_SCHEMA)
-        return HourAggregates(hour_ms, rows, int(generation), int(computed_at) // 1000)
+        rows = stored.filter(pc.field(place.aggregate.always_set).is_valid()).cast(schema)
+        return HourAggregates(hour_ms, rows, int(generation), int(computed_at) // 1000, place.aggregate)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         with _explained(place):
             for task in tasks:
@@ -239,8 +246,12 @@ def _unreadable(hour_ms: int, tasks: "Sequence[FileScanTask]", error: Exception)
     )
 
 
-@cache  # keeps its connections, of which a database allows a limited number
 def _catalog(place: TablePlace) -> "Catalog":
+    return _loaded_catalog(replace(place, aggregate=PAGES))  # one for all tables
+
+
+@cache  # keeps its connections, of which a database allows a limited number
+def _loaded_catalog(place: TablePlace) -> "Catalog":
     from pyiceberg.catalog import load_catalog
 
     return load_catalog(place.catalog_name, **place.python_properties())
@@ -252,7 +263,7 @@ def _load(place: TablePlace) -> "Table | None":
     if place.sqlite_file is not None and not Path(place.sqlite_file).exists():
         return None  # opening it would create it
     try:
-        return _catalog(place).load_table(IDENTIFIER)
+        return _catalog(place).load_table(place.identifier)
     except NoSuchTableError:
         return None
 
@@ -263,23 +274,23 @@ def _create(catalog: "Catalog", place: TablePlace) -> "tuple[Table, bool]":
     from pyiceberg.partitioning import PartitionField, PartitionSpec
     from pyiceberg.transforms import HourTransform
 
-    schema = _iceberg_schema()
+    schema = _iceberg_schema(place.aggregate)
     by_hour = PartitionField(schema.find_field("hour").field_id, 1000, HourTransform(), PARTITION)
     try:
         made = catalog.create_table(
-            IDENTIFIER,
+            place.identifier,
             schema,
             location=place.table_location,
             partition_spec=PartitionSpec(by_hour),
-            properties=TABLE_PROPERTIES,
+            properties=place.table_properties,
         )
     except TableAlreadyExistsError:
-        return catalog.load_table(IDENTIFIER), False
+        return catalog.load_table(place.identifier), False
     return made, True
 
 
-def _iceberg_schema() -> "Schema":
-    """The columns of the registry; all may be null, because an hour's row without page has no measures."""
+def _iceberg_schema(aggregate: Aggregate) -> "Schema":
+    """The columns of the registry; all may be null, because an hour's row without dimensions has no measures."""
     from pyiceberg.schema import Schema
     from pyiceberg.types import NestedField
 
@@ -289,17 +300,17 @@ def _iceberg_schema() -> "Schema":
             NestedField(
                 next(numbers), column.name, _iceberg_type(column, numbers), required=False, doc=column.description
             )
-            for column in COLUMNS
+            for column in aggregate.columns
         )
     )
 
 
-def _add_missing_columns(table: "Table") -> None:
+def _add_missing_columns(table: "Table", place: TablePlace) -> None:
     known = {column.name for column in table.schema().fields}
-    missing = [column for column in COLUMNS if column.name not in known]
+    missing = [column for column in place.aggregate.columns if column.name not in known]
     if missing:
         with table.transaction() as change:
-            change.set_properties(TABLE_PROPERTIES)
+            change.set_properties(place.table_properties)
             with change.update_schema() as update:
                 for column in missing:
                     update.add_column(column.name, _iceberg_type(column, count(1)), doc=column.description)
@@ -342,10 +353,10 @@ def _text(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
-def _stored_hour(hour_ms: int, files: "Sequence[DataFile]", ids: dict[str, int]) -> StoredHour:
+def _stored_hour(place: TablePlace, hour_ms: int, files: "Sequence[DataFile]", ids: dict[str, int]) -> StoredHour:
     # Iceberg stores a bound of a long as eight bytes, little-endian.
     generations = [int.from_bytes(file.upper_bounds[ids["generation"]], "little", signed=True) for file in files]
-    rows = sum(file.record_count - file.null_value_counts[ids["page"]] for file in files)
+    rows = sum(file.record_count - file.null_value_counts[ids[place.aggregate.always_set]] for file in files)
     return StoredHour(hour_ms, rows, max(generations))
 
 

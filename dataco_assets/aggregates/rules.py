@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, TOTALLED
+from dataco_assets.aggregates.columns import Aggregate, Column
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.clicks.hour import VISIT_GAP_MS
 
@@ -21,9 +21,16 @@ _SHOWN: Final = 80
 """Characters of an offending value that are shown."""
 LONGEST_SECONDS: Final = VISIT_GAP_MS // 1000
 NOT_NULL: Final = "must not be null"
-UNIQUE: Final = "hour, page and country must be unique together"
-LATER: Final = tuple(number for column in COLUMNS if column.name in LATER_COLUMNS for number in column.numbers)
-"""Numbers that hours computed by an earlier version lack."""
+
+
+def later_numbers(aggregate: Aggregate) -> tuple[Column, ...]:
+    """Numbers that hours computed by an earlier version lack."""
+    return tuple(number for column in aggregate.columns if column.name in aggregate.later for number in column.numbers)
+
+
+def unique_text(aggregate: Aggregate) -> str:
+    """That no two rows are of the same group, in words."""
+    return f"{', '.join(('hour', *aggregate.group[:-1]))} and {aggregate.group[-1]} must be unique together"
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class HourFacts:
     Attributes:
         totals: How many there are, and what they add up to.
         most_users: The greatest `unique_users` of a row.
-        is_partly_known: Whether one of `LATER` is null in some rows, and not in others.
+        is_partly_known: Whether one of `later_numbers` is null in some rows, and not in others.
         differing: Columns that must be the same in all rows, and are not.
     """
 
@@ -81,12 +88,19 @@ class HourFacts:
     differing: tuple[str, ...] = ()
 
 
-def _value_rules() -> tuple[ValueRule, ...]:
-    at_least = {number.name: 0 for number in (*TOTALLED, *COLUMNS) if number in TOTALLED or number.name == "generation"}
-    at_least |= {"click_count": 1, "unique_users": 1}
+_DIMENSION_RULES: Final = {
+    "page": ValueRule("page", "must not be empty", shortest=1),
+    "country": ValueRule("country", "must be two capital letters", pattern="[A-Z]{2}"),
+}
+_LEAST: Final = {"click_count": 1, "unique_users": 1}
+
+
+def value_rules(aggregate: Aggregate) -> tuple[ValueRule, ...]:
+    """The rules about single values of an aggregate."""
+    counted = [number.name for number in aggregate.totalled]
+    at_least = {name: _LEAST.get(name, 0) for name in (*counted, "generation")}
     return (
-        ValueRule("page", "must not be empty", shortest=1),
-        ValueRule("country", "must be two capital letters", pattern="[A-Z]{2}"),
+        *(_DIMENSION_RULES[name] for name in aggregate.group if name in _DIMENSION_RULES),
         *(
             ValueRule(name, f"must be at least {least}" if least else "must not be negative", least=least)
             for name, least in at_least.items()
@@ -97,8 +111,7 @@ def _value_rules() -> tuple[ValueRule, ...]:
     )
 
 
-VALUE_RULES: Final = _value_rules()
-ROW_RULES: Final = (
+_ROW_RULES: Final = (
     RowRule("unique_users must not exceed click_count", "unique_users <= click_count"),
     RowRule("entering_users must not exceed unique_users", "entering_users <= unique_users"),
     RowRule("time_spent_samples must not exceed click_count", "time_spent_samples <= click_count"),
@@ -115,15 +128,21 @@ ROW_RULES: Final = (
     RowRule("bounces must not exceed entries or exits", "bounces <= entries and bounces <= exits"),
     # Clicks that are an entry, an exit or both.
     RowRule("entries + exits - bounces must not exceed click_count", "entries + exits - bounces <= click_count"),
-    *(
-        RowRule(
-            f"{column.name} must add up to {column.counts}",
-            f"{' + '.join(f'`{number.name}`' for number in column.numbers)} == {column.counts}",
-        )
-        for column in COLUMNS
-        if column.type == "histogram"
-    ),
 )
+
+
+def row_rules(aggregate: Aggregate) -> tuple[RowRule, ...]:
+    """The rules about the numbers of each row of an aggregate."""
+    return (
+        *_ROW_RULES,
+        *(
+            RowRule(
+                f"{column.name} must add up to {column.counts}",
+                f"{' + '.join(f'`{number.name}`' for number in column.numbers)} == {column.counts}",
+            )
+            for column in aggregate.histograms
+        ),
+    )
 
 
 def hour_text(hour_ms: int) -> str:
@@ -135,12 +154,12 @@ ALIKE: Final = ("generation", "computed_at")
 """Columns that must be the same in all rows of an hour."""
 
 
-def broken_in_hour(facts: HourFacts) -> list[tuple[str | None, str]]:
+def broken_in_hour(aggregate: Aggregate, facts: HourFacts) -> list[tuple[str | None, str]]:
     """The rules about an hour as a whole that are broken: the column a rule is about, if any, and its words."""
     rows, sums = facts.totals.groups, facts.totals.sums
     if not rows:
         return []
-    later = ", ".join(sorted(LATER_COLUMNS))
+    later = ", ".join(sorted(aggregate.later))
     holds = {
         # No group has more users than its hour; as every group has one, somebody enters every hour with clicks.
         "unique_users must not exceed the hour's sum of entering_users": facts.most_users <= sums["entering_users"],

@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS
-from dataco_assets.aggregates.reading import ARROW_SCHEMA
+from dataco_assets.aggregates.columns import Aggregate
+from dataco_assets.aggregates.reading import arrow_schema
 from dataco_assets.aggregates.rules import (
     ALIKE,
-    LATER,
     NOT_NULL,
-    ROW_RULES,
-    UNIQUE,
-    VALUE_RULES,
     HourFacts,
     Problem,
     RowRule,
     ValueRule,
     broken_in_hour,
     hour_text,
+    later_numbers,
+    row_rules,
     shown_examples,
+    unique_text,
+    value_rules,
 )
 from dataco_assets.aggregates.totals import table_totals
 
@@ -39,46 +39,49 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 50_000
 
 
-def problems(table: "pa.Table", hour_ms: int) -> list[Problem]:
+def problems(aggregate: Aggregate, table: "pa.Table", hour_ms: int) -> list[Problem]:
     """Every rule the table breaks; an empty list when it is sound.
 
     Args:
+        aggregate: Whose rows they are.
         table: An hour's aggregates; may have no rows.
         hour_ms: The hour it must be of, epoch ms.
     """
     from pandera.errors import SchemaErrors
 
-    of_hour = _problems_of_hour(table) if table.schema.equals(ARROW_SCHEMA) else []
+    of_hour = _problems_of_hour(aggregate, table) if table.schema.equals(arrow_schema(aggregate)) else []
     try:
-        hour_schema(hour_ms).validate(_frame(table), lazy=True)
+        hour_schema(aggregate, hour_ms).validate(_frame(aggregate, table), lazy=True)
     except SchemaErrors as errors:
-        return [*_report(errors.failure_cases), *of_hour]
+        return [*_report(aggregate, errors.failure_cases), *of_hour]
     return of_hour
 
 
-def _problems_of_hour(table: "pa.Table") -> list[Problem]:
-    return [Problem(words, column, 0) for column, words in broken_in_hour(_facts(table))]
+def _problems_of_hour(aggregate: Aggregate, table: "pa.Table") -> list[Problem]:
+    broken = broken_in_hour(aggregate, _facts(aggregate, table))
+    return [Problem(words, column, 0) for column, words in broken]
 
 
-def _facts(table: "pa.Table") -> HourFacts:
+def _facts(aggregate: Aggregate, table: "pa.Table") -> HourFacts:
     import pyarrow.compute as pc
 
     flat = table.flatten()
     return HourFacts(
-        table_totals(table),
+        table_totals(aggregate, table),
         pc.max(table["unique_users"]).as_py() or 0,  # pyright: ignore[reportAttributeAccessIssue]  # made at import
-        any(flat[number.name].null_count not in (0, table.num_rows) for number in LATER),
+        any(flat[number.name].null_count not in (0, table.num_rows) for number in later_numbers(aggregate)),
         tuple(name for name in ALIKE if len(table[name].unique()) > 1),
     )
 
 
-def problems_by_hour(hours: "Iterable[tuple[int, pa.Table]]") -> dict[int, list[Problem]]:
+def problems_by_hour(aggregate: Aggregate, hours: "Iterable[tuple[int, pa.Table]]") -> dict[int, list[Problem]]:
     """Every rule that the tables break, by hour; hours whose tables are sound are left out.
 
     Sound hours, which nearly all are, are validated many at a time: that takes a tenth of the time. Only among hours of
     which one is not sound is each looked at alone.
 
     Args:
+        aggregate: Whose rows they are.
         hours: Start (epoch ms) and aggregates of each hour; read one after another, and few are held at a time.
     """
     broken: dict[int, list[Problem]] = {}
@@ -86,31 +89,31 @@ def problems_by_hour(hours: "Iterable[tuple[int, pa.Table]]") -> dict[int, list[
     for hour, table in hours:
         batch[hour] = table
         if sum(held.num_rows for held in batch.values()) >= _ROWS_AT_ONCE:
-            broken |= _problems_of(batch)
+            broken |= _problems_of(aggregate, batch)
             batch = {}
-    return broken | _problems_of(batch)
+    return broken | _problems_of(aggregate, batch)
 
 
-def _problems_of(batch: "Mapping[int, pa.Table]") -> dict[int, list[Problem]]:
-    if _are_sound(batch):
+def _problems_of(aggregate: Aggregate, batch: "Mapping[int, pa.Table]") -> dict[int, list[Problem]]:
+    if _are_sound(aggregate, batch):
         return {}
-    found = {hour: problems(table, hour) for hour, table in batch.items()}
+    found = {hour: problems(aggregate, table, hour) for hour, table in batch.items()}
     return {hour: broken for hour, broken in found.items() if broken}
 
 
-def _are_sound(batch: "Mapping[int, pa.Table]") -> bool:
+def _are_sound(aggregate: Aggregate, batch: "Mapping[int, pa.Table]") -> bool:
     import pyarrow as pa
     from pandera.errors import SchemaErrors
 
-    if not all(table.schema.equals(ARROW_SCHEMA) for table in batch.values()):
+    if not all(table.schema.equals(arrow_schema(aggregate)) for table in batch.values()):
         return False
-    if not all(_is_of_hour(table, hour) and not _problems_of_hour(table) for hour, table in batch.items()):
+    if not all(_is_of_hour(table, hour) and not _problems_of_hour(aggregate, table) for hour, table in batch.items()):
         return False
     tables = [table for table in batch.values() if table.num_rows]
     if not tables:
         return True
     try:
-        hour_schema(None).validate(_frame(pa.concat_tables(tables)), lazy=True)
+        hour_schema(aggregate, None).validate(_frame(aggregate, pa.concat_tables(tables)), lazy=True)
     except SchemaErrors:
         return False
     return True
@@ -120,7 +123,7 @@ def _is_of_hour(table: "pa.Table", hour_ms: int) -> bool:
     return table["hour"].unique().to_pylist() in ([], [datetime.fromtimestamp(hour_ms / 1000, UTC)])
 
 
-def _frame(table: "pa.Table") -> "pd.DataFrame":
+def _frame(aggregate: Aggregate, table: "pa.Table") -> "pd.DataFrame":
     """The table for pandera: a histogram's buckets are columns, and whole numbers stay such where some are missing."""
     import pyarrow as pa
 
@@ -129,31 +132,31 @@ def _frame(table: "pa.Table") -> "pd.DataFrame":
     whole = (
         field.name
         for field in flat.schema
-        if field.name.partition(".")[0] in LATER_COLUMNS and pa.types.is_int64(field.type)
+        if field.name.partition(".")[0] in aggregate.later and pa.types.is_int64(field.type)
     )
     return frame.astype(dict.fromkeys(whole, "Int64"))
 
 
-def hour_schema(hour_ms: int | None) -> "pandera.DataFrameSchema":
+def hour_schema(aggregate: Aggregate, hour_ms: int | None) -> "pandera.DataFrameSchema":
     """The schema of the rows of one hour (epoch ms), or of several (None); without the rules of an hour as a whole."""
     import pandas as pd
     import pandera.pandas as pandera
     from pandera.pandas import Check
 
     checks: dict[str, list[Check]] = {}
-    for rule in VALUE_RULES:
+    for rule in value_rules(aggregate):
         checks.setdefault(rule.column, []).append(_value_check(rule))
     if hour_ms is not None:
         hour = pd.Timestamp(hour_ms, unit="ms", tz="UTC")
         checks["hour"] = [Check(lambda column: column == hour, error=hour_text(hour_ms))]
     instant = pd.DatetimeTZDtype("us", "UTC")
     types = {"timestamp": instant, "string": str, "long": "int64", "double": "float64", "sketch": "object"}
-    numbers = [number for column in COLUMNS for number in column.numbers]
+    numbers = [number for column in aggregate.columns for number in column.numbers]
     types_of = {c.name: "Int64" if c.nullable and c.type == "long" else types[c.type] for c in numbers}
     return pandera.DataFrameSchema(
         {c.name: pandera.Column(types_of[c.name], checks.get(c.name, []), nullable=c.nullable) for c in numbers},
-        checks=[Check(partial(_holds, rule), error=rule.words) for rule in ROW_RULES],
-        unique=["hour", "page", "country"],
+        checks=[Check(partial(_holds, rule), error=rule.words) for rule in row_rules(aggregate)],
+        unique=["hour", *aggregate.group],
         strict=True,
         ordered=True,
     )
@@ -183,12 +186,11 @@ _IN_WORDS = {
     "column_in_dataframe": "columns are missing",
     "column_in_schema": "columns are not known",
     "column_ordered": "columns are not in order",
-    "multiple_fields_uniqueness": UNIQUE,
 }
 _NAMES_COLUMNS = ("column_in_dataframe", "column_in_schema", "column_ordered")
 
 
-def _report(cases: "pd.DataFrame") -> list[Problem]:
+def _report(aggregate: Aggregate, cases: "pd.DataFrame") -> list[Problem]:
     # A rule about whole rows is reported once per cell of each row that breaks it, under the cell's column.
     about_column = cases["schema_context"] == "Column"
     cases = cases.assign(column=cases["column"].where(about_column, "")).sort_values("index", kind="stable")
@@ -196,15 +198,16 @@ def _report(cases: "pd.DataFrame") -> list[Problem]:
     broken: dict[tuple[str, str], list[tuple[object, object]]] = {}
     for column, rule, row, value in zip(*(cases[name].tolist() for name in columns), strict=True):
         broken.setdefault((str(column), str(rule)), []).append((row, value))
-    return [_problem(column, rule, found) for (column, rule), found in sorted(broken.items())]
+    words = _IN_WORDS | {"multiple_fields_uniqueness": unique_text(aggregate)}
+    return [_problem(column, rule, words.get(rule, rule), found) for (column, rule), found in sorted(broken.items())]
 
 
-def _problem(column: str, rule: str, found: list[tuple[object, object]]) -> Problem:
+def _problem(column: str, rule: str, words: str, found: list[tuple[object, object]]) -> Problem:
     """One problem out of the (row number or None, offending value) pairs of a column's broken rule."""
     rows = len({row for row, _ in found if row is not None and row == row})  # noqa: PLR0124  # a missing one is NaN
     show = (bool(column) and rows > 0) or rule in _NAMES_COLUMNS
     return Problem(
-        rule=f"must be of type {rule[6:-1]}" if rule.startswith("dtype(") else _IN_WORDS.get(rule, rule)[:200],
+        rule=f"must be of type {rule[6:-1]}" if rule.startswith("dtype(") else words[:200],
         column=column or None,
         rows=rows,
         examples=shown_examples(value for _, value in found) if show else (),

@@ -7,6 +7,7 @@ one leads to.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dataco_assets.aggregates.columns import Aggregate
 from dataco_assets.aggregates.rules import LONGEST_SECONDS
 from dataco_assets.aggregates.schema import problems_by_hour
 
@@ -33,10 +34,11 @@ class Problems:
     averages: dict[int, list[str]] = field(default_factory=dict)
 
 
-def find_problems(tables: "Iterable[tuple[int, pa.Table]]") -> Problems:
+def find_problems(aggregate: Aggregate, tables: "Iterable[tuple[int, pa.Table]]") -> Problems:
     """Looks at each hour's table once; few are held at a time.
 
     Args:
+        aggregate: Whose rows they are.
         tables: Start (epoch ms) and aggregates of each hour.
     """
     import pyarrow.compute as pc
@@ -54,5 +56,7 @@ def find_problems(tables: "Iterable[tuple[int, pa.Table]]") -> Problems:
                 found.averages[hour] = [f"{outside.num_rows} rows outside 0 to 1,800 s"]
             yield hour, table
 
-    found.schema = {hour: [str(each) for each in broken] for hour, broken in problems_by_hour(each()).items()}
+    found.schema = {
+        hour: [str(each) for each in broken] for hour, broken in problems_by_hour(aggregate, each()).items()
+    }
     return found

@@ -1,11 +1,11 @@
-"""The aggregates' table: its name and properties, and how Spark and Python reach its catalog.
+"""The tables of the aggregates: their names and properties, and how Spark and Python reach their catalog.
 
 Belongs here: names, and the properties of Iceberg's catalogs. Does not belong here: how files are reached
 (`storage.py`), reading (`reading.py`) and writing (`spark_resources/aggregates_table.py`).
 
-The table is an Apache Iceberg table: Parquet files, each of one hour; lists of them (manifests) with statistics of each
-file; and a catalog, which names the current list. A commit replaces that name, so readers see all of a run's hours as
-they were before it, or all as they are after it.
+Each aggregate has an Apache Iceberg table: Parquet files, each of one hour; lists of them (manifests) with statistics
+of each file; and a catalog, which names the current list. A commit replaces that name, so readers see all of a run's
+hours as they were before it, or all as they are after it.
 """
 
 from dataclasses import dataclass, field
@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from dataco_assets.aggregates import storage
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import PAGES, Aggregate
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
 NAMESPACE: Final = "clickstream"
-TABLE: Final = "url_country_aggregates"
-IDENTIFIER: Final = f"{NAMESPACE}.{TABLE}"
 PARTITION: Final = "hour_hour"
 """Name of the partition field, hours(hour), as Spark would name it."""
-TABLE_PROPERTIES: Final = {
+_PROPERTIES: Final = {
     "format-version": "2",
     # Two runs that commit at once do so one after the other: the second builds its commit again on that of the first.
     "commit.retry.num-retries": "10",
@@ -35,16 +33,6 @@ TABLE_PROPERTIES: Final = {
     "write.metadata.compression-codec": "gzip",
     # About 1,500 hours: a look-up of one hour reads one such list, and a commit rewrites one (docs/performance.md).
     "commit.manifest.target-size-bytes": str(64 * 1024),
-    # Text from clicks stays out of the metadata: no reader selects files by it.
-    "write.metadata.metrics.column.page": "counts",
-    "write.metadata.metrics.column.country": "counts",
-    # Nor does any by these, which would be most of the metadata.
-    **{
-        f"write.metadata.metrics.column.{number.name}": "none"
-        for column in COLUMNS
-        if column.type in ("histogram", "sketch")
-        for number in column.numbers
-    },
 }
 _SQLITE_FILE: Final = "catalog.db"
 _SQLITE_WAIT_MS: Final = 30_000
@@ -52,7 +40,7 @@ _SQLITE_WAIT_MS: Final = 30_000
 
 @dataclass(frozen=True)
 class TablePlace:
-    """Where the table is.
+    """Which table it is, and where.
 
     Attributes:
         warehouse: URI of the folder of its files.
@@ -63,6 +51,7 @@ class TablePlace:
         password: That user's password.
         s3_endpoint: Address of an S3 server that is not Amazon's; empty: Amazon's.
         webhdfs_url: HTTP address of HDFS's NameNode, for Python.
+        aggregate: Whose table it is.
     """
 
     warehouse: str
@@ -72,10 +61,11 @@ class TablePlace:
     password: str = field(default="", repr=False)
     s3_endpoint: str = ""
     webhdfs_url: str = ""
+    aggregate: Aggregate = PAGES
 
     @classmethod
-    def of(cls, settings: "Settings") -> Self:
-        """The place that the settings name."""
+    def of(cls, settings: "Settings", aggregate: Aggregate = PAGES) -> Self:
+        """The place that the settings name for an aggregate's table."""
         return cls(
             warehouse=settings.aggregates_uri,
             catalog_uri=settings.catalog_uri,
@@ -84,7 +74,24 @@ class TablePlace:
             password=settings.catalog_password.get_secret_value(),
             s3_endpoint=settings.s3_endpoint,
             webhdfs_url=settings.webhdfs_url,
+            aggregate=aggregate,
         )
+
+    @property
+    def identifier(self) -> str:
+        """The table's name in the catalog."""
+        return f"{NAMESPACE}.{self.aggregate.name}"
+
+    @property
+    def table_properties(self) -> dict[str, str]:
+        """Properties of the table."""
+        # Text from clicks stays out of the metadata: no reader selects files by it. Nor does any by histograms and
+        # sketches, which would be most of the metadata.
+        metrics = dict.fromkeys(self.aggregate.group, "counts")
+        for column in self.aggregate.columns:
+            if column.type in ("histogram", "sketch"):
+                metrics |= {number.name: "none" for number in column.numbers}
+        return _PROPERTIES | {f"write.metadata.metrics.column.{name}": kept for name, kept in metrics.items()}
 
     @property
     def location(self) -> str:
@@ -94,7 +101,7 @@ class TablePlace:
     @property
     def table_location(self) -> str:
         """The table's folder."""
-        return f"{self.location}/{NAMESPACE}/{TABLE}"
+        return f"{self.location}/{NAMESPACE}/{self.aggregate.name}"
 
     @property
     def catalog(self) -> str:
@@ -110,7 +117,7 @@ class TablePlace:
     @property
     def name_in_spark(self) -> str:
         """The table's name in Spark SQL, with its catalog."""
-        return f"{self.catalog_name}.{IDENTIFIER}"
+        return f"{self.catalog_name}.{self.identifier}"
 
     @property
     def catalog_server(self) -> str:
@@ -126,7 +133,7 @@ class TablePlace:
         return f"The aggregates' storage {self.warehouse[:200]} (DATACO_AGGREGATES_URI{at})"
 
     def __str__(self) -> str:
-        return f"the table {IDENTIFIER} at {self.warehouse[:200]} (catalog {self.catalog[:200]})"
+        return f"the table {self.identifier} at {self.warehouse[:200]} (catalog {self.catalog[:200]})"
 
     def python_properties(self) -> dict[str, str]:
         """Properties of pyiceberg's catalog."""

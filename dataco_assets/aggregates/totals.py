@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataco_assets.aggregates.columns import TIME_SPENT, TOTALLED
+from dataco_assets.aggregates.columns import TIME_SPENT, Aggregate
 from dataco_assets.aggregates.reading import HourAggregates
 from dataco_assets.clicks.time_spent import percentile
 
@@ -23,8 +23,8 @@ class HourTotals:
     """Sums over an hour's aggregates.
 
     Attributes:
-        groups: Rows, one per page and country.
-        sums: Sum of each number that is added up (`columns.TOTALLED`), by its name.
+        groups: Rows, one per group.
+        sums: Sum of each number that is added up (`Aggregate.totalled`), by its name.
     """
 
     groups: int
@@ -48,17 +48,17 @@ class HourTotals:
 
 def totals(hour: HourAggregates) -> HourTotals:
     """What one hour adds up to; zeros for an empty hour, and for a column that it was computed without."""
-    return table_totals(hour.table)
+    return table_totals(hour.aggregate, hour.table)
 
 
-def table_totals(aggregates: pa.Table) -> HourTotals:
+def table_totals(aggregate: Aggregate, rows: pa.Table) -> HourTotals:
     """What rows of an hour add up to."""
-    table = aggregates.flatten()  # a histogram's buckets become columns, `name.bucket`
+    table = rows.flatten()  # a histogram's buckets become columns, `name.bucket`
 
     def total(column: str) -> int | float:
         return pc.sum(table[column]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]  # made at import
 
-    return HourTotals(table.num_rows, {column.name: total(column.name) for column in TOTALLED})
+    return HourTotals(table.num_rows, {column.name: total(column.name) for column in aggregate.totalled})
 
 
 class PageCounts:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dataco_assets.aggregates.columns import INDEXED
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import INDEX_EQUALS_AGGREGATES, evaluations, latest_materializations
 from dataco_assets.assets.failures import explained
@@ -43,14 +43,14 @@ _OF_A_DOCUMENT = {
 
 INDEX_SCHEMA = dg.TableSchema(
     columns=[
-        *(dg.TableColumn(c.name, c.type, _OF_A_DOCUMENT.get(c.name, c.description)) for c in INDEXED),
+        *(dg.TableColumn(c.name, c.type, _OF_A_DOCUMENT.get(c.name, c.description)) for c in PAGES.indexed),
         dg.TableColumn("host", "string", "Host of the page."),
         dg.TableColumn("path", "string", "Path of the page."),
     ]
 )
 _LINEAGE = dg.TableColumnLineage(
     {
-        **{c.name: [dg.TableColumnDep(url_country_aggregates.key, c.name)] for c in INDEXED},
+        **{c.name: [dg.TableColumnDep(url_country_aggregates.key, c.name)] for c in PAGES.indexed},
         "host": [dg.TableColumnDep(url_country_aggregates.key, "page")],
         "path": [dg.TableColumnDep(url_country_aggregates.key, "page")],
     }
@@ -312,14 +312,17 @@ class _Writer:
             if not wanted:
                 return publication.Written(0, ())
             return publication.publish(
+                self.index.aggregate,
                 stored_aggregates(self._session, TablePlace.of(self.settings), wanted),
                 wanted,
                 self.index.by_month(wanted),
+                server=publication.Server(
+                    self.settings.elasticsearch_url,
+                    self.settings.elasticsearch_username,
+                    self.settings.elasticsearch_password.get_secret_value(),
+                    self.settings.elasticsearch_ca_file,
+                ),
                 held=publication.Held(held, rewritten),
-                url=self.settings.elasticsearch_url,
-                username=self.settings.elasticsearch_username,
-                password=self.settings.elasticsearch_password.get_secret_value(),
-                ca_file=self.settings.elasticsearch_ca_file,
             )
 
 
@@ -417,7 +420,7 @@ def _validated(
             published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
             yield hour, stored.table
 
-    unsound = problems_by_hour(stored_tables()) | failed
+    unsound = problems_by_hour(place.aggregate, stored_tables()) | failed
     if missing:
         withheld.append(
             HoursNotComputed(

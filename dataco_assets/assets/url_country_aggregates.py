@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import dagster as dg
 
-from dataco_assets.aggregates.columns import COLUMNS
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import (
     AVERAGE_WITHIN_VISIT,
@@ -43,7 +43,7 @@ AGGREGATES_SCHEMA = dg.TableSchema(
             column.description,
             constraints=dg.TableColumnConstraints(nullable=column.nullable),
         )
-        for column in COLUMNS
+        for column in PAGES.columns
     ]
 )
 
@@ -51,7 +51,7 @@ HOURS_FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=1), fai
 """Some hour was refreshed lately; whether every hour is up to date is the hour ledger's to say (`dataco status`)."""
 
 _LINEAGE = dg.TableColumnLineage(
-    {c.name: [dg.TableColumnDep(raw_clicks.key, read) for read in c.read_from] for c in COLUMNS if c.read_from}
+    {c.name: [dg.TableColumnDep(raw_clicks.key, read) for read in c.read_from] for c in PAGES.columns if c.read_from}
 )
 
 _SHOWN = 10
@@ -207,7 +207,7 @@ def compute_hours(
     from dataco_assets.ledgers.hours import HourLedger
     from dataco_assets.verification.conservation import conservation_problems
     from spark_resources.aggregates_table import write_hours
-    from spark_resources.aggregation import aggregate
+    from spark_resources.aggregation import aggregate, measured
     from spark_resources.clicks_table import counted, read_clicks
     from spark_resources.hbase_client import scanning
     from spark_resources.row_counts import count_rows
@@ -226,7 +226,7 @@ def compute_hours(
     with stages.stage("scan and aggregate"):
         ranges = [scan_span(run[0], run[-1]) for run in contiguous_runs(hours)]
         clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
-        frame = aggregate(clicks, hours, generations, now_ms)
+        frame = aggregate(PAGES, measured(clicks, hours), hours, generations, now_ms)
         with scanning(settings.clicks_table):
             computed_at = dict.fromkeys(hours, now_ms)
             written = write_hours(frame, hours, generations, place, run_id, computed_at)
@@ -289,7 +289,7 @@ class _Stored:
         self.totals: dict[int, HourTotals] = {}
         self.origins: dict[int, tuple[int, int]] = {}
         self.pages = PageCounts()
-        self.problems = find_problems(self._tables(place, hours))
+        self.problems = find_problems(place.aggregate, self._tables(place, hours))
 
     @property
     def clicks(self) -> dict[int, int]:

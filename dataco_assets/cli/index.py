@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.cli.output import Json, print_json
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.settings import settings
@@ -46,6 +47,7 @@ def rebuild(
     moments the index accepts no writes, and a publication at such a moment fails and is retried.
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
+    from dataco_assets.index.indices import Index
     from dataco_assets.index.rebuild import GRACE_SECONDS
     from dataco_assets.index.rebuild import rebuild as replaced
 
@@ -55,7 +57,7 @@ def rebuild(
     tasks: dict[str, TaskID] = {}
     options = {"months": months, "restart": restart, "grace_seconds": GRACE_SECONDS}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    client = connect_at_once(config)
+    index = Index.of(connect_at_once(config), config, PAGES)
     with Progress(*columns, console=Console(stderr=True)) as bars:
 
         def show(old: str, done: int, total: int) -> None:
@@ -64,7 +66,7 @@ def rebuild(
             if done % _STEP == 0 or done == total:
                 bars.update(tasks[old], completed=done, total=total)
 
-        for result in replaced(client, config, progress=show, **options):
+        for result in replaced(index, config, progress=show, **options):
             results.append(result)
             again = f", {result.hours_copied_again:,} hours copied again" if result.hours_copied_again else ""
             bars.console.print(f"  {result.old} → {result.new}: {result.documents:,} documents{again}", highlight=False)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DIFFERENT, UNABLE = 1, 2
 """Exit codes; 0 when all is equal."""
 _SHOWN_CHARACTERS = 200
-_COLUMNS = ("hour (UTC)", "where", "page", "country", "field", "from the clicks", "found")
+_COLUMNS = ("hour (UTC)", "where", "group", "field", "from the clicks", "found")
 
 
 def verify(
@@ -60,7 +60,7 @@ def verify(
 ) -> None:
     """Recompute hours from HBase and compare every field.
 
-    The recomputation is plain Python and shares no code with Spark; it is compared with table and index. Only
+    The recomputation is plain Python and shares no code with Spark; it is compared with tables and indices. Only
     hours of which readers should see everything are compared. An hour that is dirty (waits for its refresh), changes
     during the comparison, or is so old that HBase may have dropped clicks, is reported but not compared. Sensors and
     runs can keep running.
@@ -214,14 +214,9 @@ def _show(report: Report) -> None:
 
 
 def _row(difference: "Difference") -> tuple[str, ...]:
-    values = (
-        difference.place.value,
-        difference.page,
-        difference.country,
-        difference.field,
-        difference.expected,
-        difference.found,
-    )
+    where = f"{difference.place.value} {difference.aggregate}".rstrip()
+    group = ", ".join(value or "-" for value in difference.group.values())
+    values = (where, group, difference.field, difference.expected, difference.found)
     return hour_key(difference.hour), *(_shown(value) for value in values)
 
 
@@ -240,8 +235,8 @@ def _document(report: Report) -> dict[str, Any]:
             {
                 "hour": iso_time(each.hour),
                 "place": each.place.value,
-                "page": each.page,
-                "country": each.country,
+                "aggregate": each.aggregate,
+                "group": each.group,
                 "field": each.field,
                 "expected": _json_value(each.expected),
                 "found": _json_value(each.found),

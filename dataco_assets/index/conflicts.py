@@ -140,7 +140,7 @@ def _versions_ahead(index: Index, published: Sequence[PublishedHour]) -> dict[in
 def _incomplete(index: Index, published: Sequence[PublishedHour]) -> dict[int, int]:
     """Hours that lack documents, with their own generations: a document deleted by hand cannot be found by a search."""
     hours = [each.hour for each in published]
-    contents = read_contents(index.client, index.holding(hours), hours)
+    contents = read_contents(index.client, index.aggregate, index.holding(hours), hours)
     return {
         each.hour: each.generation
         for each in published

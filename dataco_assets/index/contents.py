@@ -1,10 +1,10 @@
-"""Sums of the index's documents by hour, which publication and rebuild compare."""
+"""Sums of an index's documents by hour, which publication and rebuild compare."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dataco_assets.aggregates.columns import TOTALLED, Column
+from dataco_assets.aggregates.columns import Aggregate, Column
 from dataco_assets.clients.elasticsearch import SearchClient, search
 
 HOURS_PER_REQUEST = 500
@@ -17,8 +17,8 @@ class HourContent:
 
     Attributes:
         documents: Number of documents.
-        sums: Sum of each field that is added up (`columns.TOTALLED`), by its name; 0 of documents that were written
-            before there was such a field.
+        sums: Sum of each field that is added up (`Aggregate.totalled`), by its name; 0 of documents that were written
+            before there was such a field, and absent without documents.
         unnamed: Number of documents without a generation or a time of computing: no run wrote them.
         oldest_generation: Smallest generation; 0 without any.
         newest_generation: Largest generation; 0 without any.
@@ -35,7 +35,7 @@ class HourContent:
 
 NO_DOCUMENTS = HourContent(
     documents=0,
-    sums=dict.fromkeys((column.name for column in TOTALLED), 0),
+    sums={},
     unnamed=0,
     oldest_generation=0,
     newest_generation=0,
@@ -45,11 +45,17 @@ NO_DOCUMENTS = HourContent(
 
 
 def read_contents(
-    client: SearchClient, indices: Sequence[str], hours: Collection[int] | None = None
+    client: SearchClient, aggregate: Aggregate, indices: Sequence[str], hours: Collection[int] | None = None
 ) -> dict[int, HourContent]:
-    """Reads the sums of the hours (None: all); hours without documents are left out.
+    """Reads the sums of the hours; hours without documents are left out.
 
     Only refreshed documents are visible. A month of hours takes two requests.
+
+    Args:
+        client: The client.
+        aggregate: Whose documents they are.
+        indices: Names of the indices.
+        hours: The hours, epoch ms; None: all.
 
     Raises:
         ElasticsearchError: Elasticsearch does not answer or refuses.
@@ -65,9 +71,11 @@ def read_contents(
             indices,
             size=0,
             query={"terms": {"hour": batch}},
-            aggregations={"hours": _by_hour(len(batch))},
+            aggregations={"hours": _by_hour(aggregate, len(batch))},
         )
-        found |= {int(bucket["key"]): _content(bucket) for bucket in reply["aggregations"]["hours"]["buckets"]}
+        found |= {
+            int(bucket["key"]): _content(aggregate, bucket) for bucket in reply["aggregations"]["hours"]["buckets"]
+        }
     return found
 
 
@@ -86,19 +94,19 @@ def hours_held(client: SearchClient, indices: Sequence[str], hours: Collection[i
     return sorted(set(hours).intersection(_pages_of_hours(client, indices, span)))
 
 
-def _by_hour(count: int) -> dict[str, Any]:
-    each: dict[str, Any] = {column.name: {"sum": {"field": column.name}} for column in TOTALLED}
+def _by_hour(aggregate: Aggregate, count: int) -> dict[str, Any]:
+    each: dict[str, Any] = {column.name: {"sum": {"field": column.name}} for column in aggregate.totalled}
     each |= {name: {"stats": {"field": name}} for name in _ORIGIN}
     # The size is the number of existing terms, which makes the result exact for any number of shards.
     return {"terms": {"field": "hour", "size": count}, "aggregations": each}
 
 
-def _content(bucket: Mapping[str, Any]) -> HourContent:
+def _content(aggregate: Aggregate, bucket: Mapping[str, Any]) -> HourContent:
     documents = int(bucket["doc_count"])
     generation, computed_at = (bucket[name] for name in _ORIGIN)
     return HourContent(
         documents=documents,
-        sums={column.name: _number(column, bucket[column.name]["value"]) for column in TOTALLED},
+        sums={column.name: _number(column, bucket[column.name]["value"]) for column in aggregate.totalled},
         unnamed=documents - min(int(generation["count"]), int(computed_at["count"])),
         oldest_generation=int(generation["min"] or 0),
         newest_generation=int(generation["max"] or 0),

@@ -9,20 +9,26 @@ Only indices named as the alias's own (`layout.parse_name`) are considered, not 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
+from dataco_assets.aggregates.columns import PAGES, Aggregate
 from dataco_assets.clients.elasticsearch import SearchClient
 from dataco_assets.elasticsearch_errors import IndexClosed, IndexMissing
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.index.layout import (
-    PROPERTIES,
     IndexName,
+    alias_of,
+    alias_variable,
     differences,
     mappings,
     months_between,
     months_of,
     parse_name,
+    properties,
 )
+
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
 
 _SHOWN_DIFFERENCES = 8
 
@@ -47,6 +53,7 @@ class IndexState:
         aliases: All aliases it has.
         mapping: Its mapping.
         settings: Its settings, as text, without the leading `index.`.
+        aggregate: Whose index it is.
     """
 
     name: IndexName
@@ -54,6 +61,7 @@ class IndexState:
     aliases: frozenset[str]
     mapping: dict[str, Any]
     settings: dict[str, Any]
+    aggregate: Aggregate
 
     @property
     def write_blocked(self) -> bool:
@@ -67,12 +75,14 @@ class IndexState:
 
     def mapping_differences(self) -> list[str]:
         """Differences between its mapping and this version's, one line each."""
-        return differences(mappings(), self.mapping, "mappings")
+        return differences(mappings(self.aggregate), self.mapping, "mappings")
 
     def unreadable_fields(self) -> list[str]:
         """Fields that this version's searches need and that the index lacks or has with another type."""
         present = _types(self.mapping.get("properties", {})).items()
-        return [name for name, rule in PROPERTIES.items() if not _types({name: rule}).items() <= present]
+        return [
+            name for name, rule in properties(self.aggregate).items() if not _types({name: rule}).items() <= present
+        ]
 
 
 def _types(properties: Mapping[str, Any]) -> dict[str, str]:
@@ -93,12 +103,19 @@ class Index:
     Args:
         client: The client.
         alias: The alias that readers search.
+        aggregate: What is behind it.
     """
 
-    def __init__(self, client: SearchClient, alias: str) -> None:
+    def __init__(self, client: SearchClient, alias: str, aggregate: Aggregate = PAGES) -> None:
         self.client = client
         self.alias = alias
+        self.aggregate = aggregate
         self._states: list[IndexState] | None = None
+
+    @classmethod
+    def of(cls, client: SearchClient, settings: "Settings", aggregate: Aggregate) -> Self:
+        """The alias that the settings name for an aggregate."""
+        return cls(client, alias_of(settings, aggregate), aggregate)
 
     def states(self) -> list[IndexState]:
         """The alias's own indices, whether behind it or not, by month and rebuild."""
@@ -224,7 +241,7 @@ class Index:
         if self.alias in found:
             raise IndexMismatch(
                 f"{self.alias} is an index, where an alias is expected. Something wrote to it before `dataco setup`; "
-                "delete it, or choose another DATACO_INDEX_ALIAS."
+                f"delete it, or choose another {alias_variable(self.aggregate)}."
             )
         own = [self._state(name, state) for name, state in found.items()]
         return sorted(filter(None, own), key=lambda state: (state.name.month, state.name.rebuild))
@@ -240,7 +257,12 @@ class Index:
         if name is None:
             return None
         return IndexState(
-            name, self.alias in aliases, aliases, state.get("mappings", {}), state["settings"].get("index", {})
+            name,
+            self.alias in aliases,
+            aliases,
+            state.get("mappings", {}),
+            state["settings"].get("index", {}),
+            self.aggregate,
         )
 
 

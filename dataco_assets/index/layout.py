@@ -1,8 +1,8 @@
-"""How the index is laid out: names, mapping, templates, documents and their ids. Pure, no server is involved.
+"""How an index is laid out: names, mapping, templates, documents and their ids. Pure, no server is involved.
 
-Readers search the alias. Behind it is one index per month (UTC), `<alias>-YYYY.MM`. A rebuild replaces a month's index
-by `<alias>-YYYY.MM-r2`, the next one by `-r3`, and so on; so the index to write to is looked up behind the alias
-(`indices.Index`), never computed.
+Each aggregate has an alias, which readers search. Behind it is one index per month (UTC), `<alias>-YYYY.MM`. A rebuild
+replaces a month's index by `<alias>-YYYY.MM-r2`, the next one by `-r3`, and so on; so the index to write to is looked
+up behind the alias (`indices.Index`), never computed.
 """
 
 import hashlib
@@ -12,28 +12,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from dataco_assets.aggregates.columns import INDEXED, Column, ColumnType
+from dataco_assets.aggregates.columns import PAGE, PAGES, Aggregate, Column, ColumnType
 from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
 
-LAYOUT_VERSION = 4
-"""Raised when the documents change; `dataco index rebuild` then moves those of an older layout (`upgraded`).
-
-1: the page was called `url`, and times were epoch milliseconds.
-2: `page`, as in the aggregates; times as ISO 8601 text.
-3: with `entries`, `exits` and `bounces`, which documents of hours computed before do not have.
-4: with `time_spent_buckets`, which documents of hours computed before do not have.
-"""
-
 TEMPLATE_PRIORITY = 500
 TOMBSTONES_KEPT = "1h"
 """How long a deleted document's version is remembered, so that a run of an older generation cannot bring it back."""
 
 MAX_TERM_BYTES = 32_766
-"""Lucene's limit of one keyword; see `PROPERTIES` for why no page reaches it."""
+"""Lucene's limit of one keyword; see `_FIELDS_OF_PAGE` for why no page reaches it."""
 
 _TYPES: Final[Mapping[ColumnType, str]] = {
     # A date of Elasticsearch's default format: ISO 8601 text or epoch ms is accepted, and answers have the text.
@@ -51,8 +42,7 @@ def _rule(column: Column) -> dict[str, Any]:
     return {"type": _TYPES[column.type]}
 
 
-PROPERTIES: Mapping[str, Mapping[str, Any]] = {
-    **{column.name: _rule(column) for column in INDEXED},
+_FIELDS_OF_PAGE: Final[Mapping[str, Mapping[str, Any]]] = {
     # Keywords without `ignore_above`, so that every page can be found and none is missing from a total. A page has at
     # most 8,193 characters (a URL and the `/` of its empty path), of which at least 8 are ASCII (`http://…/`): at most
     # 32,748 bytes, below the limit.
@@ -64,7 +54,13 @@ PROPERTIES: Mapping[str, Mapping[str, Any]] = {
     "host": {"type": "keyword"},
     "path": {"type": "keyword"},
 }
-"""Fields of a document and their types: the aggregates' columns, and the page's parts. No other is accepted."""
+
+
+def properties(aggregate: Aggregate) -> Mapping[str, Mapping[str, Any]]:
+    """Fields of a document and their types: the aggregate's columns, and the parts of a page. No other is accepted."""
+    of_page = _FIELDS_OF_PAGE if PAGE in aggregate.dimensions else {}
+    return {column.name: _rule(column) for column in aggregate.indexed} | dict(of_page)
+
 
 PAGE_PARTS = r"^https?://(\[[^\]]*\]|[^/:]*)(?::[0-9]+)?(/[^?]*)"
 """Host (group 1, without port) and path (group 2, without query) of a page; the same in Python's and Java's syntax."""
@@ -116,9 +112,17 @@ def months_of(hours: Iterable[int]) -> list[str]:
     return sorted({month_of(hour) for hour in hours})
 
 
-def document_id(hour_ms: int, page: str, country: str) -> str:
-    """Id of the document of an hour, page and country: the same whenever and wherever it is written."""
-    return hashlib.sha256(f"{hour_ms}|{page}|{country}".encode()).hexdigest()[:32]
+def document_id(aggregate: Aggregate, hour_ms: int, *group: str | None) -> str:
+    """Id of a group's document: the same whenever and wherever it is written.
+
+    Args:
+        aggregate: Whose document it is.
+        hour_ms: The hour, epoch ms.
+        group: The values of the dimensions. A dimension that the hour was computed without is None: the id is the one
+            that the document had when there was no such dimension.
+    """
+    parts = [str(hour_ms), *(value for value in group if value is not None)]
+    return hashlib.sha256(aggregate.separator.join(parts).encode()).hexdigest()[:32]
 
 
 def host_and_path(page: str) -> tuple[str, str]:
@@ -148,12 +152,24 @@ def upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
     return renamed | times
 
 
-def mappings() -> dict[str, Any]:
-    """The mapping of every index; a field not listed makes a document be refused."""
+def alias_of(settings: "Settings", aggregate: Aggregate) -> str:
+    """The alias that readers of an aggregate search."""
+    if aggregate.name == PAGES.name:
+        return settings.index_alias
+    raise ValueError(f"no alias for {aggregate.name}")
+
+
+def alias_variable(aggregate: Aggregate) -> str:
+    """The variable that sets that alias."""
+    return "DATACO_INDEX_ALIAS" if aggregate.name == PAGES.name else "DATACO_AUDIENCE_ALIAS"
+
+
+def mappings(aggregate: Aggregate) -> dict[str, Any]:
+    """The mapping of every index of an aggregate; a field not listed makes a document be refused."""
     return {
         "dynamic": "strict",
-        "_meta": {"layout": LAYOUT_VERSION},
-        "properties": {name: dict(rule) for name, rule in PROPERTIES.items()},
+        "_meta": {"layout": aggregate.layout},
+        "properties": {name: dict(rule) for name, rule in properties(aggregate).items()},
     }
 
 
@@ -166,19 +182,21 @@ def index_settings(settings: "Settings") -> dict[str, str]:
     }
 
 
-def template_bodies(settings: "Settings") -> dict[str, dict[str, Any]]:
+def template_bodies(settings: "Settings", aggregate: Aggregate = PAGES) -> dict[str, dict[str, Any]]:
     """The composable index templates by name: one for the first index of a month, one for those a rebuild makes.
 
     Two, because an index that a rebuild is filling must not be behind the alias yet. Their patterns match no name that
     merely begins alike (`<alias>-other`). Both forbid creation by a write: one to a month that was not created, or to
     an index that a rebuild has replaced, must fail.
     """
-    alias = settings.index_alias
+    alias = alias_of(settings, aggregate)
     first = [f"{alias}-{century}*.{month:02d}" for century in ("19", "20", "21") for month in _MONTHS]
     return {
-        alias: _template(settings, first, TEMPLATE_PRIORITY, {alias: {}}),
+        alias: _template(settings, aggregate, first, TEMPLATE_PRIORITY, {alias: {}}),
         # A priority of its own: Elasticsearch refuses two templates of the same that some odd name would match.
-        f"{alias}-rebuilt": _template(settings, [f"{pattern}-r*" for pattern in first], TEMPLATE_PRIORITY + 1, {}),
+        f"{alias}-rebuilt": _template(
+            settings, aggregate, [f"{pattern}-r*" for pattern in first], TEMPLATE_PRIORITY + 1, {}
+        ),
     }
 
 
@@ -187,19 +205,21 @@ def matches(patterns: Iterable[str], index: str) -> bool:
     return any(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), index) for pattern in patterns)
 
 
-def _template(settings: "Settings", patterns: list[str], priority: int, aliases: dict[str, Any]) -> dict[str, Any]:
+def _template(
+    settings: "Settings", aggregate: Aggregate, patterns: list[str], priority: int, aliases: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "index_patterns": patterns,
         "priority": priority,
-        "version": LAYOUT_VERSION,
+        "version": aggregate.layout,
         "allow_auto_create": False,
         "_meta": {
             "description": "Kept by `dataco setup`; `dataco index rebuild` replaces it.",
-            "layout": LAYOUT_VERSION,
+            "layout": aggregate.layout,
         },
         "template": {
             "settings": {"index": index_settings(settings)},
-            "mappings": mappings(),
+            "mappings": mappings(aggregate),
             **({"aliases": aliases} if aliases else {}),
         },
     }

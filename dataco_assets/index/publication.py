@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from dataco_assets.aggregates.columns import TOTALLED, Column
+from dataco_assets.aggregates.columns import Aggregate, Column
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, scan_documents
@@ -155,21 +155,22 @@ def verify_hours(index: Index, published: Sequence[PublishedHour]) -> list[Misma
         ElasticsearchError: Elasticsearch does not answer or refuses; this is never reported as a mismatch.
     """
     hours = [hour.hour for hour in published]
-    contents = read_contents(index.client, index.holding(hours), hours)
+    contents = read_contents(index.client, index.aggregate, index.holding(hours), hours)
     compared = (
-        compare(hour, contents.get(hour.hour, NO_DOCUMENTS)) for hour in sorted(published, key=lambda each: each.hour)
+        compare(index.aggregate, hour, contents.get(hour.hour, NO_DOCUMENTS))
+        for hour in sorted(published, key=lambda each: each.hour)
     )
     return [mismatch for mismatch in compared if mismatch is not None]
 
 
-def compare(published: PublishedHour, content: HourContent) -> Mismatch | None:
+def compare(aggregate: Aggregate, published: PublishedHour, content: HourContent) -> Mismatch | None:
     """Compares the content of an hour's documents with what was published; None if they are equal."""
     expected = published.totals
     problems: list[str] = []
     if content.documents != expected.groups:
         problems.append(f"documents: {content.documents:,} in place of {expected.groups:,}")
-    for column in TOTALLED:
-        wanted, found = expected.sums[column.name], content.sums[column.name]
+    for column in aggregate.totalled:
+        wanted, found = expected.sums[column.name], content.sums.get(column.name, 0)
         if not same_sum(column, wanted, found):
             problems.append(f"{column.total}: {_shown(column, found)} in place of {_shown(column, wanted)}")
     problems += _foreign(published, content)

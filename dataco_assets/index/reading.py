@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dataco_assets.aggregates.columns import INDEXED, LATER_COLUMNS, TIME_SPENT, Column
+from dataco_assets.aggregates.columns import TIME_SPENT, Aggregate, Column
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clicks.time_spent import percentile
 from dataco_assets.clients.elasticsearch import search
@@ -17,7 +17,6 @@ from dataco_assets.quantities import quantity
 
 _GROUPS_PER_REQUEST = 10_000
 _EXACT_HOURS = 40_000  # the most that Elasticsearch counts exactly: four years
-_LATER = sorted(column.name for column in INDEXED if column.name in LATER_COLUMNS)
 _SUMS = ("click_count", "time_spent_samples", "time_spent_seconds_sum")
 _TOTALS: dict[str, Any] = {
     **{name: {"sum": {"field": name}} for name in _SUMS},
@@ -77,14 +76,16 @@ class IncompleteHours(Span):
 
     Attributes:
         count: How many.
+        lacking: The measures, by name.
     """
 
     count: int
+    lacking: tuple[str, ...]
 
     def __str__(self) -> str:
         span = f"{hour_key(self.first_hour)} {hour_key(self.last_hour)}"
         return (
-            f"{quantity(self.count, 'hour')} computed by an earlier version without {', '.join(_LATER)}: "
+            f"{quantity(self.count, 'hour')} computed by an earlier version without {', '.join(self.lacking)}: "
             f"`dataco backfill {span}` fills them"
         )
 
@@ -136,12 +137,20 @@ def incomplete_hours(index: Index) -> IncompleteHours | None:
     Raises:
         IndexMissing, IndexClosed, ElasticsearchError: as `span`.
     """
-    query = {"bool": {"should": [_lacks(column) for column in INDEXED if column.name in LATER_COLUMNS]}}
+    later = _later(index.aggregate)
+    if not later:
+        return None
+    query = {"bool": {"should": [_lacks(column) for column in later]}}
     count = {"count": {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}}
     found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS | count)["aggregations"]
     if found["min"]["value"] is None:
         return None
-    return IncompleteHours(int(found["min"]["value"]), int(found["max"]["value"]), found["count"]["value"])
+    names = tuple(sorted(column.name for column in later))
+    return IncompleteHours(int(found["min"]["value"]), int(found["max"]["value"]), found["count"]["value"], names)
+
+
+def _later(aggregate: Aggregate) -> list[Column]:
+    return [column for column in aggregate.indexed if column.name in aggregate.later]
 
 
 def _lacks(column: Column) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rebuilds the index with this version's layout, without interrupting readers and without losing writes.
+"""Rebuilds an index with this version's layout, without interrupting readers and without losing writes.
 
 Belongs here: replacing the indices behind the alias with new ones that hold the same documents. Does not belong here:
 recomputing documents; that is a backfill.
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dataco_assets.aggregates.columns import TOTALLED
+from dataco_assets.aggregates.columns import Aggregate
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, refresh, scan_documents
 from dataco_assets.elasticsearch_errors import IndexClosed
@@ -51,7 +51,7 @@ class Rebuilt:
 
 
 def rebuild(
-    client: SearchClient,
+    index: Index,
     settings: Settings,
     *,
     months: Sequence[str] = (),
@@ -62,8 +62,8 @@ def rebuild(
     """Replaces the templates and the indices behind the alias; yields a result for each month.
 
     Args:
-        client: The client.
-        settings: Alias, shards, replicas.
+        index: The alias.
+        settings: Shards, replicas.
         months: `YYYY.MM` to rebuild; empty: all.
         restart: Delete what an interrupted rebuild left before starting; only when no rebuild is running.
         progress: Called as documents are copied.
@@ -75,7 +75,7 @@ def rebuild(
         IndexClosed: one of the indices is closed.
         ElasticsearchError: Elasticsearch does not answer or refuses; months not yet replaced are unchanged.
     """
-    index = Index(client, settings.index_alias)
+    client = index.look_again().client
     _clear_leftovers(client, index.states(), restart=restart)
     behind = {state.name.month: state for state in index.behind_alias()}
     if unknown := sorted(set(months) - set(behind)):
@@ -85,8 +85,8 @@ def rebuild(
     to_rebuild = [behind[month] for month in sorted(set(months) or behind)]
     if closed := [state for state in to_rebuild if state.closed]:
         raise IndexClosed(f"{' '.join(map(closed_text, closed))} Nothing was replaced; --month picks single months.")
-    put_templates(client, settings)
-    check_precedence(client, settings, [state.name.successor for state in to_rebuild])
+    put_templates(client, settings, index.aggregate)
+    check_precedence(client, settings, index.aggregate, [state.name.successor for state in to_rebuild])
     replaced: list[str] = []
     try:
         for state in to_rebuild:
@@ -96,8 +96,8 @@ def rebuild(
     finally:
         if replaced:
             time.sleep(grace_seconds)
-            for index in replaced:
-                client.indices.delete(index=index)
+            for name in replaced:
+                client.indices.delete(index=name)
 
 
 class _Month:
@@ -169,9 +169,10 @@ class _Month:
 
     def _changed_hours(self) -> list[int]:
         refresh(self._client, [self._old, self._new])
-        old, new = (read_contents(self._client, [index]) for index in (self._old, self._new))
+        aggregate = self._index.aggregate
+        old, new = (read_contents(self._client, aggregate, [index]) for index in (self._old, self._new))
         pairs = ((hour, old.get(hour, NO_DOCUMENTS), new.get(hour, NO_DOCUMENTS)) for hour in sorted({*old, *new}))
-        return [hour for hour, before, after in pairs if not _same(before, after)]
+        return [hour for hour, before, after in pairs if not _same(aggregate, before, after)]
 
     def _removals(self, query: dict[str, Any], kept: set[str]) -> Iterator[dict[str, Any]]:
         refresh(self._client, [self._new])
@@ -211,10 +212,10 @@ def _clear_leftovers(client: SearchClient, present: Sequence[IndexState], *, res
         client.indices.delete(index=str(state.name))
 
 
-def _same(old: HourContent, new: HourContent) -> bool:
+def _same(aggregate: Aggregate, old: HourContent, new: HourContent) -> bool:
     """Whether an hour's documents are the same in both indices: whatever a run writes has a later time of computing."""
     return replace(old, sums={}) == replace(new, sums={}) and all(
-        same_sum(column, old.sums[column.name], new.sums[column.name]) for column in TOTALLED
+        same_sum(column, old.sums.get(column.name, 0), new.sums.get(column.name, 0)) for column in aggregate.totalled
     )
 
 

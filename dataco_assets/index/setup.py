@@ -8,11 +8,10 @@ from collections.abc import Iterable
 
 from dataco_assets import clock
 from dataco_assets.clicks.hour import HOUR_MS
-from dataco_assets.clients.elasticsearch import SearchClient, count, refresh
+from dataco_assets.clients.elasticsearch import count, refresh
 from dataco_assets.elasticsearch_errors import AlreadyThere, IndexBlocked, IndexClosed, IndexMissing
 from dataco_assets.index.indices import Index, IndexMismatch, IndexState, closed_text, listed
 from dataco_assets.index.layout import (
-    LAYOUT_VERSION,
     IndexName,
     differences,
     index_settings,
@@ -26,12 +25,12 @@ from dataco_assets.settings import Settings
 _LONGEST_MONTH_MS = 31 * 24 * HOUR_MS
 
 
-def ensure_index(client: SearchClient, settings: Settings, *, now_ms: int | None = None) -> list[tuple[str, bool]]:
+def ensure_index(index: Index, settings: Settings, *, now_ms: int | None = None) -> list[tuple[str, bool]]:
     """Creates the templates, the current month's index and the alias where they are missing.
 
     Args:
-        client: The client.
-        settings: Alias, shards, replicas.
+        index: The alias.
+        settings: Shards, replicas.
         now_ms: Epoch ms; None: now.
 
     Returns:
@@ -43,12 +42,13 @@ def ensure_index(client: SearchClient, settings: Settings, *, now_ms: int | None
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
     now_ms = clock.now_ms() if now_ms is None else now_ms
-    index = Index(client, settings.index_alias)
-    present = index.states()  # raises before anything is created
-    created = _ensure_templates(client, settings)
+    present = index.look_again().states()  # raises before anything is created
+    created = _ensure_templates(index, settings)
     soon = [IndexName(index.alias, month) for month in months_of([now_ms, now_ms + _LONGEST_MONTH_MS])]
-    check_precedence(client, settings, [*soon, *(name.successor for name in (*soon, *(s.name for s in present)))])
-    found = [(f"index templates {' and '.join(template_bodies(settings))}, layout {LAYOUT_VERSION}", created)]
+    rebuilt = [name.successor for name in (*soon, *(state.name for state in present))]
+    check_precedence(index.client, settings, index.aggregate, [*soon, *rebuilt])
+    templates = " and ".join(template_bodies(settings, index.aggregate))
+    found = [(f"index templates {templates}, layout {index.aggregate.layout}", created)]
     new = ensure_month_indices(index, settings, [now_ms])
     behind = index.behind_alias()
     for state in behind:
@@ -77,12 +77,12 @@ def ensure_month_indices(index: Index, settings: Settings, hours: Iterable[int])
         IndexBlocked, IndexClosed: an index of these months does not accept writes.
     """
     months = months_of(hours)
-    check_templates(index.client, settings)
+    check_templates(index.client, settings, index.aggregate)
     missing = [month for month in months if index.of_month(month) is None]
     if missing:
         for month in missing:
             _remove_stray(index, month)
-        check_precedence(index.client, settings, [IndexName(index.alias, month) for month in missing])
+        check_precedence(index.client, settings, index.aggregate, [IndexName(index.alias, month) for month in missing])
         _create_months(index, settings, missing)
     for month in months:
         _check_writable(index, index.of_month(month), month)
@@ -121,7 +121,9 @@ def _create_months(index: Index, settings: Settings, months: Iterable[str]) -> N
         except IndexMismatch:
             index.client.indices.delete(index=str(state.name))
             index.look_again()
-            check_precedence(index.client, settings, [state.name])  # names the template, if it still exists
+            check_precedence(
+                index.client, settings, index.aggregate, [state.name]
+            )  # names the template, if it still exists
             raise
 
 
@@ -184,11 +186,11 @@ def _check_mapping(index: Index, state: IndexState) -> None:
         )
 
 
-def _ensure_templates(client: SearchClient, settings: Settings) -> bool:
+def _ensure_templates(index: Index, settings: Settings) -> bool:
     try:
-        check_templates(client, settings)
+        check_templates(index.client, settings, index.aggregate)
     except IndexMissing:
-        put_templates(client, settings)
-        check_templates(client, settings)
+        put_templates(index.client, settings, index.aggregate)
+        check_templates(index.client, settings, index.aggregate)
         return True
     return False

@@ -6,8 +6,9 @@ The rules are written here a second time on purpose, so that a fault in the pipe
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
+from dataco_assets.aggregates.columns import AGGREGATES, Aggregate
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.verification.sketches import sketched
 from dataco_assets.verification.stored_clicks import StoredClick
@@ -15,13 +16,13 @@ from dataco_assets.verification.stored_clicks import StoredClick
 LONGEST_KNOWN_MS = 30 * 60 * 1000
 """Maximum gap between two clicks of a visit, and so the most that counts as time spent, in ms."""
 
-Group = tuple[str, str]
-"""Page and country."""
+Group = tuple[str | None, ...]
+"""The value of each dimension; None for one that an hour was computed without."""
 
 
 @dataclass
 class Figures:
-    """Measures of one page and country in one hour; times in ms.
+    """Measures of one group in one hour; times in ms.
 
     Attributes:
         clicks: Clicks.
@@ -42,6 +43,19 @@ class Figures:
     begun: int = 0
     gone_on: int = 0
     spent_in: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: Self) -> "Figures":
+        """The measures of both groups together."""
+        return Figures(
+            self.clicks + other.clicks,
+            self.users | other.users,
+            self.entering + other.entering,
+            self.spent_ms + other.spent_ms,
+            self.known + other.known,
+            self.begun + other.begun,
+            self.gone_on + other.gone_on,
+            self.spent_in + other.spent_in,
+        )
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -71,49 +85,70 @@ def _bucket(spent_ms: int) -> str:
 
 
 class _Latest(NamedTuple):
-    """A user's latest click: its time, whether it began a visit, and the figures it counts in."""
+    """A user's latest click: its time, whether it began a visit, and the figures it counts in, one per aggregate."""
 
     time: int
     begins: bool
-    figures: Figures | None
+    figures: Sequence[Figures]
 
 
-def recompute(clicks: Iterable[StoredClick], hours: Sequence[int]) -> Iterator[tuple[int, dict[Group, Figures]]]:
+Recomputed = Sequence[dict[Group, Figures]]
+"""The groups of an hour, one mapping per aggregate."""
+
+
+def recompute(
+    clicks: Iterable[StoredClick], hours: Sequence[int], aggregates: Sequence[Aggregate] = AGGREGATES
+) -> Iterator[tuple[int, Recomputed]]:
     """Computes the measures of each hour from its clicks.
 
     Args:
         clicks: All clicks from 30 minutes before the first hour to 30 minutes behind the last one, by time and row key.
         hours: Adjacent hours, in order.
+        aggregates: By what to group the clicks.
     """
-    unfinished: dict[int, dict[Group, Figures]] = {}
+    unfinished: dict[int, Recomputed] = {}
     running, present = 0, set[str]()  # the hour that the clicks have come to, and its users so far
     latest: dict[str, _Latest] = {}  # by user
     awaited = list(reversed(hours))
     for click in clicks:
         while awaited and click.timestamp >= awaited[-1] + HOUR_MS + LONGEST_KNOWN_MS:
             done = awaited.pop()
-            yield done, unfinished.pop(done, {})
+            yield done, unfinished.pop(done, _nothing(aggregates))
             # A user whose latest click is longer ago than the gap of a visit cannot affect a later click.
             latest = {user: seen for user, seen in latest.items() if click.timestamp - seen.time <= LONGEST_KNOWN_MS}
         hour = click.timestamp // HOUR_MS * HOUR_MS
         if hour != running:
             running, present = hour, set[str]()
-        figures = None
+        counted: list[Figures] = []
         if hours[0] <= hour <= hours[-1]:
-            figures = unfinished.setdefault(hour, {}).setdefault((click.page, click.country), Figures())
+            counted = _figures(unfinished.setdefault(hour, _nothing(aggregates)), aggregates, click)
+        for figures in counted:
             figures.clicks += 1
             figures.users.add(click.user_id)
             figures.entering += click.user_id not in present
         present.add(click.user_id)
         before = latest.get(click.user_id)
         begins = before is None or click.timestamp - before.time > LONGEST_KNOWN_MS
-        if before is not None and before.figures is not None and not begins:
-            before.figures.spent_ms += click.timestamp - before.time
-            before.figures.known += 1
-            before.figures.spent_in[_bucket(click.timestamp - before.time)] += 1
-            before.figures.gone_on += before.begins
-        if figures is not None:
+        if before is not None and not begins:
+            for figures in before.figures:
+                figures.spent_ms += click.timestamp - before.time
+                figures.known += 1
+                figures.spent_in[_bucket(click.timestamp - before.time)] += 1
+                figures.gone_on += before.begins
+        for figures in counted:
             figures.begun += begins
-        latest[click.user_id] = _Latest(click.timestamp, begins, figures)
+        latest[click.user_id] = _Latest(click.timestamp, begins, counted)
     for hour in reversed(awaited):
-        yield hour, unfinished.pop(hour, {})
+        yield hour, unfinished.pop(hour, _nothing(aggregates))
+
+
+def _nothing(aggregates: Sequence[Aggregate]) -> Recomputed:
+    return [{} for _ in aggregates]
+
+
+def _figures(hour: Recomputed, aggregates: Sequence[Aggregate], click: StoredClick) -> list[Figures]:
+    """The figures of the groups that a click is in, one per aggregate."""
+    return [
+        groups.setdefault(tuple(click.dimensions[name] for name in aggregate.group), Figures())
+        for groups, aggregate in zip(hour, aggregates, strict=True)
+    ]

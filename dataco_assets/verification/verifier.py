@@ -15,9 +15,10 @@ the half hour behind it, and a page of rows per salt. Each stretch of hours is r
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
+from dataco_assets.aggregates.columns import AGGREGATES, Aggregate, dimensions_of
 from dataco_assets.aggregates.reading import AggregatesUnreadable, HourAggregates, read_hour, stored_hours
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clicks.event import MAX_TIMESTAMP_MS
@@ -37,7 +38,7 @@ from dataco_assets.verification.compare import (
     compare_table,
     of_hour,
 )
-from dataco_assets.verification.recompute import LONGEST_KNOWN_MS, recompute
+from dataco_assets.verification.recompute import LONGEST_KNOWN_MS, Figures, Group, recompute
 from dataco_assets.verification.stored_clicks import read_clicks_in_order, stored_times
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Verifier:
     Args:
         settings: Names of tables and alias, place of the aggregates, days that HBase keeps a click.
         hbase: Client for clicks and ledger.
-        search: Client for the index.
+        search: Client for the indices.
         settle_seconds: A click is stored at most so long before its hour is marked dirty.
         sleep: Waits some seconds.
     """
@@ -69,10 +70,9 @@ class Verifier:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
-        self._place = TablePlace.of(settings)
         self._hbase = hbase
         self._search = search
-        self._index = Index(search, settings.index_alias)
+        self._parts = [_Part(search, settings, aggregate) for aggregate in AGGREGATES]
         self._ledger = HourLedger(hbase, settings.hours_table)
         self._settle_seconds = settle_seconds
         self._sleep = sleep
@@ -84,12 +84,10 @@ class Verifier:
             first: Start of the first hour, epoch ms; None for no limit.
             last: Start of the last hour, epoch ms; None for no limit.
         """
-        indices = self._index.searchable()
-        refresh(self._search, indices)
         start, end = first or 0, MAX_TIMESTAMP_MS + 1 if last is None else last + HOUR_MS
         known = {state.hour for state in self._ledger.all(start, None if last is None else end)}
-        known |= set(stored_hours(self._place))
-        known |= set(hours_held(self._search, indices))
+        for part in self._parts:
+            known |= part.hours()
         chosen = {hour for hour in known if start <= hour < end}
         for gap_start, gap_end in _gaps(chosen, start, end):
             clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, gap_start, gap_end)
@@ -98,7 +96,7 @@ class Verifier:
 
     def closed_indices(self) -> list[str]:
         """Indices that an operator closed; their hours cannot be verified."""
-        return [str(state.name) for state in self._index.closed()]
+        return [str(state.name) for part in self._parts for state in part.index.closed()]
 
     def verify(self, hours: Sequence[int]) -> Iterator[HourVerdict]:
         """Yields a verdict on each hour; hours that have to be compared twice come last."""
@@ -127,7 +125,7 @@ class Verifier:
             self._sleep(wait)
 
     def _look(self, hours: Sequence[int]) -> Iterator[HourVerdict]:
-        closed = {state.name.month for state in self._index.look_again().closed()}
+        closed = {state.name.month for part in self._parts for state in part.index.look_again().closed()}
         unreadable = {hour for hour in hours if closed and month_of(hour) in closed}
         yield from (HourVerdict(hour, Outcome.CLOSED) for hour in sorted(unreadable))
         for run in contiguous_runs(set(hours) - unreadable):
@@ -150,32 +148,86 @@ class Verifier:
         yield from verdicts
 
     def _compare(self, run: Sequence[int], before: Mapping[int, HourState]) -> Iterator[HourVerdict]:
-        documents = _ByHour(self._documents(run))
-        clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, *_span(run))
-        for hour, expected in recompute(clicks, run):
-            verdict = HourVerdict(hour, clicks=sum(f.clicks for f in expected.values()), groups=len(expected))
-            hits = documents.of(hour)
-            if before[hour].is_dirty:  # not verified, so not read either
-                yield verdict
-                continue
-            stored = self._stored(verdict)
-            if verdict.differing == 0:
-                compare_table(verdict, expected, stored)
-            compare_ledger(verdict, before[hour], expected, stored)
-            compare_index(verdict, expected, hits, stored)
+        documents = [_ByHour(part.documents(run)) for part in self._parts]
+        dimensions = dimensions_of(AGGREGATES)
+        clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, *_span(run), dimensions)
+        for hour, recomputed in recompute(clicks, run):
+            verdict = HourVerdict(
+                hour,
+                clicks=sum(figures.clicks for figures in recomputed[0].values()),
+                groups=sum(len(groups) for groups in recomputed),
+            )
+            for part, expected, found in zip(self._parts, recomputed, documents, strict=True):
+                hits = found.of(hour)
+                if not before[hour].is_dirty:  # else not verified, so not read either
+                    part.compare(verdict, before[hour], expected, hits)
             yield verdict
+
+
+class _Part:
+    """What the platform holds of one aggregate: its table and its index.
+
+    Attributes:
+        index: The alias.
+    """
+
+    def __init__(self, search: SearchClient, settings: "Settings", aggregate: Aggregate) -> None:
+        self._aggregate = aggregate
+        self._place = TablePlace.of(settings, aggregate)
+        self.index = Index.of(search, settings, aggregate)
+
+    @property
+    def _is_missing(self) -> bool:
+        """Whether there is no index, because an earlier version set the platform up."""
+        return self._aggregate.came_later and not self.index.behind_alias()
+
+    def hours(self) -> set[int]:
+        """Hours that have rows or documents."""
+        known = set(stored_hours(self._place))
+        if self._is_missing:
+            return known
+        indices = self.index.searchable()
+        refresh(self.index.client, indices)
+        return known | set(hours_held(self.index.client, indices))
+
+    def documents(self, run: Sequence[int]) -> Iterator[Mapping[str, Any]]:
+        """The documents of adjacent hours, in order."""
+        self.index.look_again()
+        if self._is_missing:
+            return iter(())
+        within = {"range": {"hour": {"gte": run[0], "lt": run[-1] + HOUR_MS, "format": "epoch_millis"}}}
+        indices = self.index.covering(run[0], run[-1] + HOUR_MS)
+        return scan_documents(self.index.client, indices, within, source=True, sort=[{"hour": "asc"}])
+
+    def compare(
+        self,
+        verdict: HourVerdict,
+        state: HourState,
+        expected: Mapping[Group, Figures],
+        hits: Iterator[Mapping[str, Any]],
+    ) -> None:
+        """Adds to an hour's verdict what differs, in the table, the ledger and the index."""
+        aggregate, lacking = self._aggregate, frozenset[str]()
+        differing = verdict.differing
+        stored = self._stored(verdict)
+        first = next(hits, None)
+        if aggregate.came_later and stored is None and first is None and verdict.differing == differing:
+            if expected:
+                verdict.lacking.add(aggregate.name)
+            return
+        if verdict.differing == differing:
+            lacking = compare_table(verdict, aggregate, expected, stored)
+        compare_ledger(verdict, aggregate, state, expected, stored)
+        found = hits if first is None else chain([first], hits)
+        compare_index(verdict, aggregate, expected, found, stored, lacking)
 
     def _stored(self, verdict: HourVerdict) -> HourAggregates | None:
         try:
             return read_hour(self._place, verdict.hour)
         except AggregatesUnreadable as error:
-            verdict.add(of_hour(verdict.hour, Place.TABLE, "files", "readable", str(error)))
+            name = self._aggregate.name
+            verdict.add(of_hour(verdict.hour, Place.TABLE, "files", "readable", str(error), name))
             return None
-
-    def _documents(self, run: Sequence[int]) -> Iterator[Mapping[str, Any]]:
-        within = {"range": {"hour": {"gte": run[0], "lt": run[-1] + HOUR_MS, "format": "epoch_millis"}}}
-        indices = self._index.look_again().covering(run[0], run[-1] + HOUR_MS)
-        return scan_documents(self._search, indices, within, source=True, sort=[{"hour": "asc"}])
 
 
 class _ByHour:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.clients.elasticsearch import connect
+from dataco_assets.index.indices import Index
 from dataco_assets.index.setup import ensure_index
 from dataco_assets.settings import settings
 from dataco_assets_tests.platforms import Platform, make_platform
@@ -44,7 +46,7 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
     made = make_platform(stack.env(), aggregates_uri=aggregates, hbase_retry_seconds=20.0)
     made.create(partitions=1)
     search = connect(made.settings)
-    ensure_index(search, made.settings)
+    ensure_index(Index.of(search, made.settings, PAGES), made.settings)
     yield made
     for index in search.indices.get(index=f"{made.settings.index_alias}-*").body:
         search.indices.delete(index=index)

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
 from dataco_assets.aggregates import storage
-from dataco_assets.aggregates.columns import COLUMNS, Column
+from dataco_assets.aggregates.columns import PAGES, Column
 from dataco_assets.aggregates.failures import AggregatesRefused, AggregatesUnavailable
 from dataco_assets.aggregates.reading import TableState, ensure_table, read_hour, stored_hours, table_state
 from dataco_assets.aggregates.table import TablePlace
@@ -134,7 +134,7 @@ def rows(spark: SparkSession, clicks: dict[int, list[int]], generation: int) -> 
     values |= {"generation": f"{generation}L AS generation"}
     made = [(hour, f"https://a.example/{n}", count) for hour, each in clicks.items() for n, count in enumerate(each)]
     frame = spark.createDataFrame(made, "hour bigint, page string, click_count bigint")
-    return frame.selectExpr(*[values.get(each.name, f"{one(each)} AS {each.name}") for each in COLUMNS])
+    return frame.selectExpr(*[values.get(each.name, f"{one(each)} AS {each.name}") for each in PAGES.columns])
 
 
 def one(column: Column) -> str:

@@ -12,13 +12,14 @@ import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, scan_span
 from dataco_assets.clicks.row import TABLE_FAMILIES, row_key, split_keys
 from dataco_assets.errors import ErrorKind
 from dataco_assets_tests import oracle
 from dataco_assets_tests.oracle import OracleClick
 from local_stack.stack import Stack
-from spark_resources.aggregation import aggregate
+from spark_resources.aggregation import aggregate, measured
 from spark_resources.clicks_admin import ClicksTable, ClicksTableMissing, clicks_admin
 from spark_resources.clicks_table import counted, read_clicks
 from spark_resources.hbase_client import ClicksTableError, ClicksTableUnavailable, scanning
@@ -141,7 +142,8 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
     hours = [NOON + n * HOUR_MS for n in (0, 1, 2, 5, 11)]
     ranges = [scan_span(run[0], run[-1]) for run in contiguous_runs(hours)]
     read, rows_read = counted(read_clicks(spark, table, ranges))
-    rows = aggregate(read, hours, dict.fromkeys(hours, 1), NOON).selectExpr("unix_millis(hour) hour_ms", "*").collect()
+    made = aggregate(PAGES, measured(read, hours), hours, dict.fromkeys(hours, 1), NOON)
+    rows = made.selectExpr("unix_millis(hour) hour_ms", "*").collect()
     found = {
         (row.hour_ms, row.page, row.country): oracle.OracleRow(
             row.click_count,

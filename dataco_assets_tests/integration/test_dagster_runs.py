@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.failures import failure_of
@@ -24,6 +25,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.errors import DatacoError
+from dataco_assets.index.indices import Index
 from dataco_assets.index.setup import ensure_index
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.partitions import range_tags, run_hours
@@ -76,7 +78,7 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
     session = create_session(SharedSpark(settings=made.settings).configuration(), "tests")
     with clicks_admin(session) as admin:
         admin.create(made.settings.clicks_table, ttl_seconds=90 * 86_400)
-    ensure_index(connect(made.settings), made.settings)
+    ensure_index(Index.of(connect(made.settings), made.settings, PAGES), made.settings)
     yield made
     made.drop()
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.clients.elasticsearch import SearchClient, connect, connect_at_once
 from dataco_assets.elasticsearch_errors import (
     CertificateRefused,
@@ -39,7 +40,7 @@ from local_stack.ports import LOOPBACK
 from local_stack.servers import elasticsearch as server
 from local_stack.servers.base import Context
 from local_stack.servers.elasticsearch import account
-from spark_resources.publication import ExecutorsElsewhere, publish
+from spark_resources.publication import ExecutorsElsewhere, Server, publish
 
 pytestmark = pytest.mark.stack
 
@@ -145,7 +146,7 @@ def answers(secured: Secured) -> bool:
 @pytest.fixture(scope="module")
 def client(secured: Secured) -> Iterator[SearchClient]:
     with closing(connect(secured.settings())) as made:
-        ensure_index(made, secured.settings(), now_ms=LAST_OF_JANUARY)
+        ensure_index(Index.of(made, secured.settings(), PAGES), secured.settings(), now_ms=LAST_OF_JANUARY)
         made.indices.create(index=f"{ALIAS}-2026.02")
         yield made
 
@@ -158,7 +159,7 @@ def write(spark: SparkSession, settings: Settings, **changed: Any) -> None:
         "ca_file": settings.elasticsearch_ca_file,
     }
     indices = {month: f"{ALIAS}-{month}" for month in ("2026.01", "2026.02")}
-    publish(aggregates(spark, 1), HOURS, indices, **(options | changed))
+    publish(PAGES, aggregates(spark, 1), HOURS, indices, server=Server(**(options | changed)))
 
 
 def test_setup_publication_and_readers_need_the_authority_s_file_and_no_more(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dataco_assets.aggregates import columns
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect
@@ -51,7 +52,7 @@ def index(platform: Platform, refreshes: Refreshes, search: SearchClient) -> str
 
 
 def of_page(page: str, hour: int = NOON) -> str:
-    return document_id(hour, page, "DE")
+    return document_id(columns.PAGES, hour, page, "DE")
 
 
 def backfill(refreshes: Refreshes, hours: list[int]) -> list[str]:

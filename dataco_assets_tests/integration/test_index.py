@@ -19,7 +19,7 @@ import typer
 from elasticsearch import Elasticsearch, NotFoundError
 from typer.testing import CliRunner
 
-from dataco_assets.aggregates.columns import LATER_COLUMNS, TOTALLED
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.cli import index as index_command
 from dataco_assets.cli import top as top_command
@@ -88,7 +88,7 @@ class Index:
         return self.settings.index_alias
 
     def create(self, *hours: int) -> "Index":
-        ensure_index(self.client, self.settings, now_ms=NOON)
+        ensure_index(self.looked_up, self.settings, now_ms=NOON)
         ensure_month_indices(self.looked_up, self.settings, hours)
         return self
 
@@ -98,7 +98,7 @@ class Index:
         operations: list[dict[str, Any]] = []
         for (page, country), clicks in rows.items():
             version = {"version": generation, "version_type": "external_gte"}
-            operations.append({"index": {"_index": target, "_id": document_id(hour, page, country), **version}})
+            operations.append({"index": {"_index": target, "_id": document_id(PAGES, hour, page, country), **version}})
             operations.append(document(hour, page, country, clicks, generation, computed_at))
         if not operations:
             return []
@@ -114,7 +114,7 @@ class Index:
         """What a run deletes that has these rows of each of its hours; returns the number deleted."""
         hours = [each.hour for each in run]
         refresh(self.looked_up, hours)
-        kept = {document_id(hour, *group) for hour in hours for group in rows}
+        kept = {document_id(PAGES, hour, *group) for hour in hours for group in rows}
         query = {"terms": {"hour": hours}}
         names = self.looked_up.holding(hours)  # the index of another month may be closed
         hits = self.plain.search(index=names, query=query, size=10_000, source=False)["hits"]["hits"]
@@ -178,7 +178,7 @@ def held(source: dict[str, Any], number: str) -> float:
 
 def published(hour: int, rows: Rows, generation: int, computed_at: int = RUN) -> PublishedHour:
     documents = [document(hour, *group, clicks, generation, computed_at) for group, clicks in rows.items()]
-    sums = {column.name: sum(held(each, column.name) for each in documents) for column in TOTALLED}
+    sums = {column.name: sum(held(each, column.name) for each in documents) for column in PAGES.totalled}
     return PublishedHour(hour, generation, computed_at, HourTotals(len(rows), sums))
 
 
@@ -214,9 +214,9 @@ def index(stack: Stack) -> Iterator[Index]:
 
 
 def test_setup_creates_what_is_missing_and_then_finds_it(index: Index) -> None:
-    first = ensure_index(index.client, index.settings, now_ms=NOON)
+    first = ensure_index(index.looked_up, index.settings, now_ms=NOON)
     before = index.everything(f"{index.alias}-*")
-    second = ensure_index(index.client, index.settings, now_ms=NOON)
+    second = ensure_index(index.looked_up, index.settings, now_ms=NOON)
 
     assert all(created for _, created in first)
     assert [created for _, created in second] == [False, False]
@@ -226,7 +226,7 @@ def test_setup_creates_what_is_missing_and_then_finds_it(index: Index) -> None:
 
 def test_months_are_created_once_with_alias_mapping_and_settings(index: Index) -> None:
     chosen = index.settings.model_copy(update={"index_shards": 3})
-    ensure_index(index.client, chosen, now_ms=NOON)
+    ensure_index(index.looked_up, chosen, now_ms=NOON)
 
     created = ensure_month_indices(index.looked_up, chosen, [NOON, JULY - 1, JULY])
     again = ensure_month_indices(index.looked_up, chosen, [NOON, JULY])
@@ -295,7 +295,7 @@ def test_a_template_that_differs_is_named(index: Index) -> None:
     index.create()
     changed = index.settings.model_copy(update={"index_shards": 2})
     with pytest.raises(IndexMismatch, match=r"number_of_shards should be '2' but is '1'.*dataco index rebuild"):
-        ensure_index(index.client, changed, now_ms=NOON)
+        ensure_index(index.looked_up, changed, now_ms=NOON)
 
 
 def test_an_index_that_differs_is_named(index: Index) -> None:
@@ -304,7 +304,7 @@ def test_an_index_that_differs_is_named(index: Index) -> None:
     index.plain.indices.put_mapping(index=f"{index.alias}-2020.06", properties=extra)
     wanted = r"2020\.06.*referrer should be absent.*dataco index rebuild"
     with pytest.raises(IndexMismatch, match=wanted):
-        ensure_index(index.client, index.settings, now_ms=NOON)
+        ensure_index(index.looked_up, index.settings, now_ms=NOON)
     with pytest.raises(IndexMismatch, match=wanted):
         ensure_month_indices(index.looked_up, index.settings, [NOON])
 
@@ -355,7 +355,7 @@ def test_somebody_elses_template_is_named_before_anything_is_replaced(index: Ind
         with pytest.raises(ForeignTemplate, match=named):
             run_rebuild(index)
         with pytest.raises(ForeignTemplate, match=named):
-            ensure_index(index.client, index.settings, now_ms=NOON)
+            ensure_index(index.looked_up, index.settings, now_ms=NOON)
         with pytest.raises(ForeignTemplate, match=named):
             ensure_month_indices(index.looked_up, index.settings, [JULY])
         assert ensure_month_indices(index.looked_up, index.settings, [NOON]) == []  # everything is unchanged
@@ -435,7 +435,9 @@ def test_a_closed_month_is_named_and_the_others_go_on(index: Index) -> None:
         with pytest.raises(IndexClosed, match=named):
             use()
     assert [done.old for done in run_rebuild(index, months=["2020.07"])] == [f"{index.alias}-2020.07"]
-    assert any(name in line and "closed" in line for line, _ in ensure_index(index.client, index.settings, now_ms=JULY))
+    assert any(
+        name in line and "closed" in line for line, _ in ensure_index(index.looked_up, index.settings, now_ms=JULY)
+    )
 
     index.plain.indices.close(index=f"{index.alias}-2020.07-r2")
     with pytest.raises(IndexClosed, match=named):
@@ -469,13 +471,13 @@ def test_somebody_elses_index_behind_the_alias_is_named(index: Index) -> None:
     other = f"{index.alias}-extra"
     index.plain.indices.create(index=other, aliases={index.alias: {}})
     with pytest.raises(IndexMismatch, match=rf"{other} is behind alias {index.alias} but is not one of the platform's"):
-        ensure_index(index.client, index.settings, now_ms=NOON)
+        ensure_index(index.looked_up, index.settings, now_ms=NOON)
 
 
 def test_an_index_in_the_place_of_the_alias_is_named(index: Index) -> None:
     index.plain.indices.create(index=index.alias)
     with pytest.raises(IndexMismatch, match="is an index, where an alias is expected"):
-        ensure_index(index.client, index.settings, now_ms=NOON)
+        ensure_index(index.looked_up, index.settings, now_ms=NOON)
 
 
 # Publication
@@ -605,7 +607,7 @@ def test_verification_finds_each_difference(index: Index, change: dict[str, Any]
     index.publish(NOON, rows, generation=2)
     index.publish(NOON + HOUR_MS, rows, generation=2)
     (page, country), clicks = next(iter(rows.items()))
-    name, identity = f"{index.alias}-2020.06", document_id(NOON, page, country)
+    name, identity = f"{index.alias}-2020.06", document_id(PAGES, NOON, page, country)
     if change is None:
         index.plain.delete(index=name, id=identity)
     else:
@@ -704,7 +706,7 @@ class Reader:
 
 
 def run_rebuild(index: Index, **options: Any) -> list[Rebuilt]:
-    return list(rebuild(index.client, index.settings, **{"grace_seconds": 0, **options}))
+    return list(rebuild(index.looked_up, index.settings, **{"grace_seconds": 0, **options}))
 
 
 def test_a_rebuild_keeps_everything_and_readers_see_no_gap(index: Index) -> None:
@@ -734,9 +736,9 @@ def test_a_rebuild_brings_the_new_mapping_and_settings(index: Index) -> None:
     index.publish(NOON, pages(10), generation=1)
     changed = index.settings.model_copy(update={"index_shards": 2})
     with pytest.raises(IndexMismatch):
-        ensure_index(index.client, changed, now_ms=NOON)
-    list(rebuild(index.client, changed, grace_seconds=0))
-    ensure_index(index.client, changed, now_ms=NOON)
+        ensure_index(index.looked_up, changed, now_ms=NOON)
+    list(rebuild(index.looked_up, changed, grace_seconds=0))
+    ensure_index(index.looked_up, changed, now_ms=NOON)
     (state,) = index.plain.indices.get(index=index.alias).body.values()
     assert state["settings"]["index"]["number_of_shards"] == "2"
     assert len(index.rows()) == 10
@@ -746,15 +748,15 @@ def test_a_rebuild_of_an_older_layout_keeps_documents_as_they_are_until_they_are
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = pages(10)
-    older = {name: rule for name, rule in layout.PROPERTIES.items() if name != "entering_users"}
+    older = {name: rule for name, rule in layout.properties(PAGES).items() if name != "entering_users"}
     with monkeypatch.context() as patch:
-        patch.setattr(layout, "PROPERTIES", older)
+        patch.setattr(layout, "properties", lambda _: older)
         index.create()
     for (page, country), clicks in rows.items():
         full = document(NOON, page, country, clicks, 1, RUN)
         index.plain.index(
             index=f"{index.alias}-2020.06",
-            id=document_id(NOON, page, country),
+            id=document_id(PAGES, NOON, page, country),
             document={name: full[name] for name in older},
             version=1,
             version_type="external_gte",
@@ -791,14 +793,19 @@ def test_a_rebuild_brings_documents_of_the_first_layout_into_this_one(index: Ind
     operations: list[dict[str, Any]] = []
     for (page, country), clicks in rows.items():
         source = document(NOON, page, country, clicks, 7, RUN) | {"url": page, "hour": NOON, "computed_at": RUN}
-        for name in ("page", *LATER_COLUMNS):
+        for name in ("page", *PAGES.later):
             source.pop(name, None)  # documents have no sketch
-        where = {"_index": old, "_id": document_id(NOON, page, country), "version": 7, "version_type": "external_gte"}
+        where = {
+            "_index": old,
+            "_id": document_id(PAGES, NOON, page, country),
+            "version": 7,
+            "version_type": "external_gte",
+        }
         operations += [{"index": where}, source]
     assert not index.plain.bulk(operations=operations)["errors"]
     wanted = r"2020\.06.*dataco index rebuild"
     for use in (
-        lambda: ensure_index(index.client, index.settings, now_ms=NOON),
+        lambda: ensure_index(index.looked_up, index.settings, now_ms=NOON),
         lambda: span(index.looked_up),
         lambda: busiest_pages(index.looked_up, NOON, NOON + HOUR_MS),
     ):
@@ -815,13 +822,13 @@ def test_a_rebuild_brings_documents_of_the_first_layout_into_this_one(index: Ind
         source = hit["_source"]
         group = (source["page"], source["country"])
         full = document(NOON, *group, rows[group], 7, RUN)
-        assert source == {name: value for name, value in full.items() if name not in LATER_COLUMNS}
-        assert hit["_id"] == document_id(NOON, *group)
+        assert source == {name: value for name, value in full.items() if name not in PAGES.later}
+        assert hit["_id"] == document_id(PAGES, NOON, *group)
     whole = published(NOON, rows, 7).totals
-    of_later_columns = [number.name for number in TOTALLED if number.name.partition(".")[0] in LATER_COLUMNS]
+    of_later_columns = [number.name for number in PAGES.totalled if number.name.partition(".")[0] in PAGES.later]
     lacking = HourTotals(whole.groups, dict(whole.sums) | dict.fromkeys(of_later_columns, 0))
     assert verify_hours(index.looked_up, [PublishedHour(NOON, 7, RUN, lacking)]) == []
-    ensure_index(index.client, index.settings, now_ms=NOON)
+    ensure_index(index.looked_up, index.settings, now_ms=NOON)
 
 
 def test_times_are_text_in_answers_and_accepted_as_text_or_number(index: Index) -> None:

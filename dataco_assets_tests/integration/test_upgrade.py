@@ -22,7 +22,7 @@ import pytest
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner, Result
 
-from dataco_assets.aggregates.columns import LATER_COLUMNS
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.reading import read_hour, stored_hours
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.cli import app
@@ -239,7 +239,7 @@ def check_aggregates(platform: Platform) -> None:
         old = file.read()
         rows = sorted(stored.table.to_pylist(), key=str)
         assert [{name: row[name] for name in old.column_names} for row in rows] == sorted(old.to_pylist(), key=str)
-        assert all(row[name] is None for row in rows for name in LATER_COLUMNS)
+        assert all(row[name] is None for row in rows for name in PAGES.later)
         if not rows:
             assert stored.generation == int(file.metadata.metadata[b"dataco.generation"])
 

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS
-from dataco_assets.aggregates.reading import ARROW_SCHEMA, StoredHour, read_hour, table_state
+from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.reading import StoredHour, arrow_schema, read_hour, table_state
 from dataco_assets.aggregates.table import TablePlace
 from spark_resources.aggregates_import import Imported, ImportRefused, import_hours
 
@@ -19,19 +19,22 @@ NOON = 1_773_576_000_000  # 2026-03-15T12:00Z
 COMPUTED_AT = 1_773_600_000_123
 
 
-NEVER_IN_FILES = frozenset(column.name for column in COLUMNS if column.since_layout > 3)
+SCHEMA = arrow_schema(PAGES)
+NEVER_IN_FILES = frozenset(column.name for column in PAGES.columns if column.since_layout > 3)
 
 
 def old_hour(folder: Path, hour: int, rows: int, generation: int, *, without: frozenset[str] = NEVER_IN_FILES) -> None:
     """Writes an hour's file as earlier versions did."""
     values = {"string": "x", "double": 1.0, "int64": 1}
-    row = {field.name: values.get(str(field.type), 0) for field in ARROW_SCHEMA}
+    row = {field.name: values.get(str(field.type), 0) for field in SCHEMA}
     row |= dict.fromkeys(NEVER_IN_FILES) | {
         "hour": datetime.fromtimestamp(hour / 1000, UTC),
         "generation": generation,
         "computed_at": datetime.fromtimestamp(COMPUTED_AT / 1000, UTC),
     }
-    table = pa.Table.from_pylist([row | {"page": f"https://a.example/{n}"} for n in range(rows)], schema=ARROW_SCHEMA)
+    table = pa.Table.from_pylist(
+        [row | {"page": f"https://a.example/{n}"} for n in range(rows)], schema=arrow_schema(PAGES)
+    )
     metadata = {} if rows else {"dataco.generation": str(generation), "dataco.computed_at_ms": str(COMPUTED_AT)}
     path = folder / datetime.fromtimestamp(hour / 1000, UTC).strftime("%Y-%m-%dT%H") / "url_country.parquet"
     path.parent.mkdir(parents=True)
@@ -54,7 +57,7 @@ def test_hours_are_taken_over_and_columns_that_did_not_exist_are_null(
 ) -> None:
     old_hour(old, NOON, 3, 7)
     old_hour(old, NOON + HOUR, 0, 8)
-    old_hour(old, NOON + 30 * HOUR, 2, 9, without=LATER_COLUMNS)
+    old_hour(old, NOON + 30 * HOUR, 2, 9, without=PAGES.later)
     before = {path: path.read_bytes() for path in old.rglob("*.parquet")}
 
     assert import_hours(spark, place, old) == Imported(taken=3, kept=0)
@@ -67,7 +70,7 @@ def test_hours_are_taken_over_and_columns_that_did_not_exist_are_null(
     assert (empty.generation, empty.computed_at_ms) == (8, COMPUTED_AT)
     assert (earlier.generation, earlier.computed_at_ms) == (9, COMPUTED_AT)
     for row in earlier.table.to_pylist():
-        assert (row["click_count"], {row[name] for name in LATER_COLUMNS}) == (1, {None})
+        assert (row["click_count"], {row[name] for name in PAGES.later}) == (1, {None})
     assert {path: path.read_bytes() for path in before} == before
     assert import_hours(spark, place, old) == Imported(taken=3, kept=0)  # again: the same
     assert list(table_state(place).hours.values()) == hours

@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dataco_assets.aggregates.reading import ARROW_SCHEMA
+from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.reading import arrow_schema
 from dataco_assets.aggregates.rules import Problem
 from dataco_assets.aggregates.schema import problems, problems_by_hour
 from dataco_assets.clicks.time_spent import BUCKETS
@@ -46,23 +47,25 @@ BEFORE_VISITS = {"entries": None, "exits": None, "bounces": None} | BEFORE_BUCKE
 
 
 def table(*rows: dict[str, Any]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=ARROW_SCHEMA)
+    return pa.Table.from_pylist(list(rows), schema=arrow_schema(PAGES))
 
 
 def found(*rows: dict[str, Any]) -> set[tuple[str | None, str]]:
-    return {(problem.column, problem.rule) for problem in problems(table(*rows), NOON)}
+    return {(problem.column, problem.rule) for problem in problems(PAGES, table(*rows), NOON)}
 
 
 def test_sound_rows_have_no_problem() -> None:
     longest = {"time_spent_seconds_sum": 5400.0, "average_time_spent_seconds": 1800.0}
     assert (
-        problems(table(SOUND, WITHOUT_SAMPLE, SOUND | {"page": "https://ü.example/" + "x" * 9000} | longest), NOON)
+        problems(
+            PAGES, table(SOUND, WITHOUT_SAMPLE, SOUND | {"page": "https://ü.example/" + "x" * 9000} | longest), NOON
+        )
         == []
     )
 
 
 def test_an_empty_hour_has_no_problem() -> None:
-    assert problems(ARROW_SCHEMA.empty_table(), NOON) == []
+    assert problems(PAGES, arrow_schema(PAGES).empty_table(), NOON) == []
 
 
 def test_an_hour_computed_before_there_were_visits_has_none_in_any_row() -> None:
@@ -161,7 +164,7 @@ def test_a_group_that_is_there_twice_is_named() -> None:
 
 def test_every_problem_is_listed_at_once_with_its_rows() -> None:
     broken = problems(
-        table(SOUND | {"country": "f"}, SOUND | {"country": "g", "page": ""}, SOUND | {"unique_users": 6}), NOON
+        PAGES, table(SOUND | {"country": "f"}, SOUND | {"country": "g", "page": ""}, SOUND | {"unique_users": 6}), NOON
     )
     assert {str(problem) for problem in broken} == {
         "country: must be two capital letters (2 rows), e.g. 'f', 'g'",
@@ -172,7 +175,7 @@ def test_every_problem_is_listed_at_once_with_its_rows() -> None:
 
 def test_text_out_of_a_click_is_shortened_and_escaped() -> None:
     bad = ["é\x1b[31m\n|" + "x" * 10_000, "b" * 300, "c" * 300, "d" * 300, "e" * 300]
-    (problem,) = problems(table(*[SOUND | {"country": text} for text in bad]), NOON)
+    (problem,) = problems(PAGES, table(*[SOUND | {"country": text} for text in bad]), NOON)
     assert problem.rows == 5
     assert len(problem.examples) == 3
     assert len(str(problem)) < 500
@@ -197,7 +200,7 @@ def test_text_out_of_a_click_is_shortened_and_escaped() -> None:
     ids=["missing", "unknown", "type", "null count"],
 )
 def test_a_table_of_another_shape_is_a_problem_not_an_exception(broken: pa.Table, expected: Problem) -> None:
-    assert expected in problems(broken, NOON)
+    assert expected in problems(PAGES, broken, NOON)
 
 
 LATER = NOON + 3_600_000
@@ -209,8 +212,8 @@ def of_hour(hour_ms: int, *rows: dict[str, Any]) -> pa.Table:
 
 def test_several_sound_hours_have_no_problem() -> None:
     hours = [(NOON, of_hour(NOON, SOUND)), (LATER, of_hour(LATER, SOUND)), (LATER + 3_600_000, table())]
-    assert problems_by_hour(hours) == {}
-    assert problems_by_hour([]) == {}
+    assert problems_by_hour(PAGES, hours) == {}
+    assert problems_by_hour(PAGES, []) == {}
 
 
 @pytest.mark.parametrize(
@@ -224,16 +227,16 @@ def test_several_sound_hours_have_no_problem() -> None:
 )
 def test_the_one_hour_that_is_not_sound_is_told_as_if_alone(broken: list[dict[str, Any]]) -> None:
     hours = [(NOON, of_hour(NOON, SOUND)), (LATER, of_hour(LATER, *broken))]
-    assert problems_by_hour(hours) == {LATER: problems(hours[1][1], LATER)}
-    assert problems(hours[1][1], LATER)
+    assert problems_by_hour(PAGES, hours) == {LATER: problems(PAGES, hours[1][1], LATER)}
+    assert problems(PAGES, hours[1][1], LATER)
 
 
 def test_rows_in_the_file_of_another_hour_are_found() -> None:
     hours = [(NOON, of_hour(LATER, SOUND)), (LATER, of_hour(NOON, SOUND))]
-    assert set(problems_by_hour(hours)) == {NOON, LATER}
+    assert set(problems_by_hour(PAGES, hours)) == {NOON, LATER}
 
 
 def test_hours_beyond_one_batch_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dataco_assets.aggregates.schema._ROWS_AT_ONCE", 1)
     hours = [(NOON, of_hour(NOON, SOUND)), (LATER, of_hour(LATER, SOUND | {"country": "xx"}))]
-    assert set(problems_by_hour(hours)) == {LATER}
+    assert set(problems_by_hour(PAGES, hours)) == {LATER}

@@ -4,6 +4,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ from datasketches import HLL_8, hll_sketch  # pyright: ignore[reportAttributeAcc
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from dataco_assets.aggregates import reading
-from dataco_assets.aggregates.columns import COLUMNS, LATER_COLUMNS, SKETCH_LG_K
+from dataco_assets.aggregates.columns import PAGES, SKETCH_LG_K
 from dataco_assets.aggregates.failures import AggregatesUnavailable, AggregatesUnreadable
 from dataco_assets.aggregates.reading import (
-    ARROW_SCHEMA,
     HourAggregates,
     StoredHour,
+    arrow_schema,
     ensure_table,
     read_hour,
     read_hours,
@@ -64,10 +64,10 @@ def aggregates(spark: SparkSession, counts: dict[int, list[int]], generation: in
         for hour, of_hour in counts.items()
         for n, count in enumerate(of_hour)
     ] or [f"(0L, '', '', 0L, 0L, 0L, 0D, 0L, 0D, 0L, 0L, 0L, {BUCKETS_FILLED}, X'', 0L, 0L)"]
-    names = ", ".join(column.name for column in COLUMNS)
+    names = ", ".join(column.name for column in PAGES.columns)
     frame = spark.sql(f"SELECT * FROM VALUES {', '.join(rows)} AS t({names})")  # noqa: S608  # numbers of this test
     times = {name: f"timestamp_millis({name}) AS {name}" for name in ("hour", "computed_at")}
-    frame = frame.selectExpr(*[times.get(column.name, column.name) for column in COLUMNS])
+    frame = frame.selectExpr(*[times.get(column.name, column.name) for column in PAGES.columns])
     return frame if any(counts.values()) else frame.where("false")
 
 
@@ -125,7 +125,7 @@ def test_hours_come_back_as_they_were_written(spark: SparkSession, place: TableP
     assert stored_hours(place) == hours
     first = stored(place, NOON)
     assert (first.hour_ms, first.generation, first.computed_at_ms) == (NOON, 9, COMPUTED_AT)
-    assert first.table.schema.equals(ARROW_SCHEMA)
+    assert first.table.schema.equals(arrow_schema(PAGES))
     assert sorted(first.table.to_pylist(), key=lambda row: row["page"])[1] == {
         "hour": datetime(2026, 3, 15, 12, tzinfo=UTC),
         "page": "https://a.example/1",
@@ -190,7 +190,7 @@ def test_an_hour_that_became_empty_remembers_its_generation(spark: SparkSession,
     write(spark, place, {}, 5, hours=[NOON], computed_at_ms=COMPUTED_AT + 1)
     found = stored(place, NOON)
     assert (found.table.num_rows, found.generation, found.computed_at_ms) == (0, 5, COMPUTED_AT + 1)
-    assert found.table.schema.equals(ARROW_SCHEMA)
+    assert found.table.schema.equals(arrow_schema(PAGES))
 
 
 def test_an_hour_never_computed_is_told_from_an_empty_one(spark: SparkSession, place: TablePlace) -> None:
@@ -250,7 +250,7 @@ def test_a_failing_aggregation_replaces_nothing(spark: SparkSession, place: Tabl
         "page",
         "country",
         "IF(click_count = 3, CAST(raise_error('boom') AS BIGINT), click_count) AS click_count",
-        *[column.name for column in COLUMNS[4:]],
+        *[column.name for column in PAGES.columns[4:]],
     )
     with pytest.raises(Exception, match="boom"):
         write_hours(broken, hours, dict.fromkeys(hours, 2), place, "run-2", dict.fromkeys(hours, COMPUTED_AT))
@@ -405,18 +405,13 @@ def test_the_table_is_made_once(place: TablePlace) -> None:
     assert table_state(place).snapshot_id is None
 
 
-def test_a_column_of_a_later_version_is_added_and_null_in_earlier_hours(
-    spark: SparkSession, place: TablePlace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    earlier = tuple(column for column in COLUMNS if column.name not in LATER_COLUMNS)
-    frame = aggregates(spark, {NOON: [3]}).select(*[column.name for column in earlier])
-    with monkeypatch.context() as patch:
-        patch.setattr(reading, "COLUMNS", earlier)
-        patch.setattr(aggregates_table, "COLUMNS", earlier)
-        write_hours(frame, [NOON], {NOON: 1}, place, "run", {NOON: COMPUTED_AT})
+def test_a_column_of_a_later_version_is_added_and_null_in_earlier_hours(spark: SparkSession, place: TablePlace) -> None:
+    earlier = replace(PAGES, measures=tuple(column for column in PAGES.measures if column.name not in PAGES.later))
+    frame = aggregates(spark, {NOON: [3]}).select(*[column.name for column in earlier.columns])
+    write_hours(frame, [NOON], {NOON: 1}, replace(place, aggregate=earlier), "run", {NOON: COMPUTED_AT})
     assert ensure_table(place) is False
     (row,) = stored(place, NOON).table.to_pylist()
-    assert (row["click_count"], [row[name] for name in LATER_COLUMNS]) == (3, [None] * len(LATER_COLUMNS))
+    assert (row["click_count"], [row[name] for name in PAGES.later]) == (3, [None] * len(PAGES.later))
     assert stored_aggregates(spark, place, [NOON]).collect()[0].asDict() == row | {
         name: row[name].replace(tzinfo=None) for name in ("hour", "computed_at")
     }

@@ -10,10 +10,10 @@ import pytest
 from datasketches import HLL_8, hll_sketch  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from dataco_assets.aggregates.columns import COLUMNS, SKETCH_LG_K
+from dataco_assets.aggregates.columns import PAGES, SKETCH_LG_K, Aggregate
 from dataco_assets.aggregates.users import UserSketches
 from dataco_assets.clicks.hour import scan_span
 from dataco_assets.clicks.time_spent import BUCKETS
@@ -21,7 +21,8 @@ from dataco_assets.verification.sketches import content, sketched
 from dataco_assets_tests import oracle
 from dataco_assets_tests.hour_vectors import read_vectors
 from dataco_assets_tests.oracle import OracleClick
-from spark_resources.aggregation import aggregate
+from spark_resources.aggregation import aggregate as aggregate_measured
+from spark_resources.aggregation import measured
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -44,6 +45,13 @@ SCHEMA = StructType(
         StructField("country", StringType()),
     ]
 )
+
+
+def aggregate(
+    clicks: DataFrame, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: int, to: Aggregate = PAGES
+) -> DataFrame:
+    """An aggregate of clicks as they are read."""
+    return aggregate_measured(to, measured(clicks, hours), hours, generations, computed_at_ms)
 
 
 def click(
@@ -125,7 +133,7 @@ def test_columns_are_those_of_the_contract_in_order(spark: SparkSession) -> None
     names = {"long": "bigint", "double": "double", "string": "string", "timestamp": "timestamp", "sketch": "binary"}
     buckets = ",".join(f"{bucket}:bigint" for bucket in BUCKETS)
     names["histogram"] = f"struct<{buckets}>"
-    assert frame.dtypes == [(column.name, names[column.type]) for column in COLUMNS]
+    assert frame.dtypes == [(column.name, names[column.type]) for column in PAGES.columns]
     assert frame.collect() == []
 
 
@@ -214,7 +222,7 @@ GAPS = st.one_of(
     st.sampled_from([0, 0, 1, 30 * MINUTE - 1, 30 * MINUTE, 30 * MINUTE + 1, HOUR, 2 * HOUR]),
     st.integers(0, 40 * MINUTE),
 )
-PAGES = st.sampled_from(["https://a.example/", "https://a.example/b?x=1", "http://é.example/ü"])
+PAGE_TEXTS = st.sampled_from(["https://a.example/", "https://a.example/b?x=1", "http://é.example/ü"])
 COUNTRIES = st.sampled_from(["FR", "DE", "ZZ", None])
 
 
@@ -234,7 +242,7 @@ def examples(draw: st.DrawFn) -> Example:
         time = anchor + draw(st.one_of(st.sampled_from([-1, 0, HOUR - 1, HOUR]), st.integers(-HOUR, 3 * HOUR)))
         for _ in range(draw(st.integers(1, 6))):
             event = f"{draw(st.integers(0, 2**32)):08x}"
-            clicks.append(click(f"user-{user}", time, draw(PAGES), draw(COUNTRIES), event))
+            clicks.append(click(f"user-{user}", time, draw(PAGE_TEXTS), draw(COUNTRIES), event))
             time += draw(GAPS)
     if draw(st.booleans()):
         clicks.append(draw(st.sampled_from(clicks)))  # sent twice: one row in HBase

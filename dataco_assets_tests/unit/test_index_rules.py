@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataco_assets.aggregates.columns import COLUMNS, TOTALLED
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.cli.times import TimeUnclear, moment
 from dataco_assets.cli.top import time_range
@@ -22,7 +22,6 @@ from dataco_assets.index.contents import NO_DOCUMENTS, HourContent
 from dataco_assets.index.indices import IndexState
 from dataco_assets.index.layout import (
     MAX_TERM_BYTES,
-    PROPERTIES,
     IndexName,
     differences,
     document_id,
@@ -31,6 +30,7 @@ from dataco_assets.index.layout import (
     month_of,
     months_of,
     parse_name,
+    properties,
     template_bodies,
 )
 from dataco_assets.index.publication import PublishedHour, compare, deletion
@@ -45,7 +45,7 @@ SETTINGS = Settings(index_alias=ALIAS, index_shards=3, index_replicas=2)  # pyri
 
 def test_ids_are_the_hash_of_hour_page_and_country() -> None:
     told = hashlib.sha256("1591012800000|https://ü.example/|DE".encode()).hexdigest()
-    assert document_id(NOON, "https://ü.example/", "DE") == told[:32]
+    assert document_id(PAGES, NOON, "https://ü.example/", "DE") == told[:32]
 
 
 @given(
@@ -96,14 +96,14 @@ def _in_template(index: str, name: str) -> bool:
 
 def test_the_mapping_has_the_columns_of_the_aggregates() -> None:
     types = {"timestamp": "date", "string": "keyword", "long": "long", "double": "double"}
-    expected = {column.name: types[column.type] for column in COLUMNS if column.type in types}
-    simple = {name: rule["type"] for name, rule in PROPERTIES.items() if "type" in rule}
+    expected = {column.name: types[column.type] for column in PAGES.columns if column.type in types}
+    simple = {name: rule["type"] for name, rule in properties(PAGES).items() if "type" in rule}
     assert simple == expected | {"host": "keyword", "path": "keyword"}
     buckets = {bucket: {"type": "long", "index": False} for bucket in BUCKETS}
-    assert {name: rule for name, rule in PROPERTIES.items() if "type" not in rule} == {
+    assert {name: rule for name, rule in properties(PAGES).items() if "type" not in rule} == {
         "time_spent_buckets": {"properties": buckets}
     }
-    assert "users_sketch" not in PROPERTIES
+    assert "users_sketch" not in properties(PAGES)
     template = template_bodies(SETTINGS)[ALIAS]["template"]
     assert template["settings"]["index"]["number_of_shards"] == "3"
     assert template["settings"]["index"]["number_of_replicas"] == "2"
@@ -111,10 +111,10 @@ def test_the_mapping_has_the_columns_of_the_aggregates() -> None:
 
 def test_an_index_that_lacks_a_field_or_a_bucket_cannot_be_read() -> None:
     def unreadable(mapping: dict[str, Any]) -> list[str]:
-        return IndexState(IndexName("a", "2026.01"), True, frozenset(), mapping, {}).unreadable_fields()
+        return IndexState(IndexName("a", "2026.01"), True, frozenset(), mapping, {}, PAGES).unreadable_fields()
 
     def without(*path: str) -> dict[str, Any]:
-        mapping = deepcopy(mappings())
+        mapping = deepcopy(mappings(PAGES))
         *outer, last = path
         inner = mapping
         for name in outer:
@@ -122,11 +122,11 @@ def test_an_index_that_lacks_a_field_or_a_bucket_cannot_be_read() -> None:
         del inner["properties"][last]
         return mapping
 
-    assert unreadable(mappings()) == []
+    assert unreadable(mappings(PAGES)) == []
     assert unreadable(without("exits")) == ["exits"]
     assert unreadable(without("time_spent_buckets")) == ["time_spent_buckets"]
     assert unreadable(without("time_spent_buckets", "from_8000_ms")) == ["time_spent_buckets"]
-    assert unreadable({}) == list(PROPERTIES)
+    assert unreadable({}) == list(properties(PAGES))
 
 
 def test_months_end_with_their_last_hour_in_utc() -> None:
@@ -207,9 +207,9 @@ PUBLISHED = PublishedHour(NOON, 4, 1, HourTotals(2, SUMS | {"time_spent_seconds_
 
 
 def test_an_hour_as_published_compares_equal() -> None:
-    assert {column.name for column in TOTALLED} == SUMS.keys()
-    assert compare(PUBLISHED, _content()) is None
-    assert compare(PublishedHour(NOON, 4, 1, HourTotals(0, dict.fromkeys(SUMS, 0))), NO_DOCUMENTS) is None
+    assert {column.name for column in PAGES.totalled} == SUMS.keys()
+    assert compare(PAGES, PUBLISHED, _content()) is None
+    assert compare(PAGES, PublishedHour(NOON, 4, 1, HourTotals(0, dict.fromkeys(SUMS, 0))), NO_DOCUMENTS) is None
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_an_hour_as_published_compares_equal() -> None:
     ],
 )
 def test_each_difference_is_told(change: dict[str, float], told: str) -> None:
-    mismatch = compare(PUBLISHED, _content(**change))
+    mismatch = compare(PAGES, PUBLISHED, _content(**change))
     assert mismatch is not None
     assert told in str(mismatch)
     assert str(mismatch).startswith("2020-06-01-12:00: ")
@@ -239,14 +239,14 @@ def test_each_difference_is_told(change: dict[str, float], told: str) -> None:
 
 
 def test_a_newer_run_is_named() -> None:
-    newer = compare(PUBLISHED, _content(newest_generation=6))
+    newer = compare(PAGES, PUBLISHED, _content(newest_generation=6))
     assert newer is not None
     assert newer.newer_generation == 6
     assert newer.problems == ("documents of another run (generation up to 6, computed until 1 ms)",)
 
 
 def test_an_hour_without_documents_lacks_them_all() -> None:
-    lost = compare(PUBLISHED, NO_DOCUMENTS)
+    lost = compare(PAGES, PUBLISHED, NO_DOCUMENTS)
     assert lost is not None
     assert lost.problems[0] == "documents: 0 in place of 2"
     assert lost.newer_generation is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataco_assets.aggregates.columns import TIME_SPENT, TOTALLED
+from dataco_assets.aggregates.columns import PAGES, TIME_SPENT
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.assets.report import hour_metadata, pages_markdown
 
@@ -40,7 +40,7 @@ def test_a_user_of_two_pages_is_one_of_the_unique_users() -> None:
 
 
 def test_an_hour_has_percentiles_of_time_beside_the_mean_where_it_has_buckets() -> None:
-    sums = dict.fromkeys((column.name for column in TOTALLED), 0.0)
+    sums = dict.fromkeys((column.name for column in PAGES.totalled), 0.0)
     sums |= {"time_spent_seconds_sum": 90.0, "time_spent_samples": 10}
     assert not {"p50 seconds", "p90 seconds"} & hour_metadata(HourTotals(1, sums), generation=4).keys()
     sums |= {"time_spent_buckets.from_1000_ms": 8, "time_spent_buckets.from_32000_ms": 2}

@@ -9,8 +9,8 @@ import pytest
 from datasketches import HLL_8, hll_sketch  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 from typer.testing import CliRunner
 
-from dataco_assets.aggregates.columns import SKETCH_LG_K
-from dataco_assets.aggregates.reading import ARROW_SCHEMA, USERS_COLUMNS
+from dataco_assets.aggregates.columns import PAGES, SKETCH_LG_K
+from dataco_assets.aggregates.reading import USERS_COLUMNS, arrow_schema
 from dataco_assets.aggregates.users import Users, users_of
 from dataco_assets.cli import app
 from dataco_assets.cli.top import CountryUnclear
@@ -18,7 +18,7 @@ from dataco_assets.cli.users import PageUnclear
 
 NOON = 1_773_576_000_000
 HOUR = 3_600_000
-SCHEMA = pa.schema([ARROW_SCHEMA.field(name) for name in USERS_COLUMNS])
+SCHEMA = pa.schema([arrow_schema(PAGES).field(name) for name in USERS_COLUMNS])
 
 
 def row(users: Iterable[int], *, hour: int = NOON, entering: int = 0, sketched: bool = True) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from datasketches import HLL_8, hll_sketch  # pyright: ignore[reportAttributeAccessIssue]  # compiled, without stubs
 
-from dataco_assets.aggregates.reading import ARROW_SCHEMA, HourAggregates
+from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.reading import HourAggregates, arrow_schema
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.index.layout import document_id
@@ -36,6 +37,10 @@ HALF = HOUR_MS // 2
 PAGE = "https://shop.example:8080/a/b?c=/d"
 
 
+def stored_click(row_key: str, user_id: str, timestamp: int, page: str, country: str) -> StoredClick:
+    return StoredClick(row_key.encode(), user_id, timestamp, {"page": page, "country": country})
+
+
 def made_up_clicks(seed: int) -> list[StoredClick]:
     """Six hours of few users on few pages; many clicks at the same time, at the edges of hours and 30 min apart."""
     chance = random.Random(seed)
@@ -45,9 +50,7 @@ def made_up_clicks(seed: int) -> list[StoredClick]:
         if chance.random() < 0.5:
             time = time - time % HALF + chance.choice([-1, 0, 1])
         user = f"u{chance.randrange(5)}"
-        clicks.append(
-            StoredClick(f"{user}-{number:04}".encode(), user, time, f"https://a.example/{chance.randrange(3)}", "FR")
-        )
+        clicks.append(stored_click(f"{user}-{number:04}", user, time, f"https://a.example/{chance.randrange(3)}", "FR"))
     return sorted(clicks, key=lambda click: (click.timestamp, click.row_key))
 
 
@@ -56,14 +59,14 @@ def test_the_recomputation_agrees_with_the_oracle(seed: int) -> None:
     clicks = made_up_clicks(seed)
     hours = [NOON + n * HOUR_MS for n in range(1, 4)]
     expected = oracle.aggregate(
-        [oracle.OracleClick(c.row_key.decode(), c.user_id, c.timestamp, c.page, c.country) for c in clicks], hours
+        [oracle.OracleClick(c.row_key.decode(), c.user_id, c.timestamp, **c.dimensions) for c in clicks], hours
     )
     needed = [click for click in clicks if hours[0] - HALF <= click.timestamp < hours[-1] + HOUR_MS + HALF]
 
     found = dict(recompute(needed, hours))
 
     assert list(found) == hours
-    rows = {(hour, *group): counted(figures) for hour, groups in found.items() for group, figures in groups.items()}
+    rows = {(hour, *group): counted(figures) for hour, (groups,) in found.items() for group, figures in groups.items()}
     assert rows == {key: vars(row) for key, row in expected.items()}
 
 
@@ -77,8 +80,8 @@ def counted(figures: Figures) -> dict[str, Any]:
 @pytest.mark.parametrize("vector", read_vectors().values(), ids=read_vectors().keys())
 def test_the_recomputation_of_the_vectors(vector: HourVector) -> None:
     in_order = sorted(vector.clicks, key=lambda click: (click.timestamp, click.row_key))
-    clicks = [StoredClick(c.row_key.encode(), c.user_id, c.timestamp, c.page, c.country or "ZZ") for c in in_order]
-    ((hour, groups),) = recompute(clicks, [NOON_OF_VECTORS])
+    clicks = [stored_click(c.row_key, c.user_id, c.timestamp, c.page, c.country or "ZZ") for c in in_order]
+    ((hour, (groups,)),) = recompute(clicks, [NOON_OF_VECTORS])
     assert {(hour, *group): counted(figures) for group, figures in groups.items()} == {
         key: vars(row) for key, row in vector.rows.items()
     }
@@ -89,7 +92,7 @@ def test_memory_holds_two_hours_at_most() -> None:
 
     def stream() -> Any:
         for n in range(48 * 60):
-            yield StoredClick(b"%06d" % n, f"u{n}", NOON + n * 60_000, "https://a.example/", "FR")
+            yield stored_click(f"{n:06}", f"u{n}", NOON + n * 60_000, "https://a.example/", "FR")
 
     pending = recompute(stream(), hours)
     for _ in hours[:-1]:
@@ -142,14 +145,14 @@ def row(**changed: Any) -> dict[str, Any]:
 def stored(*rows: dict[str, Any]) -> HourAggregates:
     import pyarrow as pa
 
-    return HourAggregates(NOON, pa.Table.from_pylist(list(rows), ARROW_SCHEMA), 7, 5_000)
+    return HourAggregates(NOON, pa.Table.from_pylist(list(rows), arrow_schema(PAGES)), 7, 5_000)
 
 
 def hit(**changed: Any) -> dict[str, Any]:
     times = {"hour": "2020-06-01T12:00:00.000Z", "computed_at": "1970-01-01T00:00:05.000Z"}
     filled = {"time_spent_buckets": {"from_32000_ms": 1, "from_48000_ms": 1}}
     source = {**row(), **times, **filled, **NOT_IN_INDEX, "host": "shop.example", "path": "/a/b"}
-    found = {"_id": document_id(NOON, PAGE, "FR"), "_version": 7}
+    found = {"_id": document_id(PAGES, NOON, PAGE, "FR"), "_version": 7}
     for name, value in changed.items():
         (found if name in found else source)[name] = value
     return {**found, "_source": source}
@@ -157,14 +160,14 @@ def hit(**changed: Any) -> dict[str, Any]:
 
 def table_differences(*rows: dict[str, Any]) -> list[str]:
     verdict = HourVerdict(NOON)
-    compare_table(verdict, EXPECTED, stored(*rows))
+    compare_table(verdict, PAGES, EXPECTED, stored(*rows))
     assert all(each.place == Place.TABLE for each in verdict.differences)
     return [each.field for each in verdict.differences]
 
 
 def index_differences(*hits: dict[str, Any], lacking: frozenset[str] = frozenset()) -> list[str]:
-    verdict = HourVerdict(NOON, lacking=lacking)
-    compare_index(verdict, EXPECTED, hits, stored(row()))
+    verdict = HourVerdict(NOON)
+    compare_index(verdict, PAGES, EXPECTED, hits, stored(row()), lacking)
     assert all(each.place == Place.INDEX for each in verdict.differences)
     return [each.field for each in verdict.differences]
 
@@ -227,12 +230,12 @@ def test_sketches_of_users_are_compared(held: bytes) -> None:
 
 def test_an_hour_computed_before_there_was_a_measure_lacks_it_in_every_row_and_document() -> None:
     verdict = HourVerdict(NOON)
-    compare_table(verdict, EXPECTED, stored(row(**LATER)))
-    assert (verdict.differing, verdict.lacking) == (0, LATER.keys())
+    lacking = compare_table(verdict, PAGES, EXPECTED, stored(row(**LATER)))
+    assert (verdict.differing, verdict.lacking, lacking) == (0, LATER.keys(), LATER.keys())
     assert table_differences(row(**LATER), row(country="DE")) == [*LATER, "group"]
-    assert index_differences(hit(**LATER), lacking=verdict.lacking) == []
+    assert index_differences(hit(**LATER), lacking=lacking) == []
     in_index = [name for name in LATER if name not in NOT_IN_INDEX]
-    assert index_differences(hit(), lacking=verdict.lacking) == in_index
+    assert index_differences(hit(), lacking=lacking) == in_index
     assert index_differences(hit(**LATER)) == in_index
 
 
@@ -272,7 +275,7 @@ def test_groups_too_many_twice_or_missing_are_seen(
 
 def test_differences_are_bounded_but_all_counted() -> None:
     verdict = HourVerdict(NOON)
-    compare_table(verdict, EXPECTED, stored(*(row(country=f"{n}") for n in range(500))))
+    compare_table(verdict, PAGES, EXPECTED, stored(*(row(country=f"{n}") for n in range(500))))
     assert (verdict.differing, len(verdict.differences)) == (501, DIFFERENCES_KEPT)
 
 
