@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.columns import AUDIENCE, PAGES, Aggregate
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import (
+    AUDIENCE_INDEX_EQUALS_AGGREGATES,
+    AUDIENCE_SOUND,
     AVERAGE_WITHIN_VISIT,
     CLICKS_CONSERVED,
     INDEX_EQUALS_AGGREGATES,
@@ -22,6 +24,7 @@ from dataco_assets.assets.evaluations import (
     USERS_WITHIN_CLICKS,
     evaluations,
     latest_materializations,
+    merged,
 )
 from dataco_assets.assets.failures import explained
 from dataco_assets.partitions import hours_to_do
@@ -32,6 +35,8 @@ from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from dataco_assets.aggregates.totals import Computed
 
 # The steps have no return type: Dagster would accept results there, but not evaluations.
 _MISSING = "the table has no aggregates of this hour; materialise it"
@@ -58,25 +63,59 @@ def _hours(context: dg.AssetCheckExecutionContext) -> list[int]:
 @dg.multi_asset_check(specs=[SCHEMA, USERS_WITHIN_CLICKS, AVERAGE_WITHIN_VISIT])
 def aggregates_are_sound(context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]):
     """Reads each hour's aggregates once and checks what it says."""
-    from dataco_assets.aggregates.reading import read_hours
-    from dataco_assets.aggregates.soundness import find_problems
+    hours = _hours(context)
+    with explained():
+        stored = _Stored(settings, PAGES, hours)
+    yield from _evaluate(context, SCHEMA, hours, stored.problems.schema | stored.missing)
+    yield from _evaluate(context, USERS_WITHIN_CLICKS, stored.there, stored.problems.users)
+    yield from _evaluate(context, AVERAGE_WITHIN_VISIT, stored.there, stored.problems.averages)
+
+
+@dg.multi_asset_check(specs=[AUDIENCE_SOUND])
+def audience_is_sound(context: dg.AssetCheckExecutionContext, settings: dg.ResourceParam[Settings]):
+    """Reads each hour's audience and pages once; checks what the audience says, and that it adds up to the pages."""
+    from dataco_assets.aggregates.totals import audience_differences
 
     hours = _hours(context)
-    missing: dict[int, list[str]] = {}
-
-    def stored_tables() -> "Iterator[tuple[int, pa.Table]]":
-        for hour, stored in read_hours(TablePlace.of(settings), hours):
-            if stored is None:
-                missing[hour] = [_MISSING]
-            else:
-                yield hour, stored.table
-
     with explained():
-        found = find_problems(PAGES, stored_tables())
-    there = [hour for hour in hours if hour not in missing]
-    yield from _evaluate(context, SCHEMA, hours, found.schema | missing)
-    yield from _evaluate(context, USERS_WITHIN_CLICKS, there, found.users)
-    yield from _evaluate(context, AVERAGE_WITHIN_VISIT, there, found.averages)
+        stored, pages = _Stored(settings, AUDIENCE, hours), _Stored(settings, PAGES, hours)
+    found = stored.problems
+    unlike = audience_differences(stored.computed, pages.computed)
+    broken = merged(found.schema, found.users, found.averages, unlike, stored.missing)
+    yield from _evaluate(context, AUDIENCE_SOUND, hours, broken)
+
+
+class _Stored:
+    """What a table holds of hours, read once.
+
+    Attributes:
+        computed: Origin and totals of each hour that is there.
+        missing: A problem for each hour that was never computed.
+        problems: Broken rules.
+    """
+
+    def __init__(self, settings: Settings, aggregate: Aggregate, hours: Sequence[int]) -> None:
+        from dataco_assets.aggregates.soundness import find_problems
+
+        self.computed: dict[int, Computed] = {}
+        self.missing: dict[int, list[str]] = {}
+        self.problems = find_problems(aggregate, self._tables(TablePlace.of(settings, aggregate), hours))
+
+    @property
+    def there(self) -> list[int]:
+        """The hours that were computed."""
+        return list(self.computed)
+
+    def _tables(self, place: TablePlace, hours: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":
+        from dataco_assets.aggregates.reading import read_hours
+        from dataco_assets.aggregates.totals import totals
+
+        for hour, stored in read_hours(place, hours):
+            if stored is None:
+                self.missing[hour] = [_MISSING]
+                continue
+            self.computed[hour] = (stored.generation, stored.computed_at_ms), totals(stored)
+            yield hour, stored.table
 
 
 @dg.multi_asset_check(specs=[CLICKS_CONSERVED], pool="spark")
@@ -118,25 +157,46 @@ def index_equals_aggregates(
     elasticsearch: ElasticsearchResource,
 ):
     """Compares what a search sees with the aggregates."""
+    wrong = _index_problems(_hours(context), settings, elasticsearch, PAGES)
+    yield from _evaluate(context, INDEX_EQUALS_AGGREGATES, _hours(context), wrong)
+
+
+@dg.multi_asset_check(specs=[AUDIENCE_INDEX_EQUALS_AGGREGATES])
+def audience_index_equals_aggregates(
+    context: dg.AssetCheckExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    elasticsearch: ElasticsearchResource,
+):
+    """Compares what a search sees with the audience's table."""
+    wrong = _index_problems(_hours(context), settings, elasticsearch, AUDIENCE)
+    yield from _evaluate(context, AUDIENCE_INDEX_EQUALS_AGGREGATES, _hours(context), wrong)
+
+
+def _index_problems(
+    hours: Sequence[int], settings: Settings, elasticsearch: ElasticsearchResource, aggregate: Aggregate
+) -> dict[int, list[str]]:
+    """What differs between an aggregate's index and its table, by hour."""
     from dataco_assets.aggregates.reading import read_hours
     from dataco_assets.aggregates.totals import totals
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import PublishedHour, refresh, verify_hours
 
-    hours = _hours(context)
     wrong: dict[int, list[str]] = {}
     published: list[PublishedHour] = []
     with explained(), elasticsearch.client() as client:
-        for hour, stored in read_hours(TablePlace.of(settings), hours):
+        for hour, stored in read_hours(TablePlace.of(settings, aggregate), hours):
             if stored is None:
                 wrong[hour] = [_MISSING]
             else:
                 published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
-        index = Index(client, settings.index_alias)
+        index = Index.of(client, settings, aggregate)
         refresh(index, hours)
         for mismatch in verify_hours(index, published):
             wrong[mismatch.hour] = list(mismatch.problems)
-    yield from _evaluate(context, INDEX_EQUALS_AGGREGATES, hours, wrong)
+    return wrong
 
 
-CHECKS = [aggregates_are_sound, clicks_conserved, index_equals_aggregates]
+CHECKS = [
+    *(aggregates_are_sound, clicks_conserved, index_equals_aggregates),
+    *(audience_is_sound, audience_index_equals_aggregates),
+]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
+from dataco_assets.assets.audience import audience_aggregates, es_audience_index
 from dataco_assets.assets.es_click_index import es_click_index
 from dataco_assets.assets.raw_clicks import clicks_topic, raw_clicks
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
@@ -58,7 +59,10 @@ def build_defs(
     """
     if settings is None:
         settings = settings_of_this_process()
-    assets = (clicks_topic, raw_clicks, url_country_aggregates, es_click_index)
+    assets = (
+        *(clicks_topic, raw_clicks, url_country_aggregates, es_click_index),
+        *(audience_aggregates, es_audience_index),
+    )
     jobs = (ingest_clicks, refresh_hours, purge_old_runs, maintain_aggregates)
     return dg.Definitions(
         assets=_with_overrides("asset", {each.key.to_user_string(): each for each in assets}, asset_overrides),

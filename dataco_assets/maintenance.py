@@ -1,13 +1,15 @@
-"""The job that keeps the aggregates' table small and fast: old snapshots, small files and orphans go.
+"""The job that keeps the aggregates' tables small and fast: old snapshots, small files and orphans go.
 
 What the actions are and why they harm no run: `spark_resources/aggregates_maintenance.py`.
 """
 
+from collections import Counter
 from dataclasses import asdict
 from datetime import timedelta
 
 import dagster as dg
 
+from dataco_assets.aggregates.columns import AGGREGATES
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.failures import explained
 from dataco_assets.clock import now_ms
@@ -24,26 +26,33 @@ from dataco_assets.settings import Settings
     "files older than DATACO_ORPHAN_RETENTION_DAYS.",
 )
 def maintain_table(context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings], spark: SparkResource) -> None:
-    """Maintains the table once."""
+    """Maintains each table once."""
     from spark_resources.aggregates_maintenance import maintain
 
     with explained():
-        done = maintain(
-            spark.session,
-            TablePlace.of(settings),
-            now_ms=now_ms(),
-            snapshot_retention=timedelta(hours=settings.snapshot_retention_hours),
-            orphan_retention=timedelta(days=settings.orphan_retention_days),
-        )
-    counts = asdict(done)
-    context.log.info(", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in counts.items()))
-    context.add_output_metadata(counts)
+        done = {
+            aggregate.name: maintain(
+                spark.session,
+                TablePlace.of(settings, aggregate),
+                now_ms=now_ms(),
+                snapshot_retention=timedelta(hours=settings.snapshot_retention_hours),
+                orphan_retention=timedelta(days=settings.orphan_retention_days),
+            )
+            for aggregate in AGGREGATES
+        }
+    counts: Counter[str] = Counter()
+    for name, maintained in done.items():
+        of_table = asdict(maintained)
+        shown = ", ".join(f"{what.replace('_', ' ')}: {count:,}" for what, count in of_table.items())
+        context.log.info(f"{name}: {shown}")
+        counts.update(of_table)
+    context.add_output_metadata(dict(counts))
 
 
 @dg.job(
     name=MAINTENANCE_JOB,
     executor_def=leased_executor,
-    description="Maintains the aggregates' table: small files are merged; old snapshots, and files that belong to "
+    description="Maintains the aggregates' tables: small files are merged; old snapshots, and files that belong to "
     "none, are removed. Runs that compute hours go on meanwhile.",
     tags={"domain": "clickstream"},
 )

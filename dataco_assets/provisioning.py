@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, PAGES
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import KEY_VERSION, SALTS, TABLE_FAMILIES, split_keys
 from dataco_assets.clients.hbase import connect
@@ -62,7 +62,7 @@ def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -
     search = connect_at_once(settings)  # first, because tables and Spark may take minutes
     yield from _topics(settings)
     yield from _tables(settings, spark_session)
-    yield _aggregates(settings)
+    yield from _aggregates(settings)
     yield from _index(settings, search)
 
 
@@ -115,12 +115,13 @@ def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> 
     yield _clicks_table(settings, spark_session())
 
 
-def _aggregates(settings: Settings) -> Finding:
+def _aggregates(settings: Settings) -> Iterator[Finding]:
     from dataco_assets.aggregates.reading import ensure_table
     from dataco_assets.aggregates.table import TablePlace
 
-    place = TablePlace.of(settings)
-    return Finding(f"Iceberg table {place.identifier} in {place.warehouse}", ensure_table(place))
+    for aggregate in AGGREGATES:
+        place = TablePlace.of(settings, aggregate)
+        yield Finding(f"Iceberg table {place.identifier} in {place.warehouse}", ensure_table(place))
 
 
 def _clicks_table(settings: Settings, spark: "SparkSession") -> Finding:
@@ -172,11 +173,15 @@ def _listed(values: set[object] | set[str] | set[int]) -> str:
 
 def _index(settings: Settings, search: "SearchClient") -> Iterator[Finding]:
     from dataco_assets.index.indices import Index
-    from dataco_assets.index.reading import incomplete_hours
+    from dataco_assets.index.reading import hours_without_audience, incomplete_hours
     from dataco_assets.index.setup import ensure_index
 
-    index = Index.of(search, settings, PAGES)
-    for line, created in ensure_index(index, settings):
-        yield Finding(line, created)
-    if incomplete := incomplete_hours(index):
-        yield Finding(str(incomplete), created=False)
+    for aggregate in AGGREGATES:
+        index = Index.of(search, settings, aggregate)
+        for line, created in ensure_index(index, settings):
+            yield Finding(line, created)
+        if incomplete := incomplete_hours(index):
+            yield Finding(str(incomplete), created=False)
+    pages, audience = (Index.of(search, settings, aggregate) for aggregate in (PAGES, AUDIENCE))
+    if without := hours_without_audience(pages, audience):
+        yield Finding(str(without), created=False)

@@ -80,6 +80,9 @@ IndexAlias = Annotated[
         "must be 1 to 100 lower-case letters, digits, dots, underscores or hyphens, starting with a letter or digit",
     ),
 ]
+OptionalIndexAlias = Annotated[
+    str, _rule(r"([a-z0-9][a-z0-9._-]{0,99})?", "must be as DATACO_INDEX_ALIAS must be, or empty")
+]
 Uri = Annotated[
     str,
     _rule(
@@ -205,6 +208,11 @@ class Settings(BaseSettings):
     index_alias: IndexAlias = Field(
         "dataco-url-country",
         description="Alias that readers search; its indices are named alias-YYYY.MM.",
+    )
+    audience_alias: OptionalIndexAlias = Field(
+        "",
+        description="Alias of the audience (clicks by country, city, browser, operating system and device); empty: "
+        "that of the pages (`DATACO_INDEX_ALIAS`) and `-audience`.",
     )
     index_shards: int = Field(1, ge=1, le=1024, description="Primary shards of each monthly index.")
     index_replicas: int = Field(1, ge=0, le=16, description="Replicas of each monthly index.")
@@ -421,6 +429,19 @@ class Settings(BaseSettings):
                 f"DATACO_ELASTICSEARCH_CA_FILE is set, but DATACO_ELASTICSEARCH_URL={self.elasticsearch_url} does not "
                 "begin with https://: nothing would be encrypted."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _separate_aliases(self) -> Self:
+        pages, audience = self.index_alias, self.audience_alias
+        # An index `<alias>-YYYY.MM` of one must match no template of the other, nor a template have the other's name.
+        for one, other in ((pages, audience), (audience, pages)):
+            if re.fullmatch(rf"{re.escape(one)}(-rebuilt|-(19|20|21).*)?", other):
+                raise SettingsError(
+                    f"DATACO_AUDIENCE_ALIAS={audience} and DATACO_INDEX_ALIAS={pages} would share index templates. "
+                    "Choose names of which none begins with the other and a year; empty, it is the other with "
+                    "-audience."
+                )
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,11 +12,13 @@ import pytest
 from dataco_assets_tests import oracle
 
 
-def read_documents(elasticsearch_url: str, alias: str) -> dict[oracle.Key, dict[str, Any]]:
-    """Every document behind the alias by hour (epoch ms), page and country.
+def read_documents(
+    elasticsearch_url: str, alias: str, by: Sequence[str] = oracle.PAGES
+) -> dict[oracle.Key, dict[str, Any]]:
+    """Every document behind the alias by hour (epoch ms) and group.
 
     Raises:
-        AssertionError: two documents have the same hour, page and country.
+        AssertionError: two documents have the same hour and group.
     """
     found: dict[oracle.Key, dict[str, Any]] = {}
     after: list[Any] | None = None
@@ -24,7 +26,7 @@ def read_documents(elasticsearch_url: str, alias: str) -> dict[oracle.Key, dict[
     while True:
         body: dict[str, Any] = {
             "size": 5_000,
-            "sort": [{"hour": "asc"}, {"page": "asc"}, {"country": "asc"}],
+            "sort": [{name: "asc"} for name in ("hour", *by)],
             **({"search_after": after} if after else {}),
         }
         request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
@@ -33,7 +35,7 @@ def read_documents(elasticsearch_url: str, alias: str) -> dict[oracle.Key, dict[
         for hit in hits:
             source = hit["_source"]
             hour_ms = round(datetime.fromisoformat(source["hour"]).timestamp() * 1000)
-            key = (hour_ms, source["page"], source["country"])
+            key = (hour_ms, *(source[name] for name in by))
             assert key not in found
             found[key] = source
         if not hits:
@@ -69,4 +71,5 @@ def compare_documents(
             assert document.get("average_time_spent_seconds") is None, key
         else:
             assert document["average_time_spent_seconds"] == pytest.approx(row.average_time_spent_seconds), key
-        assert document["host"] == urlsplit(key[1]).hostname, key
+        if "page" in document:
+            assert document["host"] == urlsplit(document["page"]).hostname, key

@@ -2,18 +2,18 @@
 
 It is slow and simple, and must not share code with the pipeline: no test would find an error that both have.
 
-The definitions: per (hour, page, country): how many clicks; how many distinct users; how many users whose first click
-of the hour, in the order of time and then row key, is one of these; and, over the clicks whose duration is known, the
-sum of durations, their number and their mean. The duration of a click is the gap to the same user's next click, on any
-page, in the order of time and then row key; known if the gap is at most 30 minutes. The next click may lie in a later
-hour. The known durations are also counted in ranges of time, each from its limit up to the next: 0 s, 1 s, 1.5 s, and
-the last two doubled again and again; a range that holds none is left out. A visit is a longest run of a user's clicks,
-in that order, with no gap above 30 minutes: per (hour, page, country) also, how many of the clicks are the first of a
-visit, how many the last, and how many are all of one.
+The definitions: per hour and group, such as (hour, page, country): how many clicks; how many distinct users; how many
+users whose first click of the hour, in the order of time and then row key, is one of these; and, over the clicks whose
+duration is known, the sum of durations, their number and their mean. The duration of a click is the gap to the same
+user's next click, on any page, in the order of time and then row key; known if the gap is at most 30 minutes. The next
+click may lie in a later hour. The known durations are also counted in ranges of time, each from its limit up to the
+next: 0 s, 1 s, 1.5 s, and the last two doubled again and again; a range that holds none is left out. A visit is a
+longest run of a user's clicks, in that order, with no gap above 30 minutes: per hour and group also, how many of the
+clicks are the first of a visit, how many the last, and how many are all of one.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -30,11 +30,15 @@ class OracleClick:
     timestamp: int
     page: str
     country: str | None
+    city: str | None = None
+    browser: str | None = None
+    operating_system: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)
 class OracleRow:
-    """The expected aggregates of an hour, page and country."""
+    """The expected aggregates of an hour and group."""
 
     click_count: int
     unique_users: int
@@ -48,15 +52,21 @@ class OracleRow:
     time_spent_buckets: dict[str, int]
 
 
-Key = tuple[int, str, str]
+Key = tuple[int, *tuple[str, ...]]
+"""An hour, and the values of its group."""
+
+PAGES = ("page", "country")
+AUDIENCE = ("country", "city", "browser", "operating_system", "device")
+_UNKNOWN = {"country": "ZZ"}  # and of everything else the empty text
 
 
-def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int]) -> dict[Key, OracleRow]:
-    """The aggregates of the given hours (their starts, epoch ms), by (hour, page, country).
+def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int], by: Sequence[str] = PAGES) -> dict[Key, OracleRow]:
+    """The aggregates of the given hours (their starts, epoch ms), by hour and group.
 
     Args:
         clicks: All clicks. One that was sent twice has one row key, and counts once.
         hours: The hours to aggregate.
+        by: The parts of a click that make its group.
     """
     stored = {click.row_key: click for click in clicks}
     wanted = set(hours)
@@ -69,8 +79,12 @@ def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int]) -> dict[Key, 
     for click in stored.values():
         hour = click.timestamp // _HOUR * _HOUR
         if hour in wanted:
-            groups.setdefault((hour, click.page, click.country or "ZZ"), []).append(click)
+            groups.setdefault((hour, *_group(click, by)), []).append(click)
     return {key: _row(members, duration, entrances, firsts, lasts, alone) for key, members in groups.items()}
+
+
+def _group(click: OracleClick, by: Sequence[str]) -> list[str]:
+    return [getattr(click, name) or _UNKNOWN.get(name, "") for name in by]
 
 
 def _durations(clicks: list[OracleClick]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.catalog import load_catalog
 from pyiceberg.table import Table
@@ -50,6 +51,11 @@ def tamper(place: TablePlace, hour_ms: int, column: str, value: object) -> None:
         return table.set_column(position, field, pa.array(values, field.type))
 
     _rewrite(place, hour_ms, changed)
+
+
+def drop_rows(place: TablePlace, hour_ms: int, column: str, value: str) -> None:
+    """Takes the rows with a value away from an hour."""
+    _rewrite(place, hour_ms, lambda table: table.filter(pc.fill_null(pc.not_equal(table[column], value), True)))  # pyright: ignore[reportAttributeAccessIssue]  # made at import
 
 
 def drop_column(place: TablePlace, hour_ms: int, column: str) -> None:

@@ -10,8 +10,10 @@ counts every user once, and gives the sketch every user once. Everything runs in
 functions, and spills to disk when memory is short.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from pyspark import StorageLevel
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
@@ -62,6 +64,19 @@ def measured(clicks: DataFrame, hours: Sequence[int], aggregates: Iterable[Aggre
         f"coalesce(timestamp - previous > {VISIT_GAP_MS}L, true) AS begins",
         *(f"coalesce({column.name}, '{column.unknown}') AS {column.name}" for column in dimensions_of(aggregates)),
     ).where(_is_one_of(hours))
+
+
+@contextmanager
+def held(clicks: DataFrame) -> Iterator[DataFrame]:
+    """Keeps measured clicks on the executors' disks for as long as the context lasts, so that they are found once.
+
+    On disk, because the clicks of a large hour would take the memory that sorting them needs.
+    """
+    kept = clicks.persist(StorageLevel.DISK_ONLY)
+    try:
+        yield kept
+    finally:
+        kept.unpersist()
 
 
 def aggregate(

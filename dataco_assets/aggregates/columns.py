@@ -336,7 +336,24 @@ Layouts of its documents:
     4: with `time_spent_buckets`, which documents of hours computed before do not have.
 """
 
-AGGREGATES: Final = (PAGES,)
+AUDIENCE: Final = Aggregate(
+    "audience_aggregates",
+    "country, city, browser, operating system and device",
+    (COUNTRY, CITY, BROWSER, OPERATING_SYSTEM, DEVICE),
+    (
+        *(CLICK_COUNT, UNIQUE_USERS, ENTERING_USERS, TIME_SPENT_SECONDS, TIME_SPENT_SAMPLES, AVERAGE_TIME_SPENT),
+        *(ENTRIES, EXITS, BOUNCES, TIME_SPENT, USERS_SKETCH),
+    ),
+    layout=1,
+    came_later=True,
+)
+"""Who clicked, whatever the page: the same measures by what is known of the visitor.
+
+Layouts of its documents:
+    1: as it was released.
+"""
+
+AGGREGATES: Final = (PAGES, AUDIENCE)
 """Every aggregate; all are computed from one scan of the clicks."""
 
 

@@ -3,6 +3,7 @@
 Belongs here: sums over the rows of an hour. Does not belong here: how they are shown.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -10,12 +11,13 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataco_assets.aggregates.columns import TIME_SPENT, Aggregate
+from dataco_assets.aggregates.columns import AUDIENCE, TIME_SPENT, Aggregate, Column
 from dataco_assets.aggregates.reading import HourAggregates
 from dataco_assets.clicks.time_spent import percentile
 
 _COUNTED: Final = ["page", "country", "click_count"]
 _ROWS_WAITING = 100_000
+_DOUBLES_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ class HourTotals:
         return percentile(counts, percent)
 
 
+Origin = tuple[int, int]
+"""Generation, and time of computing (epoch ms): what tells which computation rows are of."""
+
+Computed = tuple[Origin, HourTotals]
+"""An hour's totals, and which computation they are of."""
+
+
 def totals(hour: HourAggregates) -> HourTotals:
     """What one hour adds up to; zeros for an empty hour, and for a column that it was computed without."""
     return table_totals(hour.aggregate, hour.table)
@@ -59,6 +68,34 @@ def table_totals(aggregate: Aggregate, rows: pa.Table) -> HourTotals:
         return pc.sum(table[column]).as_py() or 0  # pyright: ignore[reportAttributeAccessIssue]  # made at import
 
     return HourTotals(table.num_rows, {column.name: total(column.name) for column in aggregate.totalled})
+
+
+def sum_difference(column: Column, wanted: float, found: float) -> str:
+    """How a sum of a column differs from the one that is wanted, in words; empty if it does not.
+
+    Sums of doubles depend on the order of adding, so they are the same when they are close.
+    """
+    is_double = column.type == "double"
+    if math.isclose(wanted, found, rel_tol=1e-9, abs_tol=_DOUBLES_TOLERANCE) if is_double else wanted == found:
+        return ""
+    shown = (f"{number:,.3f}" if is_double else f"{number:,.0f}" for number in (found, wanted))
+    return f"{column.total}: {' in place of '.join(shown)}"
+
+
+def audience_differences(audience: Mapping[int, Computed], pages: Mapping[int, Computed]) -> dict[int, list[str]]:
+    """Hours (epoch ms) whose audience does not add up to the pages, and what differs.
+
+    Hours that are not of one computation are not compared: a run is replacing them.
+    """
+    found: dict[int, list[str]] = {}
+    for hour, (origin, totals) in audience.items():
+        if hour not in pages or pages[hour][0] != origin:
+            continue
+        wanted = pages[hour][1].sums
+        lines = (sum_difference(column, wanted[column.name], totals.sums[column.name]) for column in AUDIENCE.conserved)
+        if differing := list(filter(None, lines)):
+            found[hour] = [f"the audience does not add up to the pages: {'; '.join(differing)}"]
+    return found
 
 
 class PageCounts:

@@ -19,6 +19,7 @@ from dataco_assets.partitions import HOURS
 _SHOWN = 20
 _NOT_COMPARED = "Not compared: clicks of the hour changed meanwhile. It is dirty, so it is computed and checked again."
 _AGGREGATES, _INDEX = "url_country_aggregates", "es_click_index"
+_AUDIENCE, _AUDIENCE_INDEX = "audience_aggregates", "es_audience_index"
 
 SCHEMA = dg.AssetCheckSpec(
     "schema",
@@ -55,6 +56,20 @@ INDEX_EQUALS_AGGREGATES = dg.AssetCheckSpec(
     asset=_INDEX,
     partitions_def=HOURS,
     description="The index holds exactly what the table holds of the hour: documents, clicks, users, time spent.",
+)
+AUDIENCE_SOUND = dg.AssetCheckSpec(
+    "sound",
+    asset=_AUDIENCE,
+    blocking=True,
+    partitions_def=HOURS,
+    description="Every rule of the audience's pandera schema holds, and its sums of clicks, users, seconds, entries, "
+    "exits and bounces are those of the pages.",
+)
+AUDIENCE_INDEX_EQUALS_AGGREGATES = dg.AssetCheckSpec(
+    "index_equals_aggregates",
+    asset=_AUDIENCE_INDEX,
+    partitions_def=HOURS,
+    description="The index holds exactly what the audience's table holds of the hour: documents, clicks, users, time.",
 )
 
 
@@ -112,3 +127,12 @@ def evaluations(
             partition=hour_key(hour),
             target_materialization_data=targets.get(hour_key(hour)),
         )
+
+
+def merged(*parts: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
+    """What several checks found, by hour."""
+    found: dict[int, list[str]] = {}
+    for part in parts:
+        for hour, problems in part.items():
+            found.setdefault(hour, []).extend(problems)
+    return found

@@ -58,6 +58,21 @@ def report_hours(
     return dg.MaterializeResult(metadata=run)
 
 
+def report_other_asset(
+    context: dg.AssetExecutionContext, asset: str, hours: Mapping[int, Mapping[str, Any]], run: Mapping[str, Any]
+) -> None:
+    """Reports the hours of a run as materialised of another asset, which the same step made.
+
+    Args:
+        context: The step's.
+        asset: Key of the other asset.
+        hours: Metadata by hour, epoch ms.
+        run: Metadata of the run.
+    """
+    for hour, metadata in hours.items():
+        context.log_event(dg.AssetMaterialization(asset, partition=hour_key(hour), metadata={**run, **metadata}))
+
+
 def run_metadata(hours: Mapping[int, "HourTotals"]) -> dict[str, Any]:
     """The totals of a whole run, as metadata."""
     return {

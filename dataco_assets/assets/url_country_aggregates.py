@@ -1,25 +1,30 @@
-"""`url_country_aggregates`: each hour's clicks by page and country, computed on Spark, stored in an Iceberg table."""
+"""`url_country_aggregates`: each hour's clicks by page and country, computed on Spark, stored in an Iceberg table.
+
+The same step computes the audience (`assets/audience.py`) from the same scan: an hour has both or is done again.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
 
-from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, PAGES, Aggregate, Column
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import (
+    AUDIENCE_SOUND,
     AVERAGE_WITHIN_VISIT,
     CLICKS_CONSERVED,
     SCHEMA,
     USERS_WITHIN_CLICKS,
     evaluations,
     latest_materializations,
+    merged,
 )
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS, raw_clicks
-from dataco_assets.assets.report import hour_metadata, pages_markdown, report_hours, run_metadata
+from dataco_assets.assets.report import hour_metadata, pages_markdown, report_hours, report_other_asset, run_metadata
 from dataco_assets.assets.stages import Stages
 from dataco_assets.clicks.hour import contiguous_runs, hour_key, scan_span
 from dataco_assets.errors import DatacoError
@@ -30,29 +35,34 @@ from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark.sql import DataFrame
 
     from dataco_assets.aggregates.soundness import Problems
-    from dataco_assets.aggregates.totals import HourTotals
+    from dataco_assets.aggregates.totals import Computed, HourTotals, PageCounts
     from spark_resources.aggregates_table import WrittenHour
-
-AGGREGATES_SCHEMA = dg.TableSchema(
-    columns=[
-        dg.TableColumn(
-            column.name,
-            column.type,
-            column.description,
-            constraints=dg.TableColumnConstraints(nullable=column.nullable),
-        )
-        for column in PAGES.columns
-    ]
-)
 
 HOURS_FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=1), fail_window=timedelta(hours=2))
 """Some hour was refreshed lately; whether every hour is up to date is the hour ledger's to say (`dataco status`)."""
 
-_LINEAGE = dg.TableColumnLineage(
-    {c.name: [dg.TableColumnDep(raw_clicks.key, read) for read in c.read_from] for c in PAGES.columns if c.read_from}
-)
+
+def table_metadata(aggregate: Aggregate) -> dict[str, Any]:
+    """What Dagster shows of an aggregate's table: its columns, and from which of the clicks' each is computed."""
+    return {
+        "dagster/column_schema": dg.TableSchema(columns=[_shown_column(column) for column in aggregate.columns]),
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                column.name: [dg.TableColumnDep(raw_clicks.key, read) for read in column.read_from]
+                for column in aggregate.columns
+                if column.read_from
+            }
+        ),
+    }
+
+
+def _shown_column(column: Column) -> dg.TableColumn:
+    constraints = dg.TableColumnConstraints(nullable=column.nullable)
+    return dg.TableColumn(column.name, column.type, column.description, constraints=constraints)
+
 
 _SHOWN = 10
 _PUBLISHING_STEP = "es_click_index"
@@ -84,14 +94,14 @@ class UnsoundAggregates(DatacoError):
     description="Clicks, unique users and time spent of each hour by page and country, computed from HBase on Spark; "
     "stored in an Iceberg table partitioned by hour (DATACO_AGGREGATES_URI). A range of hours is one Spark job and one "
     "commit. The time spent on a click is the gap to the same user's next click, if that is at most 30 minutes away; "
-    "the last click of a visit has no known duration and is not counted.",
+    "the last click of a visit has no known duration and is not counted. The same scan gives `audience_aggregates`.",
     group_name="clickstream",
     kinds={"spark", "iceberg"},
     owners=OWNERS,
     tags={"domain": "clickstream"},
     pool="spark",
     freshness_policy=HOURS_FRESH,
-    metadata={"dagster/column_schema": AGGREGATES_SCHEMA, "dagster/column_lineage": _LINEAGE},
+    metadata=table_metadata(PAGES),
 )
 def url_country_aggregates(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], spark: SparkResource, hbase: HBaseResource
@@ -101,13 +111,16 @@ def url_country_aggregates(
     with explained():
         hours = hours_to_do(context.run.tags)
         computed = compute_hours(hours, context.run.run_id, stages, settings=settings, spark=spark, hbase=hbase)
+        audience = computed.of[AUDIENCE.name]
+        report_other_asset(context, AUDIENCE.name, audience.hour_metadata(), run_metadata(audience.totals))
+        pages = computed.of[PAGES.name]
         yield report_hours(
             context,
-            {hour: hour_metadata(found, computed.written[hour].generation) for hour, found in computed.totals.items()},
+            pages.hour_metadata(),
             {
-                **run_metadata(computed.totals),
+                **run_metadata(pages.totals),
                 "run: rows scanned": computed.rows_scanned,
-                "run: hours left as a newer run computed them": sum(hour.kept for hour in computed.written.values()),
+                "run: hours left as a newer run computed them": sum(hour.kept for hour in pages.written.values()),
                 **stages.metadata(),
                 "run: busiest pages": dg.MetadataValue.md(pages_markdown(computed.busiest_pages)),
             },
@@ -119,12 +132,16 @@ def url_country_aggregates(
 
 def _report_checks(context: dg.AssetExecutionContext, hours: Sequence[int], computed: "ComputedHours") -> None:
     """Reports the checks by hour. They are logged, because a failed check that is yielded would fail the whole step."""
-    targets = latest_materializations(context.instance, "url_country_aggregates", hours)
+    pages, audience = computed.of[PAGES.name].problems, computed.of[AUDIENCE.name].problems
+    targets = latest_materializations(context.instance, PAGES.name, hours)
+    of_audience = latest_materializations(context.instance, AUDIENCE.name, hours)
+    unsound = merged(audience.schema, audience.users, audience.averages, computed.not_alike)
     for evaluation in (
-        *evaluations(SCHEMA, hours, computed.problems.schema, targets),
-        *evaluations(USERS_WITHIN_CLICKS, hours, computed.problems.users, targets),
-        *evaluations(AVERAGE_WITHIN_VISIT, hours, computed.problems.averages, targets),
+        *evaluations(SCHEMA, hours, pages.schema, targets),
+        *evaluations(USERS_WITHIN_CLICKS, hours, pages.users, targets),
+        *evaluations(AVERAGE_WITHIN_VISIT, hours, pages.averages, targets),
         *evaluations(CLICKS_CONSERVED, hours, computed.not_conserved, targets, not_compared=computed.changed_meanwhile),
+        *evaluations(AUDIENCE_SOUND, hours, unsound, of_audience),
     ):
         context.log_event(evaluation)  # pyright: ignore[reportArgumentType]  # taken, but not declared
 
@@ -138,24 +155,48 @@ def _publishes(context: dg.AssetExecutionContext) -> bool:
     return _PUBLISHING_STEP in (context.job_def.graph.node_names() if steps is None else steps)
 
 
+@dataclass
+class ComputedAggregate:
+    """What the table of an aggregate holds of a run's hours, by start (epoch ms); read once.
+
+    Attributes:
+        written: The hours as they were written.
+        totals: Sums of each hour.
+        origins: Generation and time of computing (epoch ms) of each hour.
+        problems: Broken rules, if any.
+    """
+
+    written: "dict[int, WrittenHour]"
+    totals: "dict[int, HourTotals]" = field(default_factory=dict)
+    origins: dict[int, tuple[int, int]] = field(default_factory=dict)
+    problems: "Problems" = field(init=False)
+
+    @property
+    def judged(self) -> "dict[int, Computed]":
+        """Origin and totals of each hour."""
+        return {hour: (self.origins[hour], found) for hour, found in self.totals.items()}
+
+    def hour_metadata(self) -> dict[int, dict[str, Any]]:
+        """Metadata of each hour."""
+        return {hour: hour_metadata(found, self.written[hour].generation) for hour, found in self.totals.items()}
+
+
 @dataclass(frozen=True)
 class ComputedHours:
     """The hours that a run computed, by start (epoch ms).
 
     Attributes:
-        written: What the table holds of each hour.
-        totals: Sums of each hour.
-        problems: Broken rules, if any.
+        of: What there is of each aggregate, by its name.
         not_conserved: Hours whose click counts differ from HBase, and how.
+        not_alike: Hours whose audience does not add up to the pages, and how.
         changed_meanwhile: Hours that could not be compared with HBase, because their clicks changed meanwhile.
         busiest_pages: Page, country and clicks of the groups with most clicks over all hours.
         rows_scanned: Rows read from HBase.
     """
 
-    written: "dict[int, WrittenHour]"
-    totals: "dict[int, HourTotals]"
-    problems: "Problems"
+    of: dict[str, ComputedAggregate]
     not_conserved: dict[int, list[str]]
+    not_alike: dict[int, list[str]]
     changed_meanwhile: set[int]
     busiest_pages: list[tuple[str, str, int]]
     rows_scanned: int
@@ -172,11 +213,12 @@ class ComputedHours:
     @property
     def unsound(self) -> dict[int, list[str]]:
         """What is wrong, by hour, whichever check found it."""
-        found: dict[int, list[str]] = {}
-        for part in (self.problems.schema, self.problems.users, self.problems.averages, self.not_conserved):
-            for hour, problems in part.items():
-                found.setdefault(hour, []).extend(problems)
-        return found
+        of_each = [
+            part
+            for computed in self.of.values()
+            for part in (computed.problems.schema, computed.problems.users, computed.problems.averages)
+        ]
+        return merged(*of_each, self.not_conserved, self.not_alike)
 
 
 def compute_hours(
@@ -188,15 +230,15 @@ def compute_hours(
     spark: SparkResource,
     hbase: HBaseResource,
 ) -> ComputedHours:
-    """Computes hours from HBase's clicks, replaces them in the table, and checks each once.
+    """Computes hours from HBase's clicks, replaces them in the tables, and checks each once.
 
-    Hours that fail a check stay in the table, and are noted as unsound, so that they are not published.
+    Hours that fail a check stay in the tables, and are noted as unsound, so that they are not published.
 
     Args:
         hours: Starts of the hours, epoch ms.
         run_id: Name of this attempt, unique.
         stages: Times what is done.
-        settings: Names of tables, and where the aggregates' table is.
+        settings: Names of tables, and where the aggregates' tables are.
         spark: Gives the session.
         hbase: Gives clients.
 
@@ -204,15 +246,13 @@ def compute_hours(
         HourExpired: clicks of an hour may have left HBase.
         ClicksTableError, HBaseError, AggregatesNotWritten, AggregatesUnavailable: see there.
     """
+    from dataco_assets.aggregates.totals import PageCounts, audience_differences
     from dataco_assets.ledgers.hours import HourLedger
     from dataco_assets.verification.conservation import conservation_problems
-    from spark_resources.aggregates_table import write_hours
-    from spark_resources.aggregation import aggregate, measured
     from spark_resources.clicks_table import counted, read_clicks
     from spark_resources.hbase_client import scanning
     from spark_resources.row_counts import count_rows
 
-    place = TablePlace.of(settings)
     with stages.stage("read the hour ledger"), hbase.client() as client:
         ledger = HourLedger(client, settings.hours_table)
         now_ms = ledger.server_time_ms()
@@ -226,34 +266,85 @@ def compute_hours(
     with stages.stage("scan and aggregate"):
         ranges = [scan_span(run[0], run[-1]) for run in contiguous_runs(hours)]
         clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
-        frame = aggregate(PAGES, measured(clicks, hours), hours, generations, now_ms)
         with scanning(settings.clicks_table):
-            computed_at = dict.fromkeys(hours, now_ms)
-            written = write_hours(frame, hours, generations, place, run_id, computed_at)
+            written = _write(clicks, hours, generations, now_ms, settings, run_id)
     with stages.stage("check the aggregates"):
-        stored = _Stored(place, hours)
+        pages_seen = PageCounts()
+        found = {
+            aggregate.name: _read_back(TablePlace.of(settings, aggregate), written[aggregate.name], pages_seen)
+            for aggregate in AGGREGATES
+        }
     with stages.stage("count the clicks in HBase"):
         # An hour with exactly the rows counted before is conserved, whatever was stored since.
-        changed = {hour: clicks for hour, clicks in stored.clicks.items() if clicks != rows_before[hour]}
+        pages = found[PAGES.name].totals
+        changed = {hour: totals.clicks for hour, totals in pages.items() if totals.clicks != rows_before[hour]}
         rows_after = count_rows(session, settings.clicks_table, list(changed)) if changed else {}
     not_conserved = conservation_problems(changed, rows_before, rows_after)
     changed_meanwhile = _changed_meanwhile(hbase, settings, {hour: generations[hour] for hour in not_conserved})
+    was_scanned = any(not hour.kept for of_each in written.values() for hour in of_each.values())
     computed = ComputedHours(
-        written,
-        stored.totals,
-        stored.problems,
-        {hour: found for hour, found in not_conserved.items() if hour not in changed_meanwhile},
+        found,
+        {hour: problems for hour, problems in not_conserved.items() if hour not in changed_meanwhile},
+        audience_differences(found[AUDIENCE.name].judged, found[PAGES.name].judged),
         changed_meanwhile,
-        stored.pages.busiest(),
+        pages_seen.busiest(),
         # Where newer runs had written every hour already, nothing was scanned, and the count would never come.
-        0 if all(hour.kept for hour in written.values()) else rows_scanned(),
+        rows_scanned() if was_scanned else 0,
     )
-    _note_unsound(hbase, settings, computed.unsound, stored)
+    _note_unsound(hbase, settings, computed.unsound, found[PAGES.name].origins)
+    return computed
+
+
+def _write(
+    clicks: "DataFrame",
+    hours: Sequence[int],
+    generations: Mapping[int, int],
+    now_ms: int,
+    settings: Settings,
+    run_id: str,
+) -> "dict[str, dict[int, WrittenHour]]":
+    """Computes all aggregates from one scan, and replaces the hours in their tables; what was written, by aggregate."""
+    from spark_resources.aggregates_table import write_hours
+    from spark_resources.aggregation import aggregate, held, measured
+
+    computed_at = dict.fromkeys(hours, now_ms)
+    written: dict[str, dict[int, WrittenHour]] = {}
+    with held(measured(clicks, hours)) as each_click:
+        # The pages last: of an hour that their table has, the other tables have the same generation or a newer one.
+        for to in reversed(AGGREGATES):
+            rows = aggregate(to, each_click, hours, generations, now_ms)
+            place = TablePlace.of(settings, to)
+            written[to.name] = write_hours(rows, hours, generations, place, run_id, computed_at)
+    return written
+
+
+def _read_back(place: TablePlace, written: "dict[int, WrittenHour]", pages_seen: "PageCounts") -> ComputedAggregate:
+    """Totals and problems of the hours in a table, which are read one after another."""
+    from dataco_assets.aggregates.reading import read_hours
+    from dataco_assets.aggregates.soundness import find_problems
+    from dataco_assets.aggregates.totals import totals
+
+    computed = ComputedAggregate(written)
+
+    def tables() -> "Iterator[tuple[int, pa.Table]]":
+        for hour, stored in read_hours(place, list(written)):
+            if stored is None:
+                continue
+            computed.totals[hour] = totals(stored)
+            computed.origins[hour] = stored.generation, stored.computed_at_ms
+            if place.aggregate is PAGES:
+                pages_seen.add(stored.table)
+            yield hour, stored.table
+
+    computed.problems = find_problems(place.aggregate, tables())
     return computed
 
 
 def _note_unsound(
-    hbase: HBaseResource, settings: Settings, problems: Mapping[int, Sequence[str]], stored: "_Stored"
+    hbase: HBaseResource,
+    settings: Settings,
+    problems: Mapping[int, Sequence[str]],
+    origins: Mapping[int, tuple[int, int]],
 ) -> None:
     """Keeps unsound hours from being published, by this run or another. Sends no request when there is none."""
     from dataco_assets.ledgers.unsound import Unsound, UnsoundHours
@@ -261,7 +352,7 @@ def _note_unsound(
     if problems:
         with hbase.client() as client:
             UnsoundHours(client, settings.hours_table).note(
-                Unsound(hour, *stored.origins[hour], tuple(found)) for hour, found in problems.items()
+                Unsound(hour, *origins[hour], tuple(found)) for hour, found in problems.items()
             )
 
 
@@ -273,37 +364,3 @@ def _changed_meanwhile(hbase: HBaseResource, settings: Settings, generations: Ma
         return set()
     with hbase.client() as client:
         return HourLedger(client, settings.hours_table).changed_since(generations)
-
-
-class _Stored:
-    """Totals, busiest pages and problems of the hours in the table, which are read one after another.
-
-    Attributes:
-        origins: Generation and time of computing (epoch ms) of each hour.
-    """
-
-    def __init__(self, place: TablePlace, hours: Sequence[int]) -> None:
-        from dataco_assets.aggregates.soundness import find_problems
-        from dataco_assets.aggregates.totals import PageCounts
-
-        self.totals: dict[int, HourTotals] = {}
-        self.origins: dict[int, tuple[int, int]] = {}
-        self.pages = PageCounts()
-        self.problems = find_problems(place.aggregate, self._tables(place, hours))
-
-    @property
-    def clicks(self) -> dict[int, int]:
-        """Clicks counted, by hour."""
-        return {hour: found.clicks for hour, found in self.totals.items()}
-
-    def _tables(self, place: TablePlace, hours: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":
-        from dataco_assets.aggregates.reading import read_hours
-        from dataco_assets.aggregates.totals import totals
-
-        for hour, stored in read_hours(place, hours):
-            if stored is None:
-                continue
-            self.totals[hour] = totals(stored)
-            self.origins[hour] = stored.generation, stored.computed_at_ms
-            self.pages.add(stored.table)
-            yield hour, stored.table

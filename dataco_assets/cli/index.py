@@ -9,12 +9,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.columns import AGGREGATES
 from dataco_assets.cli.output import Json, print_json
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
+    from dataco_assets.index.indices import Index
     from dataco_assets.index.rebuild import Rebuilt
 
 app = typer.Typer(help="Look after the index that readers search.", no_args_is_help=True)
@@ -48,6 +49,7 @@ def rebuild(
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
     from dataco_assets.index.indices import Index
+    from dataco_assets.index.layout import alias_of
     from dataco_assets.index.rebuild import GRACE_SECONDS
     from dataco_assets.index.rebuild import rebuild as replaced
 
@@ -55,9 +57,9 @@ def rebuild(
     months = [_month(text) for text in month or ()]
     results: list[Rebuilt] = []
     tasks: dict[str, TaskID] = {}
-    options = {"months": months, "restart": restart, "grace_seconds": GRACE_SECONDS}
+    options = {"restart": restart, "grace_seconds": GRACE_SECONDS}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    index = Index.of(connect_at_once(config), config, PAGES)
+    client = connect_at_once(config)
     with Progress(*columns, console=Console(stderr=True)) as bars:
 
         def show(old: str, done: int, total: int) -> None:
@@ -66,16 +68,32 @@ def rebuild(
             if done % _STEP == 0 or done == total:
                 bars.update(tasks[old], completed=done, total=total)
 
-        for result in replaced(index, config, progress=show, **options):
+        indices = (Index.of(client, config, aggregate) for aggregate in AGGREGATES)
+        of_each = ((index, _months_of(index, months)) for index in indices)
+        for result in (
+            result
+            for index, chosen in of_each
+            if chosen or not months
+            for result in replaced(index, config, months=chosen, progress=show, **options)
+        ):
             results.append(result)
             again = f", {result.hours_copied_again:,} hours copied again" if result.hours_copied_again else ""
             bars.console.print(f"  {result.old} → {result.new}: {result.documents:,} documents{again}", highlight=False)
+    aliases = [alias_of(config, aggregate) for aggregate in AGGREGATES]
+    shown = " and ".join(f"alias {alias}" for alias in aliases)
     if as_json:
-        print_json({"alias": config.index_alias, "replaced": [_document(result) for result in results]})
+        print_json({"aliases": aliases, "replaced": [_document(result) for result in results]})
     elif results:
-        console.print(f"Indices of alias {config.index_alias} replaced: {len(results)}; the old ones are deleted.")
+        console.print(f"Indices of {shown} replaced: {len(results)}; the old ones are deleted.")
     else:
-        console.print(f"Alias {config.index_alias} has no index yet; the templates are up to date.")
+        console.print(f"There is no index behind {shown} yet; the templates are up to date.")
+
+
+def _months_of(index: "Index", months: list[str]) -> list[str]:
+    """The months to rebuild; of the audience, only those that it has: it may be younger than the pages."""
+    if not index.aggregate.came_later:
+        return months
+    return [month for month in months if index.of_month(month)]
 
 
 def _document(result: "Rebuilt") -> dict[str, Any]:

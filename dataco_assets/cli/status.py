@@ -89,6 +89,8 @@ def _rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
         yield "newest hour in the index", "none yet" if newest is None else hour_key(newest)
         if state.index.incomplete:
             yield "  lacking measures", str(state.index.incomplete)
+        if state.index.without_audience:
+            yield "  lacking the audience", str(state.index.without_audience)
 
 
 def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[str, Any]:
@@ -127,6 +129,7 @@ def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[s
             "alias": config.index_alias,
             "newest_hour": iso_time(state.index and state.index.newest_hour),
             "lacking_measures": _incomplete(state.index and state.index.incomplete),
+            "lacking_audience": _incomplete(state.index and state.index.without_audience),
         },
     }
 

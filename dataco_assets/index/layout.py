@@ -156,7 +156,7 @@ def alias_of(settings: "Settings", aggregate: Aggregate) -> str:
     """The alias that readers of an aggregate search."""
     if aggregate.name == PAGES.name:
         return settings.index_alias
-    raise ValueError(f"no alias for {aggregate.name}")
+    return settings.audience_alias or f"{settings.index_alias}-audience"
 
 
 def alias_variable(aggregate: Aggregate) -> str:

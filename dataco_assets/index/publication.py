@@ -10,14 +10,13 @@ if no newer run wrote it since: it has a smaller generation, or the same one and
 which means that no run wrote it.
 """
 
-import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from dataco_assets.aggregates.columns import Aggregate, Column
-from dataco_assets.aggregates.totals import HourTotals
+from dataco_assets.aggregates.columns import Aggregate
+from dataco_assets.aggregates.totals import HourTotals, sum_difference
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import Hit, SearchClient, bulk, scan_documents
 from dataco_assets.clients.elasticsearch import refresh as refresh_indices
@@ -27,7 +26,6 @@ from dataco_assets.index.layout import month_of
 
 _HOURS_PER_SEARCH = 100
 _IDS_PER_SEARCH = 5_000
-_DOUBLES_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,11 @@ class PublishedHour:
     generation: int
     computed_at_ms: int
     totals: HourTotals
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """What tells which computation the aggregates are of."""
+        return self.generation, self.computed_at_ms
 
 
 @dataclass(frozen=True)
@@ -171,24 +174,13 @@ def compare(aggregate: Aggregate, published: PublishedHour, content: HourContent
         problems.append(f"documents: {content.documents:,} in place of {expected.groups:,}")
     for column in aggregate.totalled:
         wanted, found = expected.sums[column.name], content.sums.get(column.name, 0)
-        if not same_sum(column, wanted, found):
-            problems.append(f"{column.total}: {_shown(column, found)} in place of {_shown(column, wanted)}")
+        if difference := sum_difference(column, wanted, found):
+            problems.append(difference)
     problems += _foreign(published, content)
     if not problems:
         return None
     newest = content.newest_generation
     return Mismatch(published.hour, tuple(problems), newest if newest > published.generation else None)
-
-
-def same_sum(column: Column, one: float, other: float) -> bool:
-    """Whether two sums of a column are the same; those of doubles depend on the order of adding."""
-    if column.type == "double":
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=_DOUBLES_TOLERANCE)
-    return one == other
-
-
-def _shown(column: Column, number: float) -> str:
-    return f"{number:,.3f}" if column.type == "double" else f"{number:,.0f}"
 
 
 def _foreign(published: PublishedHour, content: HourContent) -> Iterator[str]:

@@ -1,15 +1,16 @@
-"""Reading the index: the busiest pages, and the hours it holds.
+"""Reading the indices: the busiest pages, the audience by one of its dimensions, and the hours they hold.
 
 Presentation is in `cli/top.py`.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataco_assets.aggregates.columns import TIME_SPENT, Aggregate, Column
-from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.time_spent import percentile
 from dataco_assets.clients.elasticsearch import search
 from dataco_assets.index.indices import Index
@@ -26,15 +27,15 @@ _DISTRIBUTION: dict[str, Any] = {
     bucket: {"sum": {"field": f"{TIME_SPENT.name}.{bucket}"}} for bucket in TIME_SPENT.buckets
 }
 _ENDS: dict[str, Any] = {name: {name: {"field": "hour"}} for name in ("min", "max")}
+_HOURS: dict[str, Any] = {"count": {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}}
+_TOTALS_OF_VISITORS: dict[str, Any] = {name: {"sum": {"field": name}} for name in (*_SUMS, "entering_users")}
 
 
-@dataclass(frozen=True)
-class PageTotals:
-    """Totals of a page and country over a range of hours.
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """Totals over a range of hours.
 
     Attributes:
-        page: The page.
-        country: ISO 3166-1 alpha-2; ZZ when unknown.
         clicks: Clicks.
         samples: Clicks of known duration.
         time_spent_seconds: Their seconds.
@@ -44,8 +45,6 @@ class PageTotals:
             were computed before there were buckets.
     """
 
-    page: str
-    country: str
     clicks: int
     samples: int
     time_spent_seconds: float
@@ -60,6 +59,32 @@ class PageTotals:
     def seconds(self, percent: float) -> float | None:
         """A percentile of the seconds per click of known duration; None without any in a bucket."""
         return percentile(self.time_spent, percent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageTotals(Totals):
+    """Totals of a page and country.
+
+    Attributes:
+        page: The page.
+        country: ISO 3166-1 alpha-2; ZZ when unknown.
+    """
+
+    page: str
+    country: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisitorTotals(Totals):
+    """Totals of the clicks with one value of a dimension of the audience.
+
+    The users of an hour are those who entered it with the value: over all values, they add up to the hour's users.
+
+    Attributes:
+        value: The value, as the clicks have it; what stands for an unknown one.
+    """
+
+    value: str
 
 
 @dataclass(frozen=True)
@@ -116,6 +141,52 @@ def busiest_pages(
     return _with_distributions(index, names, query, busiest)
 
 
+def busiest_visitors(
+    index: Index, dimension: str, since_ms: int, until_ms: int, country: str | None = None, limit: int = 10
+) -> list[VisitorTotals]:
+    """The values of a dimension with the most clicks, in the hours that start in [since_ms, until_ms).
+
+    The result is exact: every group is read, hour by hour.
+
+    Args:
+        index: The alias of the audience.
+        dimension: One of its dimensions.
+        since_ms: Epoch ms.
+        until_ms: Epoch ms.
+        country: Only clicks from there.
+        limit: Maximum number of values.
+
+    Raises:
+        IndexMissing, IndexClosed, ElasticsearchError: as `busiest_pages`.
+    """
+    names, query = index.covering(since_ms, until_ms), _in_range(since_ms, until_ms, country)
+    sums: dict[str, Counter[str]] = {}
+    most_users: dict[str, int] = {}
+    for bucket in _groups(index, names, query, _TOTALS_OF_VISITORS, by=(dimension, "hour")):
+        value = bucket["key"][dimension]
+        of_value = sums.setdefault(value, Counter())
+        for name in _SUMS:
+            of_value[name] += bucket[name]["value"]
+        most_users[value] = max(most_users.get(value, 0), round(bucket["entering_users"]["value"]))
+    busiest = heapq.nsmallest(limit, sums, key=lambda value: (-sums[value]["click_count"], value))
+    of_busiest = {"bool": {"filter": [query, {"terms": {dimension: busiest}}]}}
+    distributions = {
+        bucket["key"][dimension]: _distribution(bucket)
+        for bucket in _groups(index, names, of_busiest, _DISTRIBUTION, by=(dimension,))
+    }
+    return [
+        VisitorTotals(
+            value=value,
+            clicks=round(sums[value]["click_count"]),
+            samples=round(sums[value]["time_spent_samples"]),
+            time_spent_seconds=sums[value]["time_spent_seconds_sum"],
+            most_users_in_an_hour=most_users[value],
+            time_spent=distributions[value],
+        )
+        for value in busiest
+    ]
+
+
 def span(index: Index, country: str | None = None) -> Span | None:
     """First and last hour in the open indices; None if they are empty.
 
@@ -141,8 +212,7 @@ def incomplete_hours(index: Index) -> IncompleteHours | None:
     if not later:
         return None
     query = {"bool": {"should": [_lacks(column) for column in later]}}
-    count = {"count": {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}}
-    found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS | count)["aggregations"]
+    found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS | _HOURS)["aggregations"]
     if found["min"]["value"] is None:
         return None
     names = tuple(sorted(column.name for column in later))
@@ -151,6 +221,31 @@ def incomplete_hours(index: Index) -> IncompleteHours | None:
 
 def _later(aggregate: Aggregate) -> list[Column]:
     return [column for column in aggregate.indexed if column.name in aggregate.later]
+
+
+def hours_without_audience(pages: Index, audience: Index) -> IncompleteHours | None:
+    """The hours of which the pages' index has documents, and the audience's has none; None when there are none.
+
+    Raises:
+        IndexMissing, IndexClosed, ElasticsearchError: as `span`, about the pages.
+    """
+    there, held = _held(pages), _held(audience) if audience.behind_alias() else None
+    if there is None or (held is not None and held.count >= there.count):
+        return None
+    missing = there.count - (0 if held is None else held.count)
+    # Mostly those before the upgrade.
+    begun_later = held is not None and held.first_hour > there.first_hour
+    last = held.first_hour - HOUR_MS if held is not None and begun_later else there.last_hour
+    return IncompleteHours(there.first_hour, last, missing, (audience.aggregate.name,))
+
+
+def _held(index: Index) -> IncompleteHours | None:
+    """First hour, last hour and number of hours in the open indices; None if they are empty."""
+    found = search(index.client, index.searchable(), size=0, query={"match_all": {}}, aggregations=_ENDS | _HOURS)
+    ends = found["aggregations"]
+    if ends["min"]["value"] is None:
+        return None
+    return IncompleteHours(int(ends["min"]["value"]), int(ends["max"]["value"]), ends["count"]["value"], ())
 
 
 def _lacks(column: Column) -> dict[str, Any]:
@@ -176,21 +271,27 @@ def _with_distributions(
         return []
     of_pages = {"bool": {"filter": [query, {"terms": {"page": sorted({page.page for page in pages})}}]}}
     found = {
-        (group["key"]["page"], group["key"]["country"]): {
-            bucket: round(group[bucket]["value"]) for bucket in TIME_SPENT.buckets
-        }
+        (group["key"]["page"], group["key"]["country"]): _distribution(group)
         for group in _groups(index, names, of_pages, _DISTRIBUTION)
     }
     return [replace(page, time_spent=found.get((page.page, page.country), {})) for page in pages]
 
 
+def _distribution(group: Mapping[str, Any]) -> dict[str, int]:
+    return {bucket: round(group[bucket]["value"]) for bucket in TIME_SPENT.buckets}
+
+
 def _groups(
-    index: Index, names: list[str], query: Mapping[str, Any], aggregations: Mapping[str, Any]
+    index: Index,
+    names: list[str],
+    query: Mapping[str, Any],
+    aggregations: Mapping[str, Any],
+    by: Sequence[str] = ("page", "country"),
 ) -> Iterator[Mapping[str, Any]]:
-    """The answer for each page and country."""
+    """The answer for each group of documents with the same values of some fields."""
     composite: dict[str, Any] = {
         "size": _GROUPS_PER_REQUEST,
-        "sources": [{"page": {"terms": {"field": "page"}}}, {"country": {"terms": {"field": "country"}}}],
+        "sources": [{name: {"terms": {"field": name}}} for name in by],
     }
     groups = {"composite": composite, "aggregations": aggregations}
     while True:

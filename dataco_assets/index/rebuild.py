@@ -22,13 +22,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dataco_assets.aggregates.columns import Aggregate
+from dataco_assets.aggregates.totals import sum_difference
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, refresh, scan_documents
 from dataco_assets.elasticsearch_errors import IndexClosed
 from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, read_contents
 from dataco_assets.index.indices import Index, IndexMismatch, IndexState, closed_text
 from dataco_assets.index.layout import upgraded
-from dataco_assets.index.publication import same_sum
 from dataco_assets.index.setup import check_made
 from dataco_assets.index.templates import check_precedence, put_templates
 from dataco_assets.settings import Settings
@@ -214,8 +214,9 @@ def _clear_leftovers(client: SearchClient, present: Sequence[IndexState], *, res
 
 def _same(aggregate: Aggregate, old: HourContent, new: HourContent) -> bool:
     """Whether an hour's documents are the same in both indices: whatever a run writes has a later time of computing."""
-    return replace(old, sums={}) == replace(new, sums={}) and all(
-        same_sum(column, old.sums.get(column.name, 0), new.sums.get(column.name, 0)) for column in aggregate.totalled
+    return replace(old, sums={}) == replace(new, sums={}) and not any(
+        sum_difference(column, old.sums.get(column.name, 0), new.sums.get(column.name, 0))
+        for column in aggregate.totalled
     )
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dataco_assets.aggregates.columns import AUDIENCE, PAGES
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
@@ -17,7 +18,7 @@ from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
-from dataco_assets.index.reading import IncompleteHours, incomplete_hours, span
+from dataco_assets.index.reading import IncompleteHours, hours_without_audience, incomplete_hours, span
 from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag, oldest_waiting_ms
 from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger
 from dataco_assets.ledgers.offsets import OffsetLedger
@@ -78,10 +79,12 @@ class Readable:
     Attributes:
         newest_hour: The newest hour, epoch ms; None when it is empty.
         incomplete: Hours that lack measures.
+        without_audience: Hours that lack the audience.
     """
 
     newest_hour: int | None = None
     incomplete: IncompleteHours | None = None
+    without_audience: IncompleteHours | None = None
 
 
 @dataclass(frozen=True)
@@ -195,10 +198,13 @@ def _unchanged_since(config: Settings, hbase: HBase, dirty: Sequence[int], cutof
 
 
 def _readable(config: Settings) -> Readable:
-    index = Index(connect_at_once(config), config.index_alias)
+    client = connect_at_once(config)
+    index, audience = Index.of(client, config, PAGES), Index.of(client, config, AUDIENCE)
     try:
         held = span(index)
-        return Readable(held.last_hour, incomplete_hours(index)) if held else Readable()
+        if held is None:
+            return Readable()
+        return Readable(held.last_hour, incomplete_hours(index), hours_without_audience(index, audience))
     except IndexMissing:
         return Readable()  # before the first publication
 

@@ -14,7 +14,7 @@ import dagster as dg
 import psutil
 import pytest
 
-from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.columns import AGGREGATES
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.index.indices import Index
 from dataco_assets.index.setup import ensure_index
@@ -60,7 +60,8 @@ def test_everything_goes_on_by_itself(make_world: "Callable[..., World]", tmp_pa
         spark_driver_memory="1g",
     )
     with closing(connect(world.platform.settings)) as search:
-        ensure_index(Index.of(search, world.platform.settings, PAGES), world.platform.settings)
+        for aggregate in AGGREGATES:
+            ensure_index(Index.of(search, world.platform.settings, aggregate), world.platform.settings)
     held = tmp_path / "publications wait"
     held.touch()
     ui = _dagster(

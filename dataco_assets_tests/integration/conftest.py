@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.columns import AGGREGATES
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.index.indices import Index
 from dataco_assets.index.setup import ensure_index
@@ -46,12 +46,12 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
     made = make_platform(stack.env(), aggregates_uri=aggregates, hbase_retry_seconds=20.0)
     made.create(partitions=1)
     search = connect(made.settings)
-    ensure_index(Index.of(search, made.settings, PAGES), made.settings)
+    for aggregate in AGGREGATES:
+        ensure_index(Index.of(search, made.settings, aggregate), made.settings)
     yield made
     for index in search.indices.get(index=f"{made.settings.index_alias}-*").body:
         search.indices.delete(index=index)
-    for template in (made.settings.index_alias, f"{made.settings.index_alias}-rebuilt"):
-        search.indices.delete_index_template(name=template)
+    search.indices.delete_index_template(name=f"{made.settings.index_alias}*")
     search.close()
     made.drop()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pytest
 
-from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.columns import AGGREGATES
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.failures import failure_of
@@ -78,7 +78,8 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
     session = create_session(SharedSpark(settings=made.settings).configuration(), "tests")
     with clicks_admin(session) as admin:
         admin.create(made.settings.clicks_table, ttl_seconds=90 * 86_400)
-    ensure_index(Index.of(connect(made.settings), made.settings, PAGES), made.settings)
+    for aggregate in AGGREGATES:
+        ensure_index(Index.of(connect(made.settings), made.settings, aggregate), made.settings)
     yield made
     made.drop()
 

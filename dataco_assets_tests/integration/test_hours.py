@@ -253,7 +253,7 @@ def test_an_hour_that_did_not_change_costs_no_document(
     assert refreshes.dirty() == []
     assert refreshes.differences() == []
     send(platform, click("one-more", at=NOON + 51 * MINUTE, user="bob", url="https://shop.example/first"))
-    assert refreshes.refresh(HOURS).documents == 1
+    assert refreshes.refresh(HOURS).documents == 2, "one of the pages, and one of the audience"
     assert refreshes.differences() == []
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
-from dataco_assets.aggregates.columns import PAGES, SKETCH_LG_K, Aggregate
+from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, PAGES, SKETCH_LG_K, Aggregate
 from dataco_assets.aggregates.users import UserSketches
 from dataco_assets.clicks.hour import scan_span
 from dataco_assets.clicks.time_spent import BUCKETS
@@ -42,7 +42,7 @@ SCHEMA = StructType(
         StructField("user_id", StringType()),
         StructField("timestamp", LongType()),
         StructField("page", StringType()),
-        StructField("country", StringType()),
+        *(StructField(name, StringType()) for name in oracle.AUDIENCE),
     ]
 )
 
@@ -51,7 +51,7 @@ def aggregate(
     clicks: DataFrame, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: int, to: Aggregate = PAGES
 ) -> DataFrame:
     """An aggregate of clicks as they are read."""
-    return aggregate_measured(to, measured(clicks, hours), hours, generations, computed_at_ms)
+    return aggregate_measured(to, measured(clicks, hours, (to,)), hours, generations, computed_at_ms)
 
 
 def click(
@@ -65,10 +65,11 @@ def run_spark(
     clicks: Iterable[OracleClick],
     hours: Sequence[int],
     generations: Mapping[int, int] | None = None,
+    to: Aggregate = PAGES,
 ) -> list[dict[str, Any]]:
-    rows = [(c.row_key, c.user_id, c.timestamp, c.page, c.country) for c in {c.row_key: c for c in clicks}.values()]
+    rows = [astuple(c) for c in {c.row_key: c for c in clicks}.values()]
     frame = spark.createDataFrame(rows, SCHEMA)
-    result = aggregate(frame, hours, generations or dict.fromkeys(hours, 1), COMPUTED_AT)
+    result = aggregate(frame, hours, generations or dict.fromkeys(hours, 1), COMPUTED_AT, to)
     rows = [row.asDict() for row in result.selectExpr("unix_millis(hour) AS hour_ms", "*").collect()]
     for row in rows:
         # Every group of these tests is so small that its sketch lists its users.
@@ -76,11 +77,11 @@ def run_spark(
     return rows
 
 
-def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[oracle.Key, oracle.OracleRow]:
+def by_key(rows: Iterable[Mapping[str, Any]], by: Sequence[str] = oracle.PAGES) -> dict[oracle.Key, oracle.OracleRow]:
     """Spark's rows in the oracle's shape."""
     found: dict[oracle.Key, oracle.OracleRow] = {}
     for row in rows:
-        key = (row["hour_ms"], row["page"], row["country"])
+        key = (row["hour_ms"], *(row[name] for name in by))
         assert key not in found, f"two rows for {key}"
         found[key] = oracle.OracleRow(
             row["click_count"],
@@ -128,17 +129,18 @@ def test_a_user_enters_each_hour_once_whatever_else_was_read(spark: SparkSession
     assert found == {(hour, page): users for hour in asked for page, users in (("1", 2), ("2", 0))}
 
 
-def test_columns_are_those_of_the_contract_in_order(spark: SparkSession) -> None:
-    frame = aggregate(spark.createDataFrame([], SCHEMA), [NOON], {NOON: 1}, COMPUTED_AT)
+@pytest.mark.parametrize("to", AGGREGATES, ids=lambda each: each.name)
+def test_columns_are_those_of_the_contract_in_order(spark: SparkSession, to: Aggregate) -> None:
+    frame = aggregate(spark.createDataFrame([], SCHEMA), [NOON], {NOON: 1}, COMPUTED_AT, to)
     names = {"long": "bigint", "double": "double", "string": "string", "timestamp": "timestamp", "sketch": "binary"}
     buckets = ",".join(f"{bucket}:bigint" for bucket in BUCKETS)
     names["histogram"] = f"struct<{buckets}>"
-    assert frame.dtypes == [(column.name, names[column.type]) for column in PAGES.columns]
+    assert frame.dtypes == [(column.name, names[column.type]) for column in to.columns]
     assert frame.collect() == []
 
 
 def test_hour_and_computed_at_are_utc_instants(spark: SparkSession) -> None:
-    frame = spark.createDataFrame([("k", "ann", NOON + 1, "https://a.example/", "FR")], SCHEMA)
+    frame = spark.createDataFrame([astuple(click("ann", NOON + 1))], SCHEMA)
     row = aggregate(frame, [NOON], {NOON: 1}, COMPUTED_AT).selectExpr("unix_millis(hour)", "unix_millis(computed_at)")
     assert tuple(row.collect()[0]) == (NOON, COMPUTED_AT)
 
@@ -224,6 +226,8 @@ GAPS = st.one_of(
 )
 PAGE_TEXTS = st.sampled_from(["https://a.example/", "https://a.example/b?x=1", "http://é.example/ü"])
 COUNTRIES = st.sampled_from(["FR", "DE", "ZZ", None])
+CONSERVED = ("click_count", "entering_users", "time_spent_samples", "entries", "exits", "bounces")
+TEXTS = st.sampled_from(["a", "b|c", "", None])
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,8 @@ def examples(draw: st.DrawFn) -> Example:
         time = anchor + draw(st.one_of(st.sampled_from([-1, 0, HOUR - 1, HOUR]), st.integers(-HOUR, 3 * HOUR)))
         for _ in range(draw(st.integers(1, 6))):
             event = f"{draw(st.integers(0, 2**32)):08x}"
-            clicks.append(click(f"user-{user}", time, draw(PAGE_TEXTS), draw(COUNTRIES), event))
+            made = click(f"user-{user}", time, draw(PAGE_TEXTS), draw(COUNTRIES), event)
+            clicks.append(replace(made, **{name: draw(TEXTS) for name in oracle.AUDIENCE[1:]}))
             time += draw(GAPS)
     if draw(st.booleans()):
         clicks.append(draw(st.sampled_from(clicks)))  # sent twice: one row in HBase
@@ -275,16 +280,20 @@ def marked(example: Example, number: int) -> list[OracleClick]:
     """The example's clicks with user ids and pages of their own, so that examples do not overlap."""
     mark = f"{number:04d}"
     return [
-        OracleClick(f"{c.row_key}-{mark}", f"{mark}-{c.user_id}", c.timestamp, f"{c.page}#{mark}", c.country)
+        replace(
+            c,
+            row_key=f"{c.row_key}-{mark}",
+            user_id=f"{mark}-{c.user_id}",
+            page=f"{c.page}#{mark}",
+            city=c.city and f"{c.city}#{mark}",
+        )
         for c in example.clicks
     ]
 
 
 def moved(example: Example, by_ms: int) -> Example:
     """The example at another time."""
-    clicks = tuple(
-        OracleClick(f"{c.row_key}+{by_ms}", c.user_id, c.timestamp + by_ms, c.page, c.country) for c in example.clicks
-    )
+    clicks = tuple(replace(c, row_key=f"{c.row_key}+{by_ms}", timestamp=c.timestamp + by_ms) for c in example.clicks)
     return Example(clicks, tuple(hour + by_ms for hour in example.hours))
 
 
@@ -307,10 +316,11 @@ def test_spark_agrees_with_the_oracle(spark: SparkSession) -> None:
         seen += marked(Example(tuple(readable(own)), own.hours), number)
         everything += marked(own, number)
         hours += own.hours
-    expected = oracle.aggregate(everything, hours)
-    assert len(expected) > 500
     assert len(seen) < len(everything)
-    assert by_key(run_spark(spark, seen, hours)) == expected
+    for to, by in ((PAGES, oracle.PAGES), (AUDIENCE, oracle.AUDIENCE)):
+        expected = oracle.aggregate(everything, hours, by)
+        assert len(expected) > 500
+        assert by_key(run_spark(spark, seen, hours, to=to), by) == expected
 
 
 def test_spark_agrees_with_the_oracle_when_it_sees_every_click(spark: SparkSession) -> None:
@@ -326,12 +336,27 @@ def test_spark_agrees_with_the_oracle_when_it_sees_every_click(spark: SparkSessi
     found = by_key(run_spark(spark, everything, hours))
     assert found == expected
     assert users_entering(found) == users_seen(everything, hours)
+    audience = by_key(run_spark(spark, everything, hours, to=AUDIENCE), oracle.AUDIENCE)
+    assert audience == oracle.aggregate(everything, hours, oracle.AUDIENCE)
+    assert totals_by_hour(audience) == totals_by_hour(found), "grouped otherwise, the same clicks"
+    assert users_seen(everything, hours) == users_entering(audience)
+
+
+def totals_by_hour(rows: Mapping[oracle.Key, oracle.OracleRow]) -> dict[int, Counter[str]]:
+    """The sums of each hour, in whole milliseconds, of everything that does not depend on the grouping."""
+    found: dict[int, Counter[str]] = {}
+    for key, row in rows.items():
+        of_hour = found.setdefault(key[0], Counter())
+        of_hour.update({name: getattr(row, name) for name in CONSERVED})
+        of_hour["ms"] += round(row.time_spent_seconds_sum * 1000)
+        of_hour.update(row.time_spent_buckets)
+    return found
 
 
 def users_entering(rows: Mapping[oracle.Key, oracle.OracleRow]) -> Counter[int]:
     """Entering users, added up over each hour."""
     entering: Counter[int] = Counter()
-    for (hour, _, _), row in rows.items():
+    for (hour, *_), row in rows.items():
         entering[hour] += row.entering_users
     return entering
 

@@ -37,8 +37,9 @@ HALF = HOUR_MS // 2
 PAGE = "https://shop.example:8080/a/b?c=/d"
 
 
-def stored_click(row_key: str, user_id: str, timestamp: int, page: str, country: str) -> StoredClick:
-    return StoredClick(row_key.encode(), user_id, timestamp, {"page": page, "country": country})
+def stored_click(row_key: str, user_id: str, timestamp: int, page: str, country: str, **more: str) -> StoredClick:
+    dimensions = dict.fromkeys(oracle.AUDIENCE, "") | {"page": page, "country": country} | more
+    return StoredClick(row_key.encode(), user_id, timestamp, dimensions)
 
 
 def made_up_clicks(seed: int) -> list[StoredClick]:
@@ -50,7 +51,9 @@ def made_up_clicks(seed: int) -> list[StoredClick]:
         if chance.random() < 0.5:
             time = time - time % HALF + chance.choice([-1, 0, 1])
         user = f"u{chance.randrange(5)}"
-        clicks.append(stored_click(f"{user}-{number:04}", user, time, f"https://a.example/{chance.randrange(3)}", "FR"))
+        more = {name: chance.choice(["", "a", "b"]) for name in oracle.AUDIENCE[1:]}
+        page = f"https://a.example/{chance.randrange(3)}"
+        clicks.append(stored_click(f"{user}-{number:04}", user, time, page, "FR", **more))
     return sorted(clicks, key=lambda click: (click.timestamp, click.row_key))
 
 
@@ -58,16 +61,19 @@ def made_up_clicks(seed: int) -> list[StoredClick]:
 def test_the_recomputation_agrees_with_the_oracle(seed: int) -> None:
     clicks = made_up_clicks(seed)
     hours = [NOON + n * HOUR_MS for n in range(1, 4)]
-    expected = oracle.aggregate(
-        [oracle.OracleClick(c.row_key.decode(), c.user_id, c.timestamp, **c.dimensions) for c in clicks], hours
-    )
+    known = [oracle.OracleClick(c.row_key.decode(), c.user_id, c.timestamp, **c.dimensions) for c in clicks]
     needed = [click for click in clicks if hours[0] - HALF <= click.timestamp < hours[-1] + HOUR_MS + HALF]
 
     found = dict(recompute(needed, hours))
 
     assert list(found) == hours
-    rows = {(hour, *group): counted(figures) for hour, (groups,) in found.items() for group, figures in groups.items()}
-    assert rows == {key: vars(row) for key, row in expected.items()}
+    for place, by in enumerate((oracle.PAGES, oracle.AUDIENCE)):
+        rows = {
+            (hour, *group): counted(figures)
+            for hour, groups in found.items()
+            for group, figures in groups[place].items()
+        }
+        assert rows == {key: vars(row) for key, row in oracle.aggregate(known, hours, by).items()}
 
 
 def counted(figures: Figures) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def counted(figures: Figures) -> dict[str, Any]:
 def test_the_recomputation_of_the_vectors(vector: HourVector) -> None:
     in_order = sorted(vector.clicks, key=lambda click: (click.timestamp, click.row_key))
     clicks = [stored_click(c.row_key, c.user_id, c.timestamp, c.page, c.country or "ZZ") for c in in_order]
-    ((hour, (groups,)),) = recompute(clicks, [NOON_OF_VECTORS])
+    ((hour, (groups, _)),) = recompute(clicks, [NOON_OF_VECTORS])
     assert {(hour, *group): counted(figures) for group, figures in groups.items()} == {
         key: vars(row) for key, row in vector.rows.items()
     }
