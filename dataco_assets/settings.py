@@ -211,8 +211,8 @@ class Settings(BaseSettings):
     )
     audience_alias: OptionalIndexAlias = Field(
         "",
-        description="Alias of the audience (clicks by country, city, browser, operating system and device); empty: "
-        "that of the pages (`DATACO_INDEX_ALIAS`) and `-audience`.",
+        description="Alias of the audience (clicks by country, city, browser, operating system, device and referrer's "
+        "host); empty: that of the pages (`DATACO_INDEX_ALIAS`) and `-audience`.",
     )
     index_shards: int = Field(1, ge=1, le=1024, description="Primary shards of each monthly index.")
     index_replicas: int = Field(1, ge=0, le=16, description="Replicas of each monthly index.")

@@ -34,6 +34,7 @@ class OracleClick:
     browser: str | None = None
     operating_system: str | None = None
     device: str | None = None
+    referrer_host: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ Key = tuple[int, *tuple[str, ...]]
 """An hour, and the values of its group."""
 
 PAGES = ("page", "country")
-AUDIENCE = ("country", "city", "browser", "operating_system", "device")
+AUDIENCE = ("country", "city", "browser", "operating_system", "device", "referrer_host")
 _UNKNOWN = {"country": "ZZ"}  # and of everything else the empty text
 
 

@@ -202,6 +202,9 @@ OPERATING_SYSTEM: Final = _dimension(
     "operating_system", "user_agent_data:operating_system", "Operating system; empty when unknown."
 )
 DEVICE: Final = _dimension("device", "user_agent_data:device", "Kind of device; empty when unknown.")
+REFERRER_HOST: Final = _dimension(
+    "referrer_host", "click_data:referrer_host", "Host of the other site that led to the page; empty when none did."
+)
 
 SKETCH_LG_K: Final = 12
 """Binary logarithm of a sketch's registers: at most 4 KB, and a standard error of 1.6 % (docs/hours.md)."""
@@ -338,8 +341,8 @@ Layouts of its documents:
 
 AUDIENCE: Final = Aggregate(
     "audience_aggregates",
-    "country, city, browser, operating system and device",
-    (COUNTRY, CITY, BROWSER, OPERATING_SYSTEM, DEVICE),
+    "country, city, browser, operating system, device and referrer's host",
+    (COUNTRY, CITY, BROWSER, OPERATING_SYSTEM, DEVICE, REFERRER_HOST),
     (
         *(CLICK_COUNT, UNIQUE_USERS, ENTERING_USERS, TIME_SPENT_SECONDS, TIME_SPENT_SAMPLES, AVERAGE_TIME_SPENT),
         *(ENTRIES, EXITS, BOUNCES, TIME_SPENT, USERS_SKETCH),
@@ -347,7 +350,7 @@ AUDIENCE: Final = Aggregate(
     layout=1,
     came_later=True,
 )
-"""Who clicked, whatever the page: the same measures by what is known of the visitor.
+"""Who clicked, whatever the page: the same measures by what is known of the visitor, and of where they came from.
 
 Layouts of its documents:
     1: as it was released.

@@ -1,4 +1,4 @@
-"""`audience_aggregates` and `es_audience_index`: each hour's clicks by what is known of the visitors.
+"""`audience_aggregates` and `es_audience_index`: each hour's clicks by visitors and by where they came from.
 
 No run materialises them by themselves: the steps of `url_country_aggregates` and `es_click_index` make them from the
 same scan, and report them. So an hour's pages and its audience are of the same clicks, and a run, a backfill or a
@@ -17,9 +17,9 @@ audience_aggregates = dg.AssetSpec(
     AUDIENCE.name,
     deps=[raw_clicks],
     partitions_def=HOURS,
-    description="Clicks, unique users and time spent of each hour by country, city, browser, operating system and "
-    "device: an Iceberg table partitioned by hour. The step of `url_country_aggregates` computes it from the same "
-    "scan. Hours computed by an earlier version lack it until `dataco backfill`.",
+    description="Clicks, unique users and time spent of each hour by country, city, browser, operating system, "
+    "device and referrer's host: an Iceberg table partitioned by hour. The step of `url_country_aggregates` computes "
+    "it from the same scan. Hours computed by an earlier version lack it until `dataco backfill`.",
     group_name="clickstream",
     kinds={"spark", "iceberg"},
     owners=OWNERS,

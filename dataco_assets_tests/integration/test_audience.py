@@ -30,7 +30,7 @@ VISITORS: dict[str, dict[str, Any]] = {
     "ann": {"country": "FR", "city": "Lyon", "browser": "Firefox", "operating_system": "Linux", "device": "desktop"},
     "bob": {"country": "FR", "city": "Lyon|Firefox", "browser": "Linux", "device": "desktop"},
     "cid": {"country": "DE", "browser": "Safari", "operating_system": "iOS", "device": "phone"},
-    "dan": {"country": "DE"},
+    "dan": {"country": "DE", "referrer_host": "search.example"},
     "eve": {"country": "FR", "city": "Lyon", "browser": "Firefox", "operating_system": "Linux", "device": "desktop"},
 }
 
@@ -47,9 +47,10 @@ def expected(platform: Platform) -> dict[oracle.Key, oracle.OracleRow]:
     known: list[oracle.OracleClick] = []
     sent: list[bytes] = []
     for number, (user, of_visitor) in enumerate(VISITORS.items()):
+        came = {"referrer": f"https://{of_visitor['referrer_host']}/?q=a"} if "referrer_host" in of_visitor else {}
         for step in range(3):
             at, url = NOON + (20 + number + 20 * step) * MINUTE, f"https://shop.example/{step}"
-            sent.append(click(f"{user}-{step}", at=at, user=user, url=url, **of_visitor))
+            sent.append(click(f"{user}-{step}", at=at, user=user, url=url, **of_visitor, **came))
             known.append(oracle.OracleClick(f"{at}-{user}", user, at, url, **of_visitor))
     platform.produce(sent)
     platform.drain()
