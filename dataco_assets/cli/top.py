@@ -1,4 +1,4 @@
-"""`dataco top`: the busiest pages, from Elasticsearch.
+"""`dataco top`: the busiest pages, or the audience by one of its dimensions, from Elasticsearch.
 
 `dataco_assets.index.reading` is imported when the command runs, so that `--help` stays quick.
 """
@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dataco_assets.aggregates.columns import AUDIENCE, PAGES
 from dataco_assets.cli.output import Json, iso_time, on_terminal, print_json, print_table
 from dataco_assets.cli.times import TimeUnclear, last_hour, moment
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
+from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dataco_assets.index.reading import PageTotals, Span
+    from dataco_assets.index.reading import Span, Totals
 
 _DEFAULT_HOURS = 24
 _NUMBERS = ("clicks", "most users in an hour", "average s", "p50 s", "p90 s")
@@ -26,6 +28,10 @@ _LEGEND = (
     "most users in an hour: distinct users in the page's busiest hour, since those of several hours do not add up. "
     "average s: seconds per click of known duration; p50 s, p90 s: what half and nine of ten of them do not exceed, "
     "from counts in buckets."
+)
+_LEGEND_OF_VISITORS = (
+    "An empty value, or ZZ: unknown. most users in an hour: distinct users who entered the busiest hour so, each "
+    f"counted once; those of several hours do not add up. {_LEGEND.partition('. ')[2]}"
 )
 _HOW_TO_FILL = (
     "`dataco setup` creates what is missing, `dataco clicks …` sends clicks, and the sensors (or `dagster asset "
@@ -40,6 +46,10 @@ class CountryUnclear(WrongUsage):
     """A country was given in a form that is none."""
 
 
+class DimensionUnclear(WrongUsage):
+    """A dimension was named that the audience does not have."""
+
+
 class NothingToShow(DatacoError):
     """There is no index yet, or nothing in it."""
 
@@ -51,38 +61,44 @@ def top(
     until: Annotated[str, typer.Option(help="Up to this time, included: a day with all its hours.")] = "",
     country: Country = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Rows to show.")] = 10,
+    by: Annotated[str, typer.Option(help=f"Visitors in place of pages, by one of: {', '.join(AUDIENCE.group)}.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Show the busiest pages by country.
+    """Show the busiest pages by country, or who clicked.
 
-    Without a time: the last 24 hours that the index holds.
+    With --by, the clicks are grouped by what is known of the visitors, in place of the page. Without a time: the last
+    24 hours that the index holds.
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
     from dataco_assets.elasticsearch_errors import IndexMissing
     from dataco_assets.index.indices import Index, closed_text
-    from dataco_assets.index.reading import busiest_pages, span
+    from dataco_assets.index.reading import busiest_pages, busiest_visitors, span
 
-    code = country_of(country)
+    code, dimension = country_of(country), _dimension(by)
     _refuse_unclear_times(hour, since, until)
     config = settings()
     client = connect_at_once(config)
-    index = Index(client, config.index_alias)
+    index = Index.of(client, config, AUDIENCE if dimension else PAGES)
     try:
         held = span(index, code)
         if held is None:
-            raise NothingToShow(_nothing(config.index_alias, code))
+            raise NothingToShow(_nothing(index.alias, code))
         start, end = time_range(hour, since, until, held)
-        pages = busiest_pages(index, start, end, code, limit)
+        found: Sequence[Totals] = (
+            busiest_visitors(index, dimension, start, end, code, limit)
+            if dimension
+            else busiest_pages(index, start, end, code, limit)
+        )
     except IndexMissing as error:
         raise NothingToShow(
-            f"There is no index behind alias {config.index_alias} at {client.address} yet. {_HOW_TO_FILL}"
+            f"There is no index behind alias {index.alias} at {client.address} yet. {_HOW_TO_FILL}"
         ) from error
     for state in index.closed():
         typer.echo(closed_text(state), err=True)
     if as_json:
-        print_json(_document(pages, start, end, code))
-    elif pages:
-        _print(pages, start, end, code)
+        print_json(_document(found, start, end, code, dimension))
+    elif found:
+        _print(found, start, end, code, dimension)
     else:
         typer.echo(
             f"The index holds no clicks {_from(code)}in hours from {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC. "
@@ -123,45 +139,66 @@ def _refuse_unclear_times(hour: str, since: str, until: str) -> None:
             moment(option, text)
 
 
-def _print(pages: "Sequence[PageTotals]", start: int, end: int, country: str | None) -> None:
-    where = f"from {country}" if country else "by country"
-    typer.echo(f"Busiest pages {where}, {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC, both included.")
+def _print(found: "Sequence[Totals]", start: int, end: int, country: str | None, dimension: str) -> None:
+    where = f"from {country}" if country else "" if dimension else "by country"
+    what = f"Visitors by {dimension.replace('_', ' ')}" if dimension else "Busiest pages"
+    title = " ".join(filter(None, (what, where)))
+    typer.echo(f"{title}, {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC, both included.")
+    groups = [_group(each, dimension) for each in found]
     rows = [
         (
             str(rank),
-            page.page,
-            page.country,
-            f"{page.clicks:,}",
-            f"{page.most_users_in_an_hour:,}",
-            *map(_seconds, (page.average_seconds, page.seconds(50), page.seconds(90))),
+            *group.values(),
+            f"{each.clicks:,}",
+            f"{each.most_users_in_an_hour:,}",
+            *map(_seconds, (each.average_seconds, each.seconds(50), each.seconds(90))),
         )
-        for rank, page in enumerate(pages, start=1)
+        for rank, (each, group) in enumerate(zip(found, groups, strict=True), start=1)
     ]
-    print_table(("#", "page", "country", *_NUMBERS), rows, numbers=("#", *_NUMBERS))
+    print_table(("#", *groups[0], *_NUMBERS), rows, numbers=("#", *_NUMBERS))
     if on_terminal():
-        typer.echo(_LEGEND)
+        typer.echo(_LEGEND_OF_VISITORS if dimension else _LEGEND)
+
+
+def _group(each: "Totals", dimension: str) -> dict[str, str]:
+    """What a row is about, by the names of its columns."""
+    names = [dimension] if dimension else ["page", "country"]
+    values = vars(each)
+    return {name: values["value"] if dimension else values[name] for name in names}
+
+
+def _dimension(text: str) -> str:
+    """The dimension of an option; empty when none was given.
+
+    Raises:
+        DimensionUnclear: The audience has no such dimension.
+    """
+    name = text.strip().lower().replace("-", "_").replace(" ", "_")
+    if name and name not in AUDIENCE.group:
+        raise DimensionUnclear(f"--by '{printable(text, 40)}' is none of {', '.join(AUDIENCE.group)}.")
+    return name
 
 
 def _seconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:,.1f}"
 
 
-def _document(pages: "Sequence[PageTotals]", start: int, end: int, country: str | None) -> dict[str, Any]:
+def _document(found: "Sequence[Totals]", start: int, end: int, country: str | None, dimension: str) -> dict[str, Any]:
     return {
         "first_hour": iso_time(start),
         "last_hour": iso_time(end - HOUR_MS),
         "country": country,
-        "pages": [
+        **({"by": dimension} if dimension else {}),
+        "visitors" if dimension else "pages": [
             {
-                "page": page.page,
-                "country": page.country,
-                "clicks": page.clicks,
-                "most_users_in_an_hour": page.most_users_in_an_hour,
-                "average_seconds": page.average_seconds,
-                "p50_seconds": page.seconds(50),
-                "p90_seconds": page.seconds(90),
+                **_group(each, dimension),
+                "clicks": each.clicks,
+                "most_users_in_an_hour": each.most_users_in_an_hour,
+                "average_seconds": each.average_seconds,
+                "p50_seconds": each.seconds(50),
+                "p90_seconds": each.seconds(90),
             }
-            for page in pages
+            for each in found
         ],
     }
 
