@@ -141,11 +141,11 @@ def _run_training(archive: Path, jars: Sequence[Path]) -> None:
 
 def _train(archive: Path, jars: Sequence[Path]) -> None:
     """Runs the code of a refresh on clicks from a file; the JVM writes the archive when it ends."""
-    from dataco_assets.aggregates.columns import PAGES
+    from dataco_assets.aggregates.columns import AGGREGATES
     from dataco_assets.aggregates.table import TablePlace
     from dataco_assets.clicks.hour import HOUR_MS
     from spark_resources.aggregates_table import stored_aggregates, write_hours
-    from spark_resources.aggregation import aggregate, measured
+    from spark_resources.aggregation import aggregate, held, measured
     from spark_resources.clicks_table import counted
     from spark_resources.publication import documents
 
@@ -160,12 +160,14 @@ def _train(archive: Path, jars: Sequence[Path]) -> None:
         spark.range(_TRAINING_CLICKS).selectExpr(*_click_columns(HOUR_MS)).write.parquet(clicks)
         hours, generations = [HOUR_MS], {HOUR_MS: 1}
         read, rows = counted(spark.read.parquet(clicks))
-        place = TablePlace((Path(scratch) / "aggregates").as_uri())
-        rows_made = aggregate(PAGES, measured(read, hours), hours, generations, 1)
-        write_hours(rows_made, hours, generations, place, "training", {HOUR_MS: 1})
+        with held(measured(read, hours)) as each_click:
+            for to in AGGREGATES:
+                place = TablePlace((Path(scratch) / "aggregates").as_uri(), aggregate=to)
+                made = aggregate(to, each_click, hours, generations, 1)
+                write_hours(made, hours, generations, place, "training", {HOUR_MS: 1})
+                documents(to, stored_aggregates(spark, place, hours)).write.format("noop").mode("append").save()
         if rows() != _TRAINING_CLICKS:
             raise ClassArchiveFailed(f"{rows()} of {_TRAINING_CLICKS} clicks were read in training.")
-        documents(PAGES, stored_aggregates(spark, place, hours)).write.format("noop").mode("append").save()
     context: Any = spark.sparkContext
     driver: subprocess.Popen[bytes] = context._gateway.proc
     spark.stop()
@@ -182,6 +184,7 @@ def _click_columns(hour_ms: int) -> Iterator[str]:
     yield f"{hour_ms}L + id AS timestamp"
     yield "concat('https://shop.example/', id % 13) AS page"
     yield "if(id % 3 = 0, 'DE', NULL) AS country"
+    yield from (f"concat('{name} ', id % 5) AS {name}" for name in ("city", "browser", "operating_system", "device"))
 
 
 if __name__ == "__main__":

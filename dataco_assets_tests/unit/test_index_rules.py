@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.columns import AGGREGATES, PAGES
 from dataco_assets.aggregates.totals import HourTotals
 from dataco_assets.cli.times import TimeUnclear, moment
 from dataco_assets.cli.top import time_range
@@ -23,6 +23,7 @@ from dataco_assets.index.indices import IndexState
 from dataco_assets.index.layout import (
     MAX_TERM_BYTES,
     IndexName,
+    alias_of,
     differences,
     document_id,
     host_and_path,
@@ -74,6 +75,21 @@ def test_names_come_back_as_they_were(year: int, month: int, rebuild: int, alias
 def test_names_of_others_are_none_of_ours(index: str) -> None:
     assert parse_name(ALIAS, index) is None
     assert not any(_in_template(index, name) for name in template_bodies(SETTINGS))
+
+
+@pytest.mark.parametrize("index_alias", [ALIAS, "a", "a-audience", "x-audience-audience", "2026.01"])
+def test_no_index_of_an_aggregate_is_another_s(index_alias: str) -> None:
+    chosen = Settings(index_alias=index_alias)  # pyright: ignore[reportCallIssue]
+    aliases = [alias_of(chosen, aggregate) for aggregate in AGGREGATES]
+    months = [f"2026.{month:02d}{end}" for month in range(1, 13) for end in ("", "-r2")]
+    names = {alias: [f"{alias}-{month}" for month in months] for alias in aliases}
+    for aggregate, alias in zip(AGGREGATES, aliases, strict=True):
+        for other in set(aliases) - {alias}:
+            for index in names[other]:
+                assert parse_name(alias, index) is None
+                for body in template_bodies(chosen, aggregate).values():
+                    assert not any(fnmatchcase(index, pattern) for pattern in body["index_patterns"])
+    assert len({name for aggregate in AGGREGATES for name in template_bodies(chosen, aggregate)}) == 2 * len(AGGREGATES)
 
 
 @pytest.mark.parametrize("suffix", ["-r0", "-r01", "-r", "-r1x"])

@@ -342,6 +342,19 @@ def test_the_file_of_an_authority_must_hold_a_certificate_and_be_of_use(
     assert "must be a PEM file" in complaint(monkeypatch, secure)
 
 
+@pytest.mark.parametrize("audience", ["clicks", "clicks-rebuilt", "clicks-2026.01", "clicks-20", "clicks-1999-x"])
+def test_pages_and_audience_share_no_template(audience: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for one, other in (("clicks", audience), (audience, "clicks")):
+        told = complaint(monkeypatch, {"DATACO_INDEX_ALIAS": one, "DATACO_AUDIENCE_ALIAS": other})
+        assert "would share index templates" in told
+
+
+@pytest.mark.parametrize("audience", ["", "clicks-audience", "clicks-visitors", "visitors", "clicks2026.01"])
+def test_an_audience_s_alias_may_begin_like_the_pages(audience: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"DATACO_INDEX_ALIAS": "clicks", "DATACO_AUDIENCE_ALIAS": audience}
+    assert load(monkeypatch, names).audience_alias == audience
+
+
 @pytest.mark.parametrize(
     "value", ["local", "local[4]", "local[*, 2]", "spark://a:7077", "k8s://https://a:6443", "yarn"]
 )
