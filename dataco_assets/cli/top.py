@@ -30,8 +30,8 @@ _LEGEND = (
     "from counts in buckets."
 )
 _LEGEND_OF_VISITORS = (
-    "An empty value, or ZZ: unknown. most users in an hour: distinct users who entered the busiest hour so, each "
-    f"counted once; those of several hours do not add up. {_LEGEND.partition('. ')[2]}"
+    "An empty value, or ZZ: unknown, or none. most users in an hour: distinct users who entered the busiest hour so, "
+    f"each counted once; those of several hours do not add up. {_LEGEND.partition('. ')[2]}"
 )
 _HOW_TO_FILL = (
     "`dataco setup` creates what is missing, `dataco clicks …` sends clicks, and the sensors (or `dagster asset "
