@@ -20,6 +20,7 @@ from typing import Any
 
 import platformdirs
 
+from dataco_assets.aggregates.columns import AGGREGATES, dimensions_of
 from dataco_assets.errors import DatacoError
 from spark_resources.session import create_session, spark_conf, spark_home, spark_jars
 
@@ -141,7 +142,6 @@ def _run_training(archive: Path, jars: Sequence[Path]) -> None:
 
 def _train(archive: Path, jars: Sequence[Path]) -> None:
     """Runs the code of a refresh on clicks from a file; the JVM writes the archive when it ends."""
-    from dataco_assets.aggregates.columns import AGGREGATES
     from dataco_assets.aggregates.table import TablePlace
     from dataco_assets.clicks.hour import HOUR_MS
     from spark_resources.aggregates_table import stored_aggregates, write_hours
@@ -182,9 +182,8 @@ def _click_columns(hour_ms: int) -> Iterator[str]:
     yield "cast(id AS string) AS row_key"
     yield "cast(id % 7 AS string) AS user_id"
     yield f"{hour_ms}L + id AS timestamp"
-    yield "concat('https://shop.example/', id % 13) AS page"
-    yield "if(id % 3 = 0, 'DE', NULL) AS country"
-    yield from (f"concat('{name} ', id % 5) AS {name}" for name in ("city", "browser", "operating_system", "device"))
+    for dimension in dimensions_of(AGGREGATES):
+        yield f"if(id % 3 = 0, NULL, concat('{dimension.name} ', id % 13)) AS {dimension.name}"
 
 
 if __name__ == "__main__":
