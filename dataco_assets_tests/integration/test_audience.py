@@ -1,15 +1,19 @@
 """Tests the audience end to end: from messages to documents, beside the pages, which are of the same clicks."""
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets import es_click_index
+from dataco_assets.cli import app
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.index.layout import alias_of
@@ -158,3 +162,25 @@ def test_hours_of_a_platform_from_before_have_no_audience_until_they_are_compute
 
 def states(platform: Platform) -> list[HourState]:
     return platform.hours.all()
+
+
+@pytest.mark.usefixtures("environment")
+def test_top_by_a_dimension_adds_clicks_up_and_counts_each_user_of_an_hour_once(
+    refreshes: Refreshes, expected: dict[oracle.Key, oracle.OracleRow]
+) -> None:
+    refreshes.settle()
+    clicks: Counter[str] = Counter()
+    users: dict[str, Counter[int]] = {}
+    for (hour, _, _, browser, *_), row in expected.items():
+        clicks[browser] += row.click_count
+        users.setdefault(browser, Counter())[hour] += row.entering_users
+
+    done = CliRunner().invoke(app, ["top", "--by", "browser", "--json"])
+
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout)
+    assert shown["by"] == "browser"
+    found = [(each["browser"], each["clicks"], each["most_users_in_an_hour"]) for each in shown["visitors"]]
+    wanted = [(browser, number, max(users[browser].values())) for browser, number in clicks.items()]
+    assert found == sorted(wanted, key=lambda each: (-each[1], each[0]))
+    assert "" in clicks, "one visitor's browser is unknown"
