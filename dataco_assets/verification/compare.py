@@ -75,7 +75,7 @@ class HourVerdict:
         hour: Start, epoch ms.
         outcome: Whether it could be verified, and the result.
         clicks: Its clicks in HBase.
-        groups: Its groups, of all aggregates.
+        groups: Its groups of page and country.
         lacking: Columns and aggregates that it was computed without, by an earlier version.
         differences: The first differences.
         differing: Number of all differences.

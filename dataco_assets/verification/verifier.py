@@ -155,7 +155,7 @@ class Verifier:
             verdict = HourVerdict(
                 hour,
                 clicks=sum(figures.clicks for figures in recomputed[0].values()),
-                groups=sum(len(groups) for groups in recomputed),
+                groups=len(recomputed[0]),
             )
             for part, expected, found in zip(self._parts, recomputed, documents, strict=True):
                 hits = found.of(hour)
