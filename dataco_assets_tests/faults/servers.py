@@ -16,7 +16,7 @@ from local_stack.stack import Stack
 
 CONNECTION_ERRORS = (OSError, EOFError, TException, KafkaException)
 """What plain clients raise while a server is down."""
-DISK = "16g"
+DISK = "64g"
 """Only a limit: a tmpfs uses memory for its contents. HDFS sets 256 MB aside for every file that is being written."""
 _LEFT_BYTES = 2 * 1024 * 1024
 NEEDED_SERVERS = ("kafka", "namenode", "datanode", "hbase", "thrift")

@@ -300,9 +300,9 @@ def test_a_stopped_elasticsearch_leaves_the_hours_dirty(
     assert "DATACO_ELASTICSEARCH_URL" in message
     assert NOON in refreshes.dirty()
 
-    honest = publication.publish
+    honest, away = publication.publish, publication.Server("http://127.0.0.1:1")
     with monkeypatch.context() as patch:
-        patch.setattr(publication, "publish", lambda *a, **n: honest(*a, **{**n, "url": "http://127.0.0.1:1"}))
+        patch.setattr(publication, "publish", lambda *a, **n: honest(*a, **{**n, "server": away}))
         message = failure_of(lambda: refreshes.publish(HOURS))
     assert "DATACO_ELASTICSEARCH_URL" in message
     assert NOON in refreshes.dirty()
