@@ -56,9 +56,8 @@ def rows(spark: SparkSession, to: Aggregate = EXTENDED) -> Any:
     frame = spark.createDataFrame(
         CLICKS, "row_key string, user_id string, timestamp long, country string, user_agent string"
     )
-    clicks = frame.selectExpr(
-        "*", *(f"CAST(NULL AS string) AS {name}" for name in ("city", "browser", "operating_system", "device"))
-    )
+    unknown = (name for name in AUDIENCE.group if name != "country")
+    clicks = frame.selectExpr("*", *(f"CAST(NULL AS string) AS {name}" for name in unknown))
     return aggregate(to, measured(clicks, [NOON], (to,)), [NOON], {NOON: 1}, 5_000)
 
 
@@ -135,7 +134,8 @@ def test_hours_from_before_lack_it_and_are_compared_without(spark: SparkSession,
     assert document_id(EXTENDED, NOON, *group) == document_id(AUDIENCE, NOON, *group[:-1])
     assert problems(EXTENDED, stored.table, NOON) == []
 
-    of_ann, of_bob = ("FR", "", "", "", "", "curl"), ("FR", "", "", "", "", "")
+    unknown = ("",) * (len(AUDIENCE.group) - 1)
+    of_ann, of_bob = ("FR", *unknown, "curl"), ("FR", *unknown, "")
     expected: dict[Group, Figures] = {
         of_ann: Figures(3, {"ann"}, 1, spent_ms=9_000, known=2, begun=1, gone_on=1),
         of_bob: Figures(1, {"bob"}, 1, begun=1),
