@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
@@ -37,6 +38,9 @@ def pytest_configure() -> None:
     MB for compiled code. Spark, which compiles code for every query, fills that within minutes and then discards and
     compiles code all the time.
     """
+    # How long an example takes says how busy the machine is, not whether the code is right.
+    settings.register_profile("tests", deadline=None)
+    settings.load_profile("tests")
     os.environ.setdefault("JDK_JAVA_OPTIONS", f"{ONE_COMPILER} -XX:ReservedCodeCacheSize=240m")
 
 
