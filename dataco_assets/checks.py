@@ -114,7 +114,7 @@ class _Stored:
             if stored is None:
                 self.missing[hour] = [_MISSING]
                 continue
-            self.computed[hour] = (stored.generation, stored.computed_at_ms), totals(stored)
+            self.computed[hour] = stored.origin, totals(stored)
             yield hour, stored.table
 
 

@@ -69,6 +69,11 @@ class HourAggregates:
     computed_at_ms: int
     aggregate: Aggregate = PAGES
 
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Generation and time of computing (epoch ms): what tells which computation the rows are of."""
+        return self.generation, self.computed_at_ms
+
 
 @dataclass(frozen=True)
 class StoredHour:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from dataco_assets.aggregates.columns import AUDIENCE
 from dataco_assets.assets.es_click_index import index_metadata
+from dataco_assets.assets.evaluations import AUDIENCE_INDEX
 from dataco_assets.assets.raw_clicks import OWNERS, raw_clicks
 from dataco_assets.assets.url_country_aggregates import HOURS_FRESH, table_metadata
 from dataco_assets.partitions import HOURS
@@ -29,7 +30,7 @@ audience_aggregates = dg.AssetSpec(
 )
 
 es_audience_index = dg.AssetSpec(
-    "es_audience_index",
+    AUDIENCE_INDEX,
     deps=[audience_aggregates],
     partitions_def=HOURS,
     description="The audience as Elasticsearch documents behind an alias of its own (DATACO_AUDIENCE_ALIAS), one index "

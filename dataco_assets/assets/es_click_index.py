@@ -13,14 +13,16 @@ import dagster as dg
 from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, PAGE, PAGES, Aggregate
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.evaluations import (
+    AUDIENCE_INDEX,
     AUDIENCE_INDEX_EQUALS_AGGREGATES,
     INDEX_EQUALS_AGGREGATES,
     evaluations,
     latest_materializations,
+    log_evaluations,
 )
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS
-from dataco_assets.assets.report import hour_metadata, report_hours, report_other_asset, run_metadata
+from dataco_assets.assets.report import hour_metadata, log_hours, report_hours, run_metadata
 from dataco_assets.assets.stages import Stages
 from dataco_assets.assets.url_country_aggregates import HOURS_FRESH, UnsoundAggregates, url_country_aggregates
 from dataco_assets.clicks.hour import hour_key
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     """The hours to publish, by the name of the aggregate."""
 
 _SHOWN = 10
-_AUDIENCE_INDEX = "es_audience_index"
 
 _OF_A_DOCUMENT = {
     "generation": "State of the hour ledger that the run started from which last changed this document.",
@@ -107,13 +108,13 @@ def es_click_index(
         hours = hours_to_do(context.run.tags)
         done = publish_hours(hours, stages, settings=settings, spark=spark, hbase=hbase, elasticsearch=elasticsearch)
         pages, audience = done.of[PAGES.name], done.of[AUDIENCE.name]
-        report_other_asset(context, _AUDIENCE_INDEX, audience.hour_metadata(), audience.run_metadata())
+        log_hours(context, AUDIENCE_INDEX, audience.hour_metadata(), audience.run_metadata())
         _report_audience_check(context, audience)
         numbers = pages.hour_metadata()
         compared = sorted({*numbers, *pages.problems})
         if done.withheld:
             # A step that fails reports no materialization, but these hours are done.
-            report_other_asset(context, context.asset_key.to_user_string(), numbers, {})
+            log_hours(context, context.asset_key, numbers, {})
             targets = latest_materializations(context.instance, "es_click_index", compared)
             yield from evaluations(INDEX_EQUALS_AGGREGATES, compared, pages.problems, targets)
             raise combine(done.withheld)
@@ -124,9 +125,8 @@ def es_click_index(
 
 def _report_audience_check(context: dg.AssetExecutionContext, audience: "PublishedAggregate") -> None:
     compared = sorted({*audience.hour_metadata(), *audience.problems})
-    targets = latest_materializations(context.instance, _AUDIENCE_INDEX, compared)
-    for evaluation in evaluations(AUDIENCE_INDEX_EQUALS_AGGREGATES, compared, audience.problems, targets):
-        context.log_event(evaluation)  # pyright: ignore[reportArgumentType]  # taken, but not declared
+    targets = latest_materializations(context.instance, AUDIENCE_INDEX, compared)
+    log_evaluations(context, evaluations(AUDIENCE_INDEX_EQUALS_AGGREGATES, compared, audience.problems, targets))
 
 
 @dataclass
@@ -566,7 +566,7 @@ def _validated(
                 missing.append(hour)
                 continue
             note = noted.get(hour)
-            if note and (note.generation, note.computed_at_ms) == (stored.generation, stored.computed_at_ms):
+            if note and (note.generation, note.computed_at_ms) == stored.origin:
                 failed[hour] = note.problems
                 continue
             published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))

@@ -48,24 +48,25 @@ def report_hours(
         hours: Metadata by hour, epoch ms.
         run: Metadata of the run.
     """
-    for hour, metadata in hours.items():
-        if is_scattered(context.run.tags):
-            context.log_event(
-                dg.AssetMaterialization(context.asset_key, partition=hour_key(hour), metadata={**run, **metadata})
-            )
-        else:
+    if is_scattered(context.run.tags):
+        log_hours(context, context.asset_key, hours, run)
+    else:
+        for hour, metadata in hours.items():
             context.add_asset_metadata(metadata, partition_key=hour_key(hour))
     return dg.MaterializeResult(metadata=run)
 
 
-def report_other_asset(
-    context: dg.AssetExecutionContext, asset: str, hours: Mapping[int, Mapping[str, Any]], run: Mapping[str, Any]
+def log_hours(
+    context: dg.AssetExecutionContext,
+    asset: dg.AssetKey | str,
+    hours: Mapping[int, Mapping[str, Any]],
+    run: Mapping[str, Any],
 ) -> None:
-    """Reports the hours of a run as materialised of another asset, which the same step made.
+    """Reports hours as materialised by an event each, of whichever asset: also of one that the step only makes as well.
 
     Args:
         context: The step's.
-        asset: Key of the other asset.
+        asset: Key of the asset.
         hours: Metadata by hour, epoch ms.
         run: Metadata of the run.
     """

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import Logger
 
+STAGE_SECONDS = "run: seconds to "
+"""What the metadata of a stage's time begin with."""
+
 
 class Stages:
     """Times named stages of a run; a stage entered again adds to its time.
@@ -30,4 +33,4 @@ class Stages:
 
     def metadata(self) -> dict[str, float]:
         """Seconds by stage, as metadata that Dagster plots over time."""
-        return {f"run: seconds to {name}": round(seconds, 3) for name, seconds in self.seconds.items()}
+        return {f"{STAGE_SECONDS}{name}": round(seconds, 3) for name, seconds in self.seconds.items()}

@@ -6,6 +6,7 @@ The same step computes the audience (`assets/audience.py`) from the same scan: a
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
 import dagster as dg
@@ -20,11 +21,12 @@ from dataco_assets.assets.evaluations import (
     USERS_WITHIN_CLICKS,
     evaluations,
     latest_materializations,
+    log_evaluations,
     merged,
 )
 from dataco_assets.assets.failures import explained
 from dataco_assets.assets.raw_clicks import OWNERS, raw_clicks
-from dataco_assets.assets.report import hour_metadata, pages_markdown, report_hours, report_other_asset, run_metadata
+from dataco_assets.assets.report import hour_metadata, log_hours, pages_markdown, report_hours, run_metadata
 from dataco_assets.assets.stages import Stages
 from dataco_assets.clicks.hour import contiguous_runs, hour_key, scan_span
 from dataco_assets.errors import DatacoError
@@ -112,7 +114,7 @@ def url_country_aggregates(
         hours = hours_to_do(context.run.tags)
         computed = compute_hours(hours, context.run.run_id, stages, settings=settings, spark=spark, hbase=hbase)
         audience = computed.of[AUDIENCE.name]
-        report_other_asset(context, AUDIENCE.name, audience.hour_metadata(), run_metadata(audience.totals))
+        log_hours(context, AUDIENCE.name, audience.hour_metadata(), run_metadata(audience.totals))
         pages = computed.of[PAGES.name]
         yield report_hours(
             context,
@@ -131,19 +133,19 @@ def url_country_aggregates(
 
 
 def _report_checks(context: dg.AssetExecutionContext, hours: Sequence[int], computed: "ComputedHours") -> None:
-    """Reports the checks by hour. They are logged, because a failed check that is yielded would fail the whole step."""
+    """Reports the checks by hour."""
     pages, audience = computed.of[PAGES.name].problems, computed.of[AUDIENCE.name].problems
     targets = latest_materializations(context.instance, PAGES.name, hours)
     of_audience = latest_materializations(context.instance, AUDIENCE.name, hours)
     unsound = merged(audience.schema, audience.users, audience.averages, computed.not_alike)
-    for evaluation in (
-        *evaluations(SCHEMA, hours, pages.schema, targets),
-        *evaluations(USERS_WITHIN_CLICKS, hours, pages.users, targets),
-        *evaluations(AVERAGE_WITHIN_VISIT, hours, pages.averages, targets),
-        *evaluations(CLICKS_CONSERVED, hours, computed.not_conserved, targets, not_compared=computed.changed_meanwhile),
-        *evaluations(AUDIENCE_SOUND, hours, unsound, of_audience),
-    ):
-        context.log_event(evaluation)  # pyright: ignore[reportArgumentType]  # taken, but not declared
+    found = (
+        evaluations(SCHEMA, hours, pages.schema, targets),
+        evaluations(USERS_WITHIN_CLICKS, hours, pages.users, targets),
+        evaluations(AVERAGE_WITHIN_VISIT, hours, pages.averages, targets),
+        evaluations(CLICKS_CONSERVED, hours, computed.not_conserved, targets, not_compared=computed.changed_meanwhile),
+        evaluations(AUDIENCE_SOUND, hours, unsound, of_audience),
+    )
+    log_evaluations(context, chain.from_iterable(found))
 
 
 def _publishes(context: dg.AssetExecutionContext) -> bool:
@@ -331,7 +333,7 @@ def _read_back(place: TablePlace, written: "dict[int, WrittenHour]", pages_seen:
             if stored is None:
                 continue
             computed.totals[hour] = totals(stored)
-            computed.origins[hour] = stored.generation, stored.computed_at_ms
+            computed.origins[hour] = stored.origin
             if place.aggregate is PAGES:
                 pages_seen.add(stored.table)
             yield hour, stored.table

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from dataco_assets.assets.stages import STAGE_SECONDS
 from dataco_assets.clicks.event import Reason
 from dataco_assets.jobs import INGEST_JOB, MAINTENANCE_JOB, REFRESH_JOB
 from dataco_assets.retention import PURGE_JOB
@@ -24,7 +25,6 @@ UNSPECIFIED: Final = "unspecified"
 """Reason of rejected clicks that Kafka Connect counted: only the rejected topic says more."""
 _RAW_CLICKS = dg.AssetKey("raw_clicks")
 _INDEX = dg.AssetKey("es_click_index")
-_STAGE = "run: seconds to "
 _AT_ONCE = 200
 
 
@@ -135,9 +135,9 @@ def _stage_seconds(instance: dg.DagsterInstance) -> dict[str, float]:
     if materialization is None:
         return {}
     return {
-        name.removeprefix(_STAGE): float(value.value)
+        name.removeprefix(STAGE_SECONDS): float(value.value)
         for name, value in materialization.metadata.items()
-        if name.startswith(_STAGE) and isinstance(value.value, int | float)
+        if name.startswith(STAGE_SECONDS) and isinstance(value.value, int | float)
     }
 
 
