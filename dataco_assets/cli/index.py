@@ -15,6 +15,8 @@ from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dataco_assets.index.indices import Index
     from dataco_assets.index.rebuild import Rebuilt
 
@@ -49,7 +51,6 @@ def rebuild(
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
     from dataco_assets.index.indices import Index
-    from dataco_assets.index.layout import alias_of
     from dataco_assets.index.rebuild import GRACE_SECONDS
     from dataco_assets.index.rebuild import rebuild as replaced
 
@@ -60,6 +61,7 @@ def rebuild(
     options = {"restart": restart, "grace_seconds": GRACE_SECONDS}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     client = connect_at_once(config)
+    indices = [Index.of(client, config, aggregate) for aggregate in AGGREGATES]
     with Progress(*columns, console=Console(stderr=True)) as bars:
 
         def show(old: str, done: int, total: int) -> None:
@@ -68,18 +70,17 @@ def rebuild(
             if done % _STEP == 0 or done == total:
                 bars.update(tasks[old], completed=done, total=total)
 
-        indices = (Index.of(client, config, aggregate) for aggregate in AGGREGATES)
-        of_each = ((index, _months_of(index, months)) for index in indices)
-        for result in (
-            result
-            for index, chosen in of_each
-            if chosen or not months
-            for result in replaced(index, config, months=chosen, progress=show, **options)
-        ):
+        def rebuilt() -> "Iterator[Rebuilt]":
+            for index in indices:
+                chosen = _months_of(index, months)
+                if chosen or not months:
+                    yield from replaced(index, config, months=chosen, progress=show, **options)
+
+        for result in rebuilt():
             results.append(result)
             again = f", {result.hours_copied_again:,} hours copied again" if result.hours_copied_again else ""
             bars.console.print(f"  {result.old} → {result.new}: {result.documents:,} documents{again}", highlight=False)
-    aliases = [alias_of(config, aggregate) for aggregate in AGGREGATES]
+    aliases = [index.alias for index in indices]
     shown = " and ".join(f"alias {alias}" for alias in aliases)
     if as_json:
         print_json({"aliases": aliases, "replaced": [_document(result) for result in results]})

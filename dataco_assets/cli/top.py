@@ -162,9 +162,8 @@ def _print(found: "Sequence[Totals]", start: int, end: int, country: str | None,
 
 def _group(each: "Totals", dimension: str) -> dict[str, str]:
     """What a row is about, by the names of its columns."""
-    names = [dimension] if dimension else ["page", "country"]
     values = vars(each)
-    return {name: values["value"] if dimension else values[name] for name in names}
+    return {dimension: values["value"]} if dimension else {name: values[name] for name in ("page", "country")}
 
 
 def _dimension(text: str) -> str:

@@ -26,6 +26,7 @@ _TOTALS: dict[str, Any] = {
 _DISTRIBUTION: dict[str, Any] = {
     bucket: {"sum": {"field": f"{TIME_SPENT.name}.{bucket}"}} for bucket in TIME_SPENT.buckets
 }
+_ANY: dict[str, Any] = {"match_all": {}}
 _ENDS: dict[str, Any] = {name: {name: {"field": "hour"}} for name in ("min", "max")}
 _HOURS: dict[str, Any] = {"count": {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}}
 _TOTALS_OF_VISITORS: dict[str, Any] = {name: {"sum": {"field": name}} for name in (*_SUMS, "entering_users")}
@@ -195,11 +196,8 @@ def span(index: Index, country: str | None = None) -> Span | None:
         IndexClosed: all of them are closed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    query = {"term": {"country": country}} if country else {"match_all": {}}
-    found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS)["aggregations"]
-    if found["min"]["value"] is None:
-        return None
-    return Span(int(found["min"]["value"]), int(found["max"]["value"]))
+    query = {"term": {"country": country}} if country else _ANY
+    return _span_of(search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS)["aggregations"])
 
 
 def incomplete_hours(index: Index) -> IncompleteHours | None:
@@ -211,12 +209,11 @@ def incomplete_hours(index: Index) -> IncompleteHours | None:
     later = _later(index.aggregate)
     if not later:
         return None
-    query = {"bool": {"should": [_lacks(column) for column in later]}}
-    found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS | _HOURS)["aggregations"]
-    if found["min"]["value"] is None:
+    if (found := _counted(index, {"bool": {"should": [_lacks(column) for column in later]}})) is None:
         return None
+    held, number = found
     names = tuple(sorted(column.name for column in later))
-    return IncompleteHours(int(found["min"]["value"]), int(found["max"]["value"]), found["count"]["value"], names)
+    return IncompleteHours(held.first_hour, held.last_hour, number, names)
 
 
 def _later(aggregate: Aggregate) -> list[Column]:
@@ -229,23 +226,29 @@ def hours_without_audience(pages: Index, audience: Index) -> IncompleteHours | N
     Raises:
         IndexMissing, IndexClosed, ElasticsearchError: as `span`, about the pages.
     """
-    there, held = _held(pages), _held(audience) if audience.behind_alias() else None
-    if there is None or (held is not None and held.count >= there.count):
+    of_pages = _counted(pages, _ANY)
+    of_audience = _counted(audience, _ANY) if audience.behind_alias() else None
+    if of_pages is None:
         return None
-    missing = there.count - (0 if held is None else held.count)
+    (there, wanted), (held, found) = of_pages, of_audience or (None, 0)
+    if found >= wanted:
+        return None
     # Mostly those before the upgrade.
-    begun_later = held is not None and held.first_hour > there.first_hour
-    last = held.first_hour - HOUR_MS if held is not None and begun_later else there.last_hour
-    return IncompleteHours(there.first_hour, last, missing, (audience.aggregate.name,))
+    last = held.first_hour - HOUR_MS if held and held.first_hour > there.first_hour else there.last_hour
+    return IncompleteHours(there.first_hour, last, wanted - found, (audience.aggregate.name,))
 
 
-def _held(index: Index) -> IncompleteHours | None:
-    """First hour, last hour and number of hours in the open indices; None if they are empty."""
-    found = search(index.client, index.searchable(), size=0, query={"match_all": {}}, aggregations=_ENDS | _HOURS)
-    ends = found["aggregations"]
-    if ends["min"]["value"] is None:
+def _counted(index: Index, query: Mapping[str, Any]) -> tuple[Span, int] | None:
+    """First hour, last hour and number of hours of the documents that a query finds; None if it finds none."""
+    found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS | _HOURS)["aggregations"]
+    held = _span_of(found)
+    return held and (held, found["count"]["value"])
+
+
+def _span_of(found: Mapping[str, Any]) -> Span | None:
+    if found["min"]["value"] is None:
         return None
-    return IncompleteHours(int(ends["min"]["value"]), int(ends["max"]["value"]), ends["count"]["value"], ())
+    return Span(int(found["min"]["value"]), int(found["max"]["value"]))
 
 
 def _lacks(column: Column) -> dict[str, Any]:

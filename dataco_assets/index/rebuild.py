@@ -85,8 +85,8 @@ def rebuild(
     to_rebuild = [behind[month] for month in sorted(set(months) or behind)]
     if closed := [state for state in to_rebuild if state.closed]:
         raise IndexClosed(f"{' '.join(map(closed_text, closed))} Nothing was replaced; --month picks single months.")
-    put_templates(client, settings, index.aggregate)
-    check_precedence(client, settings, index.aggregate, [state.name.successor for state in to_rebuild])
+    put_templates(index, settings)
+    check_precedence(index, settings, [state.name.successor for state in to_rebuild])
     replaced: list[str] = []
     try:
         for state in to_rebuild:

@@ -46,7 +46,7 @@ def ensure_index(index: Index, settings: Settings, *, now_ms: int | None = None)
     created = _ensure_templates(index, settings)
     soon = [IndexName(index.alias, month) for month in months_of([now_ms, now_ms + _LONGEST_MONTH_MS])]
     rebuilt = [name.successor for name in (*soon, *(state.name for state in present))]
-    check_precedence(index.client, settings, index.aggregate, [*soon, *rebuilt])
+    check_precedence(index, settings, [*soon, *rebuilt])
     templates = " and ".join(template_bodies(settings, index.aggregate))
     found = [(f"index templates {templates}, layout {index.aggregate.layout}", created)]
     new = ensure_month_indices(index, settings, [now_ms])
@@ -77,12 +77,12 @@ def ensure_month_indices(index: Index, settings: Settings, hours: Iterable[int])
         IndexBlocked, IndexClosed: an index of these months does not accept writes.
     """
     months = months_of(hours)
-    check_templates(index.client, settings, index.aggregate)
+    check_templates(index, settings)
     missing = [month for month in months if index.of_month(month) is None]
     if missing:
         for month in missing:
             _remove_stray(index, month)
-        check_precedence(index.client, settings, index.aggregate, [IndexName(index.alias, month) for month in missing])
+        check_precedence(index, settings, [IndexName(index.alias, month) for month in missing])
         _create_months(index, settings, missing)
     for month in months:
         _check_writable(index, index.of_month(month), month)
@@ -121,9 +121,7 @@ def _create_months(index: Index, settings: Settings, months: Iterable[str]) -> N
         except IndexMismatch:
             index.client.indices.delete(index=str(state.name))
             index.look_again()
-            check_precedence(
-                index.client, settings, index.aggregate, [state.name]
-            )  # names the template, if it still exists
+            check_precedence(index, settings, [state.name])  # names the template, if it still exists
             raise
 
 
@@ -188,9 +186,9 @@ def _check_mapping(index: Index, state: IndexState) -> None:
 
 def _ensure_templates(index: Index, settings: Settings) -> bool:
     try:
-        check_templates(index.client, settings, index.aggregate)
+        check_templates(index, settings)
     except IndexMissing:
-        put_templates(index.client, settings, index.aggregate)
-        check_templates(index.client, settings, index.aggregate)
+        put_templates(index, settings)
+        check_templates(index, settings)
         return True
     return False

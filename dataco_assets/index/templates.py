@@ -7,10 +7,8 @@ highest priority. A foreign template can therefore determine an index's layout w
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dataco_assets.aggregates.columns import Aggregate
-from dataco_assets.clients.elasticsearch import SearchClient
 from dataco_assets.elasticsearch_errors import shortened
-from dataco_assets.index.indices import IndexMismatch, listed
+from dataco_assets.index.indices import Index, IndexMismatch, listed
 from dataco_assets.index.layout import IndexName, alias_variable, differences, matches, template_bodies
 from dataco_assets.settings import Settings
 
@@ -19,21 +17,21 @@ class ForeignTemplate(IndexMismatch):
     """An index template that is not the platform's takes precedence over the platform's."""
 
 
-def put_templates(client: SearchClient, settings: Settings, aggregate: Aggregate) -> None:
-    """Creates or replaces the platform's templates of an aggregate."""
-    for name, body in template_bodies(settings, aggregate).items():
-        client.indices.put_index_template(name=name, **body)
+def put_templates(index: Index, settings: Settings) -> None:
+    """Creates or replaces the platform's templates of an alias."""
+    for name, body in template_bodies(settings, index.aggregate).items():
+        index.client.indices.put_index_template(name=name, **body)
 
 
-def check_templates(client: SearchClient, settings: Settings, aggregate: Aggregate) -> None:
-    """Compares the platform's templates of an aggregate with what this version and its settings expect.
+def check_templates(index: Index, settings: Settings) -> None:
+    """Compares the platform's templates of an alias with what this version and its settings expect.
 
     Raises:
         IndexMissing: one does not exist.
         IndexMismatch: one differs.
     """
-    for name, expected in template_bodies(settings, aggregate).items():
-        (found,) = client.indices.get_index_template(name=name)["index_templates"]
+    for name, expected in template_bodies(settings, index.aggregate).items():
+        (found,) = index.client.indices.get_index_template(name=name)["index_templates"]
         stored = found["index_template"]
         # Keys that a later Elasticsearch adds are ignored, but components are compared because they change the mapping.
         lines = differences(
@@ -46,22 +44,20 @@ def check_templates(client: SearchClient, settings: Settings, aggregate: Aggrega
             )
 
 
-def check_precedence(
-    client: SearchClient, settings: Settings, aggregate: Aggregate, names: Iterable[IndexName]
-) -> None:
+def check_precedence(index: Index, settings: Settings, names: Iterable[IndexName]) -> None:
     """Checks that no other template would apply to new indices.
 
     Args:
-        client: The client.
-        settings: Alias, shards, replicas.
-        aggregate: Whose indices they are.
+        index: The alias.
+        settings: Shards, replicas.
         names: Names of the indices to be created.
 
     Raises:
         ForeignTemplate: one would; the message names it.
     """
-    present = {each["name"]: each["index_template"] for each in client.indices.get_index_template()["index_templates"]}
-    own = template_bodies(settings, aggregate)
+    found = index.client.indices.get_index_template()["index_templates"]
+    present = {each["name"]: each["index_template"] for each in found}
+    own = template_bodies(settings, index.aggregate)
     for name in names:
         winner = winning_template(present, str(name))
         if winner is None or winner in own:
@@ -72,7 +68,7 @@ def check_precedence(
             f"priority {template.get('priority', 0)}) takes precedence over the platform's (priority "
             f"{_own_priority(own, str(name))}) for index {name}, which would not get this version's layout. Nothing "
             "was created or replaced. Narrow the patterns of that template or lower its priority, or choose another "
-            f"{alias_variable(aggregate)}."
+            f"{alias_variable(index.aggregate)}."
         )
 
 
