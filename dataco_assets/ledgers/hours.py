@@ -245,6 +245,15 @@ class HourLedger(LedgerTable):
         )
         return [_state(hour_from_key(key.decode()), cells) for key, cells in rows]
 
+    def not_marked_since(self, time_ms: int, hours: Sequence[int]) -> list[int]:
+        """The given hours (in order) whose last mark HBase stored before a time, epoch ms."""
+        if not hours:
+            return []
+        first, last = (hour_key(hour).encode() for hour in (hours[0], hours[-1]))
+        rows = self._hbase.scan_with_times(self._table, first, last + b"\0")
+        marked = {hour_from_key(key.decode()): cells[_DIRTY][1] for key, cells in rows if _DIRTY in cells}
+        return [hour for hour in hours if marked.get(hour, time_ms) < time_ms]
+
     def count(self) -> int:
         """Number of hours that were ever marked; only their keys are read."""
         keys = self._hbase.scan_times(self._table, None, _BEHIND_HOURS, column=_DIRTY)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES
-from dataco_assets.clicks.hour import hour_from_key, hour_key
+from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.brokers import Brokers
@@ -27,7 +27,6 @@ from dataco_assets.quantities import quantity
 from dataco_assets.settings import Settings
 
 _SECONDS = 10.0
-_DIRTY = b"h:dirty"
 _NO_LIMIT = -1
 
 
@@ -184,17 +183,7 @@ def _hours(config: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
     rule = Collecting.of(config)
     collecting = ledger.collecting(dirty.reopened, rule)
     due = [hour for hour in dirty.waiting if hour not in collecting]
-    return Hours(ledger.count(), dirty, _unchanged_since(config, hbase, due, cutoff_ms), parked)
-
-
-def _unchanged_since(config: Settings, hbase: HBase, dirty: Sequence[int], cutoff_ms: int) -> list[int]:
-    """The dirty hours whose last mark HBase stored before a time."""
-    if not dirty:
-        return []
-    first, last = (hour_key(hour).encode() for hour in (dirty[0], dirty[-1]))
-    rows = hbase.scan_with_times(config.hours_table, first, last + b"\0")
-    marked = {hour_from_key(key.decode()): cells[_DIRTY][1] for key, cells in rows if _DIRTY in cells}
-    return [hour for hour in dirty if marked.get(hour, cutoff_ms) < cutoff_ms]
+    return Hours(ledger.count(), dirty, ledger.not_marked_since(cutoff_ms, due), parked)
 
 
 def _readable(config: Settings) -> Readable:
