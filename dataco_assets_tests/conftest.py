@@ -32,11 +32,12 @@ _LONGEST_ANYWHERE = (
 
 
 def pytest_configure() -> None:
-    """Starts each JVM of the tests without its second compiler: few run long enough for its work to pay off.
+    """Sets what holds for all tests: how long generated examples may take, and how their JVMs are started.
 
-    The servers of a stack do not see this variable; they have `short_lived`. With one compiler, a JVM reserves only 48
-    MB for compiled code. Spark, which compiles code for every query, fills that within minutes and then discards and
-    compiles code all the time.
+    Each JVM starts without its second compiler: few run long enough for its work to pay off. The servers of a stack do
+    not see this variable; they have `short_lived`. With one compiler, a JVM reserves only 48 MB for compiled code.
+    Spark, which compiles code for every query, fills that within minutes and then discards and compiles code all the
+    time.
     """
     # How long an example takes says how busy the machine is, not whether the code is right.
     settings.register_profile("tests", deadline=None)

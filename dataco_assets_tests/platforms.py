@@ -14,6 +14,13 @@ from typing import Any
 
 import happybase
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]  # documented as part of confluent_kafka.admin
+    ConfigEntry,  # pyright: ignore[reportPrivateImportUsage]
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
+)
 from pydantic import SecretStr
 
 from dataco_assets.clicks.row import TABLE_FAMILIES
@@ -106,6 +113,23 @@ class Platform:
             batch = connection.table(table).batch(timestamp=time_ms)
             batch.put(key, dict(cells))
             batch.send()
+
+    def delete_records(self, before: Mapping[int, int], *, topic: str = "") -> None:
+        """Deletes the messages of a topic's partitions before an offset each, as retention does; -1: all."""
+        name = topic or self.settings.clicks_topic
+        places = [TopicPartition(name, partition, offset) for partition, offset in before.items()]
+        for future in self._plain_admin().delete_records(places).values():
+            future.result(30)
+
+    def configure_topic(self, option: str, value: object, *, topic: str = "") -> None:
+        """Sets an option of a topic."""
+        entry = ConfigEntry(option, str(value), incremental_operation=AlterConfigOpType.SET)
+        name = topic or self.settings.clicks_topic
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
+        self._plain_admin().incremental_alter_configs([resource])[resource].result(30)
+
+    def _plain_admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers})
 
     def create_rejected_topic(self) -> None:
         """Creates the rejected topic, whose limit is above that of the clicks topic."""

@@ -6,7 +6,6 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from dataco_assets_tests.faults.conftest import World
@@ -25,10 +24,7 @@ def test_retention_that_overtakes_is_a_loud_loss_and_then_skipped(world: World) 
     world.drain()
     log = read_log(world.platform)
     world.traffic.send_in_vain(1_500)
-    cut = read_ends(world.platform)
-    topic = world.platform.settings.clicks_topic
-    admin = _admin(world)
-    _done(*admin.delete_records([TopicPartition(topic, p, end) for p, end in cut.items()]).values())
+    world.platform.delete_records(read_ends(world.platform))
     world.traffic.send(3_000)
     before = look(world.platform)
 

@@ -12,7 +12,6 @@ import dagster as dg
 import msgspec
 import pytest
 import requests
-from confluent_kafka import TopicPartition
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 
@@ -432,7 +431,7 @@ def test_clicks_that_retention_removed_are_reported(sink: Sink) -> None:
     sink.wait_drained()
     sink.worker.call("PUT", f"/connectors/{sink.name}/stop")
     platform.produce([click(str(number)) for number in range(10)], partition=0)
-    _delete_records(platform, before=7)
+    platform.delete_records({0: 7})
     sink.worker.call("PUT", f"/connectors/{sink.name}/resume")
 
     assert "partition 0: offsets [2, 7) were removed by retention before they were read" in sink.failure()
@@ -462,14 +461,6 @@ def test_a_topic_created_again_is_reported(sink: Sink) -> None:
 
 def _eventually(action: Callable[[], bool]) -> None:
     wait_until(action, seconds=30, what="it is done")
-
-
-def _delete_records(platform: Platform, *, before: int) -> None:
-    from confluent_kafka.admin import AdminClient
-
-    client = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
-    for future in client.delete_records([TopicPartition(platform.settings.clicks_topic, 0, before)]).values():
-        future.result(30)
 
 
 @dataclass

@@ -318,7 +318,7 @@ def test_retention_that_overtakes_is_a_loud_loss(platform: Platform) -> None:
     platform.produce([click("a")], partition=0)
     platform.drain()
     platform.produce([click(f"lost{n}") for n in range(3)] + [click("kept")], partition=0)
-    _delete_records(platform, partition=0, before=4)
+    platform.delete_records({0: 4})
 
     with pytest.raises(DataLost, match=r"partition 0: offsets \[1, 4\) were removed by retention"):
         platform.drain()
@@ -475,13 +475,3 @@ def _wait_for_stable_end(platform: Platform, end: int) -> None:
         seconds=30,
         what=f"offset {end} is the last stable one of partition 0",
     )
-
-
-def _delete_records(platform: Platform, partition: int, before: int) -> None:
-    from confluent_kafka import TopicPartition
-    from confluent_kafka.admin import AdminClient
-
-    admin = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
-    target = TopicPartition(platform.settings.clicks_topic, partition, before)
-    for future in admin.delete_records([target]).values():
-        future.result(10)

@@ -11,14 +11,6 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import (
-    AdminClient,
-    AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]  # documented as part of confluent_kafka.admin
-    ConfigEntry,  # pyright: ignore[reportPrivateImportUsage]
-    ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
-    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
-)
 from dagster._daemon.types import DaemonHeartbeat
 from prometheus_client import generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
@@ -74,7 +66,7 @@ def test_the_way_of_clicks_is_measured(platform: Platform, refreshes: Refreshes,
 
     platform.produce([click("a", at=NOON)], record_time_ms=_now_ms() - 40 * MINUTE_MS)
     platform.produce([click("b", at=NOON + 1), click("c", at=NOON + 2)])
-    _set_retention(platform, 60 * MINUTE_MS)
+    platform.configure_topic("retention.ms", 60 * MINUTE_MS)
     waiting = scraped(exporter)
     assert waiting["dataco_clicks_waiting", "0"] == 3
     assert waiting["dataco_oldest_waiting_click_seconds",] == pytest.approx(2_400, abs=60)
@@ -177,7 +169,7 @@ def test_each_fault_raises_its_alert_and_a_quiet_platform_none(
     started.wait_told("DatacoClicksWait")
     assert started.told() == {"DatacoClicksWait"}
 
-    _set_retention(platform, 60 * MINUTE_MS)
+    platform.configure_topic("retention.ms", 60 * MINUTE_MS)
     parked = Parked(INGEST, "DataLost", "clicks were lost", "0" * 32, time.time(), "circumstances")
     ParkedWork(platform.hbase, platform.settings.hours_table).write([parked])
     _report(instance, stored=10, rejected=600)
@@ -185,7 +177,7 @@ def test_each_fault_raises_its_alert_and_a_quiet_platform_none(
     for alert in ("DatacoRetentionNear", "DatacoParked", "DatacoRejectedShare", "DatacoDaemonSilent"):
         started.wait_told(alert)
     assert {"DatacoClicksLost", "DatacoServerAway", "DatacoMetricsMissing"}.isdisjoint(started.told())
-    _delete_records(platform)
+    platform.delete_records({0: -1})
     started.wait_told("DatacoClicksLost")
     started.exporter.config = platform.settings.model_copy(update={"elasticsearch_url": "http://127.0.0.1:1"})
     started.wait_told("DatacoServerAway")
@@ -195,7 +187,7 @@ def test_each_fault_raises_its_alert_and_a_quiet_platform_none(
 
 def test_the_page_lists_every_metric_and_no_other(platform: Platform) -> None:
     platform.produce([click("a", at=NOON)])
-    _set_retention(platform, 60 * MINUTE_MS)
+    platform.configure_topic("retention.ms", 60 * MINUTE_MS)
     state = ask(platform.settings, 15.0, asked_at_ms=_now_ms())
     full = metrics(
         replace(state, index=Readable(newest_hour=NOON)),
@@ -222,18 +214,3 @@ def _beat(instance: dg.DagsterInstance, *, age_seconds: float) -> None:
 def _report(instance: dg.DagsterInstance, *, stored: int, rejected: int) -> None:
     metadata = {"clicks stored": stored, "rejected by reason": {"invalid_url": rejected}}
     instance.report_runless_asset_event(dg.AssetMaterialization("raw_clicks", metadata=metadata))
-
-
-def _set_retention(platform: Platform, milliseconds: int) -> None:
-    entry = ConfigEntry("retention.ms", str(milliseconds), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, platform.settings.clicks_topic, incremental_configs=[entry])
-    client = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
-    for future in client.incremental_alter_configs([resource]).values():
-        future.result(30)
-
-
-def _delete_records(platform: Platform) -> None:
-    client = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
-    end = TopicPartition(platform.settings.clicks_topic, 0, -1)
-    for future in client.delete_records([end]).values():
-        future.result(30)

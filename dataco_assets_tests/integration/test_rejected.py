@@ -213,7 +213,7 @@ def test_a_message_that_the_rejected_topic_cannot_hold_holds_nothing_up(topics: 
     topics.produce([large], partition=0)
     topics.produce([unpacking], partition=1, **{"compression.type": "lz4", "message.max.bytes": 100_000_000})
     topics.produce([b"small"], partition=0)
-    _limit_messages(topics, 100_000, topic=topics.settings.rejected_topic)
+    topics.configure_topic("max.message.bytes", 100_000, topic=topics.settings.rejected_topic)
     result = topics.drain(max_rejected_share=1.0)
     assert result.rejected.total() == 3
     assert topics.positions() == {0: 2, 1: 1}
@@ -224,7 +224,7 @@ def test_a_message_that_the_rejected_topic_cannot_hold_holds_nothing_up(topics: 
     (tmp_path / "click.json").write_bytes(click("repaired"))
     run_well("replay", f"{topic}/0/0", "--with", str(tmp_path / "click.json"), "--yes")
     assert topics.drain().stored == 1
-    _drop_records(topics, topic, 0, before=1)
+    topics.delete_records({0: 1}, topic=topic)
     gone = run("show", f"{topic}/0/0", "--raw").exception
     assert isinstance(gone, RecordGone)
     assert "only a reference" in str(gone)
@@ -275,7 +275,7 @@ def test_what_kafka_does_not_take_is_not_marked(topics: Platform) -> None:
     # Random, because brokers check the compressed size.
     topics.produce([click("large", padding=secrets.token_hex(1024 * 1024))], partition=1)
     topics.drain()
-    _limit_messages(topics, 100_000)
+    topics.configure_topic("max.message.bytes", 100_000)
     entries = read_rejected(topics.settings, topics.hbase).entries
 
     with pytest.raises(ReplayStopped, match=r"0 of 2 clicks.*max\.message\.bytes"):
@@ -338,27 +338,3 @@ def headers_of(message: Message) -> dict[str, bytes]:
 def clicks(platform: Platform) -> list[Message]:
     """Every message of the clicks topic."""
     return list(read_topic(platform.settings.kafka_bootstrap_servers, platform.settings.clicks_topic))
-
-
-def _limit_messages(platform: Platform, limit: int, *, topic: str = "") -> None:
-    from confluent_kafka.admin import (
-        AdminClient,
-        AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]
-        ConfigEntry,  # pyright: ignore[reportPrivateImportUsage]
-        ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
-        ResourceType,  # pyright: ignore[reportPrivateImportUsage]
-    )
-
-    entry = ConfigEntry("max.message.bytes", str(limit), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic or platform.settings.clicks_topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
-    admin.incremental_alter_configs([resource])[resource].result(10)
-
-
-def _drop_records(platform: Platform, topic: str, partition: int, *, before: int) -> None:
-    from confluent_kafka import TopicPartition
-    from confluent_kafka.admin import AdminClient
-
-    admin = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
-    place = TopicPartition(topic, partition, before)
-    admin.delete_records([place])[place].result(10)
