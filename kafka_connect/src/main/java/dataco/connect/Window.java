@@ -51,8 +51,8 @@ final class Window {
     /** Rejects a click after all that was counted as stored. */
     void takeBack(byte[] rowKey, RejectedClick rejectedClick) {
         for (int i = storedClicks.size() - 1; i >= 0; i--) {
-            if (Arrays.equals(
-                    storedClicks.get(i).rowKey(), rowKey)) { // of several in one row, any: they are alike here
+            // Of several clicks in one row any will do: they are alike here.
+            if (Arrays.equals(storedClicks.get(i).rowKey(), rowKey)) {
                 clicksBySpan.merge(storedClicks.remove(i).span(), -1, Integer::sum);
                 break;
             }
