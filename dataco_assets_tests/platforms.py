@@ -118,7 +118,9 @@ class Platform:
         """Deletes the messages of a topic's partitions before an offset each, as retention does; -1: all."""
         name = topic or self.settings.clicks_topic
         places = [TopicPartition(name, partition, offset) for partition, offset in before.items()]
-        for future in self._plain_admin().delete_records(places).values():
+        # A client that is no longer referenced is closed, and its requests with it: it is kept until the answers.
+        admin = self._plain_admin()
+        for future in admin.delete_records(places).values():
             future.result(30)
 
     def configure_topic(self, option: str, value: object, *, topic: str = "") -> None:
@@ -126,7 +128,8 @@ class Platform:
         entry = ConfigEntry(option, str(value), incremental_operation=AlterConfigOpType.SET)
         name = topic or self.settings.clicks_topic
         resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=[entry])
-        self._plain_admin().incremental_alter_configs([resource])[resource].result(30)
+        admin = self._plain_admin()  # kept until the answer, as above
+        admin.incremental_alter_configs([resource])[resource].result(30)
 
     def _plain_admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers})
