@@ -92,14 +92,15 @@ def message(user: str, *, event: str, agent: str = "", device: str = "") -> Reco
 
 def test_rows_are_those_of_python(class_path: str, stack: Stack, table: str, tmp_path: Path) -> None:
     generated = (record for record in records(Random(20260315), 40_000) if record.payload is not None)
-    batch = list(islice(generated, 8_000))
-    batch += [message("twice", event="e", device=f"device {number}") for number in range(20)]
+    # The same click in several batches, and several times in one: the last one is stored.
+    same = [message("twice", event="e", device=f"device {number}") for number in range(21)]
+    batch = [same.pop(), *islice(generated, 16_000), *same]
 
     said = written(class_path, stack, table, batch, tmp_path)
 
     assert said == [f"read {len(batch)}"]
     rows = expected(batch)
-    assert len(rows) > 2_000  # more than a batch
+    assert len(rows) > 5_000  # more than a batch
     assert stored(stack, table) == rows
 
 
@@ -114,13 +115,17 @@ def test_a_refused_click_is_named_and_its_neighbours_are_stored(
     # The latest of three with the same key is refused, so the one before it counts.
     batch += [message("twice", event="e", device=device) for device in ("first", "second")]
     batch += [message("twice", event="e", agent="x" * 1_500)]
+    # Those of the first batch and of the last one are told.
+    batch += [message(f"later-{number}", event="e") for number in range(5_000)]
+    batch += [message("last", event="e", agent="x" * 1_500)]
+    too_large = [7, 8, 31, 52, 5_053]
 
     *refused, read = written(class_path, stack, table, batch, tmp_path)
 
-    assert read == "read 53"
-    assert sorted(int(line.split()[1]) for line in refused) == [7, 8, 31, 52]
+    assert read == "read 5054"
+    assert sorted(int(line.split()[1]) for line in refused) == too_large
     assert all("exceeds limit of 1000 bytes" in line for line in refused)
-    assert stored(stack, table) == expected([r for number, r in enumerate(batch) if number not in (7, 8, 31, 52)])
+    assert stored(stack, table) == expected([r for number, r in enumerate(batch) if number not in too_large])
 
 
 def test_a_table_that_refuses_every_click_is_a_failure_of_the_table(

@@ -10,6 +10,12 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.apache.hadoop.hbase.TableName;
@@ -23,13 +29,16 @@ import org.apache.hadoop.hbase.client.Table;
  * Writes clicks to HBase in bounded batches, and singles out those that HBase refuses.
  *
  * <p>HBase gives the mutations of one row inside one batch no order, so a batch holds each row key once: of two clicks
- * with the same key, the later one is written. How long a batch is tried is the connection's setting. For one thread.
+ * with the same key, the later one is written. How long a batch is tried is the connection's setting.
+ *
+ * <p>Batches are written one after another, so that the later click wins in different ones, too, by a thread of the
+ * writer's own: while HBase stores a batch, the next one is filled. For one thread.
  *
  * @param <O> what tells where a click came from
  */
 public final class ClickWriter<O> implements AutoCloseable {
-    private static final long BATCH_BYTES = 1_000_000;
-    private static final int BATCH_ROWS = 2_000;
+    private static final long BATCH_BYTES = 4_000_000;
+    private static final int BATCH_ROWS = 5_000;
 
     /** A small row may come from a large message, which is held until the row is durable. */
     private static final long BATCH_ORIGIN_BYTES = 8_000_000;
@@ -45,8 +54,11 @@ public final class ClickWriter<O> implements AutoCloseable {
     private List<Row<O>> batch = new ArrayList<>();
     private long batchBytes;
     private long batchOriginBytes;
+    private final ExecutorService background = Executors.newSingleThreadExecutor(ClickWriter::thread);
+    private Future<Void> underway = CompletableFuture.completedFuture(null);
+
+    /** Of the batches that were written; the thread that writes has it while a batch is underway. */
     private List<RefusedClick<O>> refused = new ArrayList<>();
-    private StoreException failure;
 
     /** Prepares writing to a table; the connection stays the caller's. */
     public ClickWriter(Connection connection, String table) throws StoreException {
@@ -91,35 +103,63 @@ public final class ClickWriter<O> implements AutoCloseable {
      */
     public List<RefusedClick<O>> flush() throws StoreException {
         writeBatch();
+        awaitBatch();
         List<RefusedClick<O>> found = refused;
         refused = new ArrayList<>();
         return found;
     }
 
-    /** Closes the table. Clicks that were not flushed may be stored or not. */
+    /** Waits for the batch that is underway, and closes the table. Clicks that were not flushed may be stored or not. */
     @Override
     public void close() throws StoreException {
+        background.shutdown();
         try {
+            background.awaitTermination(Long.MAX_VALUE, TimeUnit.NANOSECONDS); // the connection bounds it
             table.close();
         } catch (IOException error) {
             throw StoreException.of(error, name());
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
         }
     }
 
+    /** Hands the batch to the thread that writes, once the one before it is durable. */
     private void writeBatch() throws StoreException {
-        if (failure != null) {
-            throw failure; // permanently: after a lost batch no later flush may report that everything is durable
-        }
+        awaitBatch();
         List<Row<O>> rows = batch;
         batch = new ArrayList<>();
         batchBytes = 0;
         batchOriginBytes = 0;
-        try {
+        underway = background.submit(() -> {
             writeLatest(rows);
-        } catch (StoreException error) {
-            failure = error;
-            throw error;
+            return null;
+        });
+    }
+
+    /**
+     * Returns when the batch that is underway is durable, but for the rows that HBase refused.
+     *
+     * <p>If it fails, it stays the one underway and fails here each time: after a lost batch, no later flush may report
+     * that everything is durable.
+     */
+    private void awaitBatch() throws StoreException {
+        try {
+            underway.get();
+        } catch (ExecutionException error) {
+            if (error.getCause() instanceof StoreException failure) {
+                throw failure;
+            }
+            throw new IllegalStateException(error.getCause());
+        } catch (InterruptedException interrupted) {
+            Thread.currentThread().interrupt();
+            throw StoreException.of(new InterruptedIOException("interrupted while writing"), name());
         }
+    }
+
+    private static Thread thread(Runnable work) {
+        Thread thread = new Thread(work, "click-writer");
+        thread.setDaemon(true);
+        return thread;
     }
 
     /** Writes, of the rows with the same key, the last; where HBase refuses that one, the one before it. */
