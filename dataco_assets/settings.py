@@ -262,6 +262,13 @@ class Settings(BaseSettings):
         "local[*]", description="Spark master: `local[*]`, `spark://host:7077`, `k8s://…` or `yarn`."
     )
     spark_driver_memory: Memory = Field("2g", description="Driver heap, e.g. `2g`.")
+    spark_driver_idle_seconds: int = Field(
+        120,
+        ge=0,
+        le=86_400,
+        description="Seconds for which a driver's JVM waits for the next run on this machine, which then starts within "
+        "a second; it keeps its heap meanwhile. 0: each run starts a JVM of its own, as in a pod that ends with it.",
+    )
     spark_shuffle_partitions: int = Field(
         8, ge=1, le=10_000, description="Tasks of a shuffle; few on purpose, because an hour is a small table."
     )

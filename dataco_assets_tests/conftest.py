@@ -1,6 +1,7 @@
 """Fixtures that several test packages share, and which tests run in parallel."""
 
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,10 +11,13 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from dataco_assets_tests.warm_drivers import keepers_with
 from local_stack.servers.base import ONE_COMPILER
 from local_stack.stack import Stack, running_stack
 
 pytest_plugins = ["dataco_assets_tests.faults.table"]
+_TEST_RUN = "PYTEST_RUN_ID"
+"""Environment variable that every process of this test run inherits."""
 _ROOM = Path(__file__).parent.name
 _ON_A_STACK = f"{_ROOM}/integration/test_"
 _ANYWHERE = ("dagster_ui.py", "postgres_instance.py")
@@ -43,6 +47,14 @@ def pytest_configure() -> None:
     settings.register_profile("tests", deadline=None)
     settings.load_profile("tests")
     os.environ.setdefault("JDK_JAVA_OPTIONS", f"{ONE_COMPILER} -XX:ReservedCodeCacheSize=240m")
+    os.environ.setdefault(_TEST_RUN, uuid.uuid4().hex)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends the Spark drivers that wait for the next run, once all processes of the test run have ended."""
+    if not hasattr(config, "workerinput"):
+        for keeper in keepers_with(_TEST_RUN, os.environ[_TEST_RUN]):
+            keeper.terminate()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,5 +1,6 @@
 """Spark as a Dagster resource: one session per run, stopped when the run ends."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -15,12 +16,14 @@ class SparkResource(dg.ConfigurableResource):
     """Spark, with the connectors to HBase and Elasticsearch.
 
     The session starts when it is first used and serves all assets of the run: aggregates and index refresh in one
-    process. `dagster_pyspark.LazyPySparkResource` creates it but never stops it, so this resource does.
+    process. `dagster_pyspark.LazyPySparkResource` creates it but never stops it, so this resource does. Its JVM is one
+    that waits for runs, if it is free (`spark_resources.warm_driver`), and the run's own otherwise.
     """
 
     settings: dg.ResourceDependency[Settings]
 
     _session: "SparkSession | None" = PrivateAttr(default=None)
+    _opened: ExitStack = PrivateAttr(default_factory=ExitStack)
 
     @property
     def session(self) -> "SparkSession":
@@ -32,13 +35,21 @@ class SparkResource(dg.ConfigurableResource):
         """
         session = self._session
         if session is None:
-            from dagster_pyspark import LazyPySparkResource
-
-            from spark_resources.session import require_master
-
-            require_master(self.settings.spark_master)
-            session = self._session = LazyPySparkResource(spark_config=self.configuration()).spark_session
+            session = self._session = self._started()
+            self._opened.callback(session.stop)
         return session
+
+    def _started(self) -> "SparkSession":
+        from dagster_pyspark import LazyPySparkResource
+
+        from spark_resources.session import require_master
+        from spark_resources.warm_driver import lent_driver
+
+        require_master(self.settings.spark_master)
+        configuration = self.configuration()
+        if idle_seconds := self.settings.spark_driver_idle_seconds:
+            self._opened.enter_context(lent_driver(configuration, idle_seconds))
+        return LazyPySparkResource(spark_config=configuration).spark_session
 
     def configuration(self) -> dict[str, str]:
         """The session's whole configuration."""
@@ -60,6 +71,5 @@ class SparkResource(dg.ConfigurableResource):
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster's signature
         """Stops the session this run started."""
-        if self._session is not None:
-            self._session.stop()
-            self._session = None
+        self._session = None
+        self._opened.close()

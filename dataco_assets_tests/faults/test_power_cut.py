@@ -27,6 +27,7 @@ from dataco_assets_tests.faults.servers import ELASTICSEARCH, NEEDED_SERVERS
 from dataco_assets_tests.faults.truth import oracle_click, own_hours
 from dataco_assets_tests.platforms import Platform
 from dataco_assets_tests.waiting import wait_until
+from dataco_assets_tests.warm_drivers import keepers_with
 from local_stack import ports
 from local_stack.dagster_ui import DagsterUI
 from local_stack.stack import dagster_config
@@ -89,7 +90,8 @@ def test_everything_goes_on_by_itself(make_world: "Callable[..., World]", tmp_pa
         )
         in_flight = world.in_flight()
         ingests, refreshes = _at_work(instance, INGEST_JOB), _at_work(instance, REFRESH_JOB)
-        _cut_the_power([dagster.pid, *_pids(world)])
+        drivers = keepers_with("DAGSTER_HOME", home)
+        _cut_the_power([dagster.pid, *(driver.pid for driver in drivers), *_pids(world)])
     held.unlink()
     world.servers.stack.up([*NEEDED_SERVERS, ELASTICSEARCH])
     world.traffic.send(2_000, hours=HOURS)
