@@ -31,6 +31,7 @@ _LONGEST_ANYWHERE = (
     _COMPUTING,
     *(f"{_ROOM}/codecs/test_{name}.py" for name in ("java_project", "same_verdict", "same_verdict_avro")),
     f"{_ROOM}/unit/test_class_archive.py",
+    f"{_ROOM}/unit/test_warm_driver.py",
 )
 """Of the tests that need no stack, those that begin first: one that began last would run alone at the end."""
 
