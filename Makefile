@@ -7,9 +7,10 @@ MVN    := mvn --batch-mode --quiet --no-transfer-progress --file kafka_connect/p
 STACK  ?= .stack
 MINUTES ?= 30
 PORT ?= 3000
+DASHBOARD_PORT ?= 8050
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast soak bench connect ui down lint format clean
+.PHONY: help demo test test-fast soak bench connect ui dashboard down lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +40,9 @@ connect: ## build the sink for Kafka Connect: kafka_connect/target/dataco-clicks
 ui: $(VENV)/.installed ## run the Dagster UI on the demo's servers, with sensors, at PORT=3000; Ctrl-C stops it
 	@exec $(BIN)/dataco stack ui --dir $(STACK) --port $(PORT)
 
+dashboard: $(VENV)/.installed ## show the traffic of the demo's servers on a page, at DASHBOARD_PORT=8050; Ctrl-C stops it
+	@servers="$$($(BIN)/dataco stack env --dir $(STACK))" && eval "$$servers" && exec $(BIN)/dataco dashboard --port $(DASHBOARD_PORT)
+
 down: $(VENV)/.installed ## stop the servers, keep their data (.stack/)
 	@$(BIN)/dataco stack down --dir $(STACK)
 
@@ -59,5 +63,5 @@ $(VENV)/.installed: pyproject.toml local_stack/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed, but $(PYTHON) is another version; set PYTHON=/path/to/python3.11."; exit 1; }
 	@echo "Installing Python packages into $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is missing (Debian: apt-get install python3.11-venv)."; exit 1; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[access-log,bench,dev,postgres]' -e ./local_stack
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[access-log,bench,dashboard,dev,postgres]' -e ./local_stack
 	@touch $@

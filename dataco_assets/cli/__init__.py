@@ -10,6 +10,7 @@ from dataco_assets.cli import (
     backfill,
     clicks,
     contract,
+    dashboard,
     demo,
     erase_user,
     index,
@@ -64,6 +65,7 @@ app.add_typer(ingest.app, name="ingest")
 app.command()(setup.setup)
 app.command()(status.status)
 app.command()(metrics.metrics)
+app.command()(dashboard.dashboard)
 app.command()(resume.resume)
 app.command()(top.top)
 app.command()(users.users)

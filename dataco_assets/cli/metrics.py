@@ -6,12 +6,8 @@ from typing import Annotated
 
 import typer
 
-from dataco_assets.errors import DatacoError
+from dataco_assets.cli.listening import CannotListen
 from dataco_assets.settings import settings
-
-
-class CannotListen(DatacoError):
-    """The address and port that metrics are to be served at cannot be used."""
 
 
 def metrics(
@@ -41,6 +37,6 @@ def metrics(
     try:
         start_http_server(port, host, registry)
     except OSError as error:
-        raise CannotListen(f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.") from error
+        raise CannotListen.at(host, port, error) from error
     typer.echo(f"Metrics are served at http://{host}:{port}/metrics; Ctrl-C ends it.")
     threading.Event().wait()

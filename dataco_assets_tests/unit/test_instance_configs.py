@@ -179,7 +179,11 @@ def test_a_service_that_is_waited_for_has_a_health_check() -> None:
 
 def test_only_pages_and_metrics_can_be_reached_and_only_from_this_machine() -> None:
     published = {name: service["ports"] for name, service in _compose()["services"].items() if "ports" in service}
-    assert published == {"webserver": ["127.0.0.1:3000:3000"], "metrics": ["127.0.0.1:9464:9464"]}
+    assert published == {
+        "webserver": ["127.0.0.1:3000:3000"],
+        "metrics": ["127.0.0.1:9464:9464"],
+        "dashboard": ["127.0.0.1:8050:8050"],
+    }
 
 
 def test_the_containers_workspace_is_the_code_location_of_compose() -> None:
