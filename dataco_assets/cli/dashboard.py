@@ -3,6 +3,7 @@
 What needs the extra `dashboard` is imported when the command runs.
 """
 
+import logging
 from typing import Annotated
 
 import typer
@@ -46,5 +47,6 @@ def dashboard(
         server = create_server(application(Reader(settings())), host=host, port=port, threads=_THREADS, ident=None)
     except OSError as error:
         raise CannotListen.at(host, port, error) from error
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a request that waits for a thread is no news
     typer.echo(f"The dashboard is at http://{host}:{port}/; Ctrl-C ends it.")
     server.run()

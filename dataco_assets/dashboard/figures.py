@@ -241,16 +241,16 @@ class Step:
     state: HourState
 
 
-def trend(period: Period, view: View, newest_ms: int, now_ms: int) -> list[Step]:
+def trend(period: Period, view: View, held: Held, now_ms: int) -> list[Step]:
     """The measure of the view in each hour or day of it.
 
-    What lies after the newest hour of the index is not known; an hour before it without documents had no clicks, or
-    was not computed yet.
+    What lies before the first hour of the index, or after its newest, is not known; an hour between them without
+    documents had no clicks, or was not computed yet.
 
     Args:
         period: Its figures.
         view: The hours, and the measure.
-        newest_ms: Newest hour that the index holds, epoch ms.
+        held: The first and the newest hour of the index.
         now_ms: Epoch ms.
     """
     steps: dict[int, dict[int, HourFigures]] = {
@@ -261,7 +261,11 @@ def trend(period: Period, view: View, newest_ms: int, now_ms: int) -> list[Step]
         if start in steps:
             steps[start][hour] = figures
     return [
-        Step(start, _of_step(hours, period, view.measure) if start <= newest_ms else None, _state(start, view, now_ms))
+        Step(
+            start,
+            _of_step(hours, period, view.measure) if held.first_ms - view.step_ms < start <= held.last_ms else None,
+            _state(start, view, now_ms),
+        )
         for start, hours in steps.items()
     ]
 

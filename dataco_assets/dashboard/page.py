@@ -96,7 +96,7 @@ def _data_state(held: Held | None, now_ms: int) -> Component:
     state = state_of(held.last_ms, now_ms)
     badge = [] if state is HourState.OVER else [html.Span(str(state), className=f"badge {state}")]
     changed = f" · changed {texts.clock(held.changed_ms)} UTC" if held.changed_ms else ""
-    return html.P([f"Newest hour in the index: {texts.hour(held.last_ms)} ", *badge, changed], className="state")
+    return html.P([f"Newest hour in the index: {texts.clock(held.last_ms)} ", *badge, changed], className="state")
 
 
 def _presets(view: View, now_ms: int) -> Component:
@@ -228,12 +228,14 @@ def _change(measure: Measure, traffic: Traffic, held: Held, now_ms: int) -> Comp
     text = texts.change(measure, comparison) if _has_before(view, held) else ""
     if not text:
         return html.Span("no comparison", className="change", title="The index begins later, or had nothing then.")
-    difference = comparison.difference or 0
-    is_good = (difference < 0) == (measure in _GOOD_WHEN_LESS)
-    tone = "" if not difference else " good" if is_good else " bad"
+    grown = text.startswith("+")
+    tone, arrow = "", ""
+    if not text.startswith("±"):
+        arrow = _UP if grown else _DOWN
+        tone = " bad" if grown == (measure in _GOOD_WHEN_LESS) else " good"
     now, before = (texts.figure(measure, each) for each in (comparison.now, comparison.before))
     return html.Span(
-        f"{_UP if difference > 0 else _DOWN if difference else ''}{text}",
+        f"{arrow}{text}",
         className=f"change{tone}",
         title=f"{now} against {before} in the period before, {texts.span(view.before)}; both without the running hour.",
     )
@@ -248,8 +250,8 @@ def _trend(traffic: Traffic, held: Held, now_ms: int, screen: Screen) -> Compone
     view, colours = traffic.view, screen.colours
     is_hourly, has_before = view.step_ms == HOUR_MS, _has_before(view, held)
     step = "hour" if is_hourly else "day"
-    steps = trend(traffic.now, view, held.last_ms, now_ms)
-    before = trend(traffic.before, view.before, held.last_ms, now_ms) if has_before else []
+    steps = trend(traffic.now, view, held, now_ms)
+    before = trend(traffic.before, view.before, held, now_ms) if has_before else []
     figure = charts.trend(steps, before, view.measure, is_hourly=is_hourly, colours=colours, narrow=screen.narrow)
     legend = [
         html.Span([html.I(className="key over"), f"{step}s that are over"]),
@@ -281,7 +283,7 @@ _STATES: Final = (
     "again is not known here; `dataco status` says it."
 )
 _NO_DOCUMENTS: Final = (
-    "It had no clicks, or was not computed yet. It is drawn as 0; after the newest hour of the index nothing is drawn."
+    "It had no clicks, or was not computed yet. It is drawn as 0 between the first and the newest hour of the index."
 )
 
 

@@ -34,6 +34,7 @@ from dataco_assets.quantities import quantity
 MAP, TIMES_CHART = "map", "times-chart"
 _SHAPES: Final = "assets/world.json"
 _TIMES_SHOWN: Final = 5
+_MAP_HEIGHT, _MAP_HEIGHT_NARROW = 300, 180  # pixels
 
 
 @dataclass(frozen=True)
@@ -283,7 +284,7 @@ def _countries(panel: Panel, traffic: Traffic, screen: Screen) -> Component:
     note = f"{number}, of which {small} not on the map: too small, or not known (ZZ)." if small else f"{number}."
     world = charts.world(ranking.rows, _SHAPES, screen.colours)
     beside = [
-        html.Div(chart(MAP, world, 300, "map"), className="world"),
+        html.Div(chart(MAP, world, _MAP_HEIGHT_NARROW if screen.narrow else _MAP_HEIGHT, "map"), className="world"),
         html.Div([_table(panel, ranking, traffic), html.P(note, className="note")]),
     ]
     return card(panel.title, traffic.view, panel.key, [html.Div(beside, className="beside")], png=MAP, width="wide")

@@ -68,10 +68,8 @@ def duration(seconds: float | None) -> str:
 def change(measure: Measure, comparison: Comparison) -> str:
     """How a measure changed: in percent, of a rate in points; empty when it is not known."""
     if measure in _RATES:
-        points = comparison.difference
-        return "" if points is None else f"{_sign(points)}{abs(points) * 100:.1f} points"
-    grown = comparison.change
-    return "" if grown is None else f"{_sign(grown)}{abs(grown) * 100:,.0f} %"
+        return "" if comparison.difference is None else _signed(f"{comparison.difference * 100:.1f}", " points")
+    return "" if comparison.change is None else _signed(f"{comparison.change * 100:,.0f}", " %")
 
 
 def hour(time_ms: int) -> str:
@@ -90,10 +88,12 @@ def day(time_ms: int) -> str:
 
 
 def span(view: View) -> str:
-    """The hours of a view, both ends included."""
+    """The hours of a view: its days, or from when to when."""
     last = view.until_ms - HOUR_MS
     if view.since_ms % DAY_MS or view.until_ms % DAY_MS:
-        return f"{hour(view.since_ms)} \N{EN DASH} {hour(last)}"
+        is_one_day = view.since_ms // DAY_MS == last // DAY_MS
+        until = _time(view.until_ms, "%H:%M") if is_one_day and view.until_ms % DAY_MS else hour(view.until_ms)
+        return f"{hour(view.since_ms)} \N{EN DASH} {until}"
     return (
         day(view.since_ms)
         if view.until_ms - view.since_ms == DAY_MS
@@ -136,8 +136,10 @@ def country(code: str) -> str:
     return NAMES.get(code) or printable(code, _LONGEST)
 
 
-def _sign(number: float) -> str:
-    return "+" if number > 0 else "\N{MINUS SIGN}" if number < 0 else "±"
+def _signed(number: str, unit: str) -> str:
+    if float(number.replace(",", "")) == 0:
+        return f"±{number.lstrip('-')}{unit}"
+    return f"\N{MINUS SIGN}{number[1:]}{unit}" if number.startswith("-") else f"+{number}{unit}"
 
 
 def _time(time_ms: int, form: str) -> str:

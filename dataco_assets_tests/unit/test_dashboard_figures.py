@@ -10,6 +10,7 @@ from dataco_assets.dashboard.export import safe
 from dataco_assets.dashboard.figures import (
     EMPTY,
     Comparison,
+    Held,
     HourFigures,
     HourState,
     Lacking,
@@ -97,7 +98,7 @@ def test_an_empty_index_holds_nothing() -> None:
 def test_the_trend_has_every_hour_and_nothing_behind_the_newest() -> None:
     view = view_of("?from=2026-01-31T09:00&to=2026-01-31T14:00", NOW)
     period = Period({NOON - 3 * HOUR: hours(views=5), NOON - HOUR: hours(views=2), NOON: hours(views=1)})
-    steps = trend(period, view, newest_ms=NOON, now_ms=NOW)
+    steps = trend(period, view, Held(0, NOON, NOW), now_ms=NOW)
     assert [step.figure for step in steps] == [5, 0, 2, 1, None, None]
     assert [step.state for step in steps[:4]] == ["over", "over", "provisional", "running"]
     assert [step.start_ms for step in steps] == [view.since_ms + number * HOUR for number in range(6)]
@@ -107,17 +108,26 @@ def test_a_day_is_running_until_its_end() -> None:
     view = view_of("?range=28d", NOW)
     midnight = NOON - 12 * HOUR
     period = Period({midnight - HOUR: hours(views=3), midnight: hours(views=1), NOON: hours(views=1)})
-    steps = trend(period, view, newest_ms=NOON, now_ms=NOW)
+    steps = trend(period, view, Held(0, NOON, NOW), now_ms=NOW)
     assert len(steps) == 28
     assert [(step.figure, step.state) for step in steps[-2:]] == [(3, HourState.OVER), (2, HourState.RUNNING)]
-    just_after = trend(period, view, newest_ms=NOON, now_ms=midnight + 10 * MINUTE)
+    just_after = trend(period, view, Held(0, NOON, NOW), now_ms=midnight + 10 * MINUTE)
     assert just_after[-2].state is HourState.PROVISIONAL
 
 
 def test_a_day_that_the_newest_hour_is_in_is_drawn_and_the_next_is_not() -> None:
     view = view_of("?from=2026-01-20&to=2026-02-02", NOW)
-    steps = trend(Period({NOON: hours(views=1)}), view, newest_ms=NOON, now_ms=NOW)
+    steps = trend(Period({NOON: hours(views=1)}), view, Held(0, NOON, NOW), now_ms=NOW)
     assert [step.figure for step in steps[-4:]] == [0, 1, None, None]
+
+
+def test_nothing_is_drawn_before_the_index_begins() -> None:
+    view = view_of("?from=2026-01-31T09:00&to=2026-01-31T12:00", NOW)
+    steps = trend(Period({NOON: hours(views=1)}), view, Held(NOON - HOUR, NOON, NOW), now_ms=NOW)
+    assert [step.figure for step in steps] == [None, None, 0, 1]
+    month = view_of("?range=28d", NOW)
+    days = trend(Period({NOON: hours(views=1)}), month, Held(NOON - DAY, NOON, NOW), now_ms=NOW)
+    assert [step.figure for step in days[-3:]] == [None, 0, 1], "the day in which it begins is drawn"
 
 
 def test_a_comparison_leaves_out_the_running_hour_and_the_same_hour_before() -> None:
@@ -132,6 +142,31 @@ def test_a_comparison_leaves_out_the_running_hour_and_the_same_hour_before() -> 
 def test_a_change_from_nothing_is_not_a_percentage() -> None:
     assert texts.change(Measure.VIEWS, Comparison(5, 0)) == ""
     assert texts.change(Measure.BOUNCE_RATE, Comparison(0.25, 0.5)) == "\N{MINUS SIGN}25.0 points"
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("?from=2026-01-30", "Fri 30 Jan 2026"),
+        ("?from=2026-01-29&to=2026-01-30", "Thu 29 Jan 2026 \N{EN DASH} Fri 30 Jan 2026"),
+        ("?from=2026-01-30T10:00&to=2026-01-30T12:00", "Fri 30 Jan 2026, 10:00 \N{EN DASH} 13:00"),
+        ("?from=2026-01-30T10:00&to=2026-01-30T23:00", "Fri 30 Jan 2026, 10:00 \N{EN DASH} Sat 31 Jan 2026, 00:00"),
+        ("?range=24h", "Fri 30 Jan 2026, 13:00 \N{EN DASH} Sat 31 Jan 2026, 13:00"),
+    ],
+)
+def test_a_range_says_from_when_to_when(query: str, shown: str) -> None:
+    assert texts.span(view_of(query, NOW)) == shown
+
+
+@pytest.mark.parametrize(
+    ("before", "shown"), [(1000, "±0 %"), (500, "+100 %"), (2000, "\N{MINUS SIGN}50 %"), (1, "+99,900 %")]
+)
+def test_a_change_has_its_sign(before: float, shown: str) -> None:
+    assert texts.change(Measure.VIEWS, Comparison(1000, before)) == shown
+
+
+def test_a_change_that_is_none_when_rounded_has_no_sign() -> None:
+    assert texts.change(Measure.VIEWS, Comparison(999, 1000)) == "±0 %"
 
 
 def test_a_ranking_leaves_out_zeros_and_knows_whether_it_is_exact() -> None:
