@@ -292,6 +292,8 @@ def _groups(
     by: Sequence[str] = ("page", "country"),
 ) -> Iterator[Mapping[str, Any]]:
     """The answer for each group of documents with the same values of some fields."""
+    if not names:  # a search without names is one of all indices of the cluster
+        return
     composite: dict[str, Any] = {
         "size": _GROUPS_PER_REQUEST,
         "sources": [{name: {"terms": {"field": name}}} for name in by],

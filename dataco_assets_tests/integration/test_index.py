@@ -967,6 +967,19 @@ def test_a_rebuild_of_one_month_leaves_the_others(index: Index) -> None:
 # Reading
 
 
+def test_months_without_an_index_are_empty_whatever_other_aliases_hold(index: Index) -> None:
+    index.create(NOON)
+    index.publish(NOON, pages(3), generation=1)
+    stranger, august = f"x{index.alias}", JULY + 31 * 24 * HOUR_MS
+    index.plain.indices.create(index=stranger, mappings=layout.mappings(PAGES))
+    try:
+        found = document(august, "https://other.example/", "FR", 5, 1, RUN)
+        index.plain.index(index=stranger, document=found, refresh=True)
+        assert busiest_pages(index.looked_up, august, august + HOUR_MS) == []
+    finally:
+        index.plain.indices.delete(index=stranger)
+
+
 def test_busiest_pages_add_up_over_hours_and_months(index: Index) -> None:
     index.create(NOON, JULY)
     hours = [NOON, NOON + HOUR_MS, JULY]
