@@ -1,11 +1,13 @@
 """Tests the dashboard's page, without a server and a browser: what it says, and what it does to texts of events."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
 from dash._utils import to_json
 
+from dataco_assets.cli.dashboard import ExtraMissing, dashboard
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.dashboard import charts
 from dataco_assets.dashboard.countries import DISPUTED, NAMES, ON_THE_MAP
@@ -217,3 +219,12 @@ def test_the_charts_have_the_colours_of_the_style_sheet(scheme: str) -> None:
         "before": colours.before,
     }.items():
         assert f"--{name}: {colour};" in part
+
+
+@pytest.mark.parametrize("package", ["dash", "waitress"])
+def test_the_command_names_the_extra_that_is_missing(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package or name.endswith("dashboard.app")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ExtraMissing, match=r"dataco-clickstream\[dashboard\]"):
+        dashboard(host="127.0.0.1", port=8050)
