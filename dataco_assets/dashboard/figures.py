@@ -7,7 +7,7 @@ several hours do not add up, so those of a range are the most that an hour had.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any, Final, Self
 
 from dataco_assets.aggregates.columns import (
@@ -79,9 +79,6 @@ class Sums:
             bounces=round(total(BOUNCES.name)),
         )
 
-    def __add__(self, other: "Sums") -> "Sums":
-        return Sums(*(one + another for one, another in zip(self._parts(), other._parts(), strict=True)))
-
     def figure(self, measure: Measure) -> float | None:
         """A measure of them; distinct users are none, since they are no sum."""
         return {
@@ -95,7 +92,9 @@ class Sums:
             Measure.TIME_ON_PAGE: _ratio(self.seconds, self.samples),
         }.get(measure)
 
-    def _parts(self) -> tuple[Any, ...]:
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The sums in the order of their names."""
         return self.views, self.seconds, self.samples, self.entries, self.exits, self.bounces
 
 
@@ -410,7 +409,8 @@ class Traffic:
 
 def added(each: Iterable[Sums]) -> Sums:
     """Sums, added up."""
-    return reduce(Sums.__add__, each, Sums())
+    parts = [sums.parts for sums in each]
+    return Sums(*map(sum, zip(*parts, strict=True))) if parts else Sums()
 
 
 def _ratio(part: float, whole: float) -> float | None:
