@@ -60,10 +60,19 @@ def card(
     return element(html.Section, [_heading(title, view, key, png), *content], {"data-panel": title}, className=name)
 
 
-def chart(name: str, figure: charts.Figure, height: int, style: str = "") -> Component:
-    """A chart of plotly.js."""
+def chart(name: str, about: str, figure: charts.Figure, height: int, style: str = "") -> Component:
+    """A chart of plotly.js.
+
+    Args:
+        name: Its id.
+        about: What it shows, for those who do not see it.
+        figure: The chart.
+        height: Pixels.
+        style: Another class of it.
+    """
     looks = {"className": f"chart {style}".strip(), "style": {"height": f"{height}px"}}
-    return built(dcc.Graph, id=name, figure=figure, config=_CHART, **looks)
+    drawn = built(dcc.Graph, id=name, figure=figure, config=_CHART, **looks)
+    return element(html.Div, drawn, {"role": "img", "aria-label": f"{about}. The CSV file has the numbers."})
 
 
 def pairs(*each: tuple[str, Content]) -> list[Component]:

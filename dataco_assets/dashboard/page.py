@@ -259,8 +259,9 @@ def _trend(traffic: Traffic, held: Held, now_ms: int, screen: Screen) -> Compone
     ]
     if has_before:
         legend.append(html.Span([html.I(className="key before"), f"the period before: {texts.span(view.before)}"]))
-    content = [html.Div(legend, className="legend"), chart(TREND, figure, _TREND_HEIGHT)]
-    return card(f"{_title(view.measure, view)} by {step}", view, "trend", content, png=TREND, width="wide")
+    title = f"{_title(view.measure, view)} by {step}"
+    content = [html.Div(legend, className="legend"), chart(TREND, f"{title}, as a line", figure, _TREND_HEIGHT)]
+    return card(title, view, "trend", content, png=TREND, width="wide")
 
 
 def _explanation(view: View) -> Component:

@@ -240,7 +240,7 @@ def _times(traffic: Traffic, screen: Screen) -> Component:
     content = [
         html.Dl(facts, className="facts"),
         html.P(_coverage(now), className="coverage", id="coverage"),
-        chart(TIMES_CHART, charts.times(now.time_spent, screen.colours), 120),
+        chart(TIMES_CHART, "Clicks by time on page, as bars", charts.times(now.time_spent, screen.colours), 120),
     ]
     if not can_filter(PAGES, view.filters):
         content.append(_not_filtered("Times on single pages", TIMES, view))
@@ -283,8 +283,9 @@ def _countries(panel: Panel, traffic: Traffic, screen: Screen) -> Component:
     number = quantity(len(ranking.rows), "country", "countries")
     note = f"{number}, of which {small} not on the map: too small, or not known (ZZ)." if small else f"{number}."
     world = charts.world(ranking.rows, _SHAPES, screen.colours)
+    height = _MAP_HEIGHT_NARROW if screen.narrow else _MAP_HEIGHT
     beside = [
-        html.Div(chart(MAP, world, _MAP_HEIGHT_NARROW if screen.narrow else _MAP_HEIGHT, "map"), className="world"),
+        html.Div(chart(MAP, "Views by country, as a map", world, height, "map"), className="world"),
         html.Div([_table(panel, ranking, traffic), html.P(note, className="note")]),
     ]
     return card(panel.title, traffic.view, panel.key, [html.Div(beside, className="beside")], png=MAP, width="wide")

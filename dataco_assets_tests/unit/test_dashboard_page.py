@@ -151,6 +151,12 @@ def test_nothing_is_compared_with_what_the_index_does_not_hold() -> None:
     assert shown(traffic(held=late)).count("no comparison") == 6
 
 
+def test_charts_say_what_they_show() -> None:
+    labels = [text for text in page(traffic()).split('"') if text.endswith("The CSV file has the numbers.")]
+    assert len(labels) == 3
+    assert labels[0] == "Views by hour, as a line. The CSV file has the numbers."
+
+
 def test_an_order_that_may_lack_a_value_is_told() -> None:
     found = traffic()
     many = {order: Ranking(ranking.rows, RANKED + 1) for order, ranking in found.rankings.items()}
