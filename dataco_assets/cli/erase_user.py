@@ -63,7 +63,7 @@ def erase_user(
     Many users share one pass over the table. Safe to run again, also after it broke off.
     """
     from dataco_assets.cli.first_contact import connect_at_once
-    from dataco_assets.ledgers.suppression import user_hash
+    from dataco_assets.clicks.suppressed import user_hash
     from dataco_assets.privacy.erasure import erase, preview
 
     user_ids, config = _user_ids(users or [], from_file), settings()

@@ -26,6 +26,7 @@ from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of
 from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clicks.row import row_key
+from dataco_assets.clicks.suppressed import ErasedUsers, is_suppressed, is_suppressed_message
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, header_of, key_of, record_time_ms, value_of
@@ -42,7 +43,7 @@ from dataco_assets.ingest.table_keys import require_current_keys
 from dataco_assets.ingest.writer import RowWriter
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import Mode, OffsetGap, OffsetLedger, Owner
-from dataco_assets.ledgers.suppression import ErasedUsers, SuppressionList, is_suppressed, is_suppressed_message
+from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.rejected.records import RejectedClick, send_rejected
 
 if TYPE_CHECKING:

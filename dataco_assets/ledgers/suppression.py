@@ -1,6 +1,6 @@
 """The suppression list: erased users, whose earlier clicks must not be stored again.
 
-Erasing itself is in `dataco_assets/privacy/erasure.py`.
+Which clicks that are is in `dataco_assets/clicks/suppressed.py`, erasing itself in `dataco_assets/privacy/erasure.py`.
 
 HBase table, one row per erased user. The row key is a BLAKE2b hash of the user id, so that the list does not contain
 the ids themselves. (They are pseudonymous, not anonymous: whoever can guess an id can look it up.)
@@ -9,16 +9,13 @@ the ids themselves. (They are pseudonymous, not anonymous: whoever can guess an 
       spaces: the remaining work of an interrupted erasure. One cell, since deleted cells could hide later ones (see
       `clients/hbase.py`). Earlier versions kept a cell `p:<hour>` for each; these are read, too, and removed at
       the end.
-
-The rule: a click is dropped when it happened *or* arrived in Kafka up to the erasure. So a redelivery, a replay, a late
-click and a file sent again bring nothing back; what the user does afterwards is stored.
 """
 
 from collections.abc import Collection, Mapping
-from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar
 
 from dataco_assets.clicks.hour import hour_from_key, hour_key
+from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.ledgers.table import LedgerTable
 
 if TYPE_CHECKING:
@@ -27,47 +24,6 @@ if TYPE_CHECKING:
 _ERASED_AT = b"s:erased_at"
 _UNFINISHED = b"p:unfinished"
 _OLD_PREFIX = b"p:"
-_PERSON = b"dataco-erased"  # makes these hashes different from those of anybody else
-
-ErasedUsers = Mapping[bytes, int]
-"""When each erased user was erased (epoch ms), by `user_hash`."""
-
-
-def user_hash(user_id: str) -> bytes:
-    """Returns the row key of a user in the list: 64 hex digits."""
-    return blake2b(user_id.encode(), digest_size=32, person=_PERSON).hexdigest().encode()
-
-
-def is_suppressed(erased: ErasedUsers, user_id: str, *times_ms: int) -> bool:
-    """Whether a click must not be stored or sent back.
-
-    Args:
-        erased: The list.
-        user_id: The click's user.
-        times_ms: Epoch ms at which it happened, and at which it came to Kafka; those that are known.
-    """
-    if not erased:  # nearly always, and this runs for every click
-        return False
-    erased_at = erased.get(user_hash(user_id))
-    return erased_at is not None and min(times_ms) <= erased_at
-
-
-def is_suppressed_message(erased: ErasedUsers, user_id: str | None, key: bytes | None, record_time_ms: int) -> bool:
-    """The same for a message that is not a valid click; its key or a readable user id names the user.
-
-    Args:
-        erased: The list.
-        user_id: The user id in the message's value; None when none can be read.
-        key: Its key.
-        record_time_ms: When it came to Kafka, epoch ms.
-    """
-    return bool(erased) and any(is_suppressed(erased, user, record_time_ms) for user in owners(user_id, key))
-
-
-def owners(user_id: str | None, key: bytes | None) -> set[str]:
-    """Users whom a message concerns: the one its key names, and the one its value names where that can be read."""
-    named = None if key is None else key.decode(errors="replace")
-    return {user for user in (named, user_id) if user is not None}
 
 
 class SuppressionList(LedgerTable):

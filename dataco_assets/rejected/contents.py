@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataco_assets.clicks.event import Rejection
+from dataco_assets.clicks.suppressed import ErasedUsers, is_suppressed_message
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import READER_GROUP, Message, RangeConsumer, read_ranges, value_of
 from dataco_assets.clients.kafka.failures import OffsetsLost, TopicMissing
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange
 from dataco_assets.errors import DatacoError
-from dataco_assets.ledgers.suppression import ErasedUsers, SuppressionList, is_suppressed_message
+from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.rejected.judging import Judge
 from dataco_assets.rejected.records import Fate, Mark, RejectedRecord, read_record, value_hash
 

@@ -19,6 +19,7 @@ import msgspec
 
 from dataco_assets.clicks.avro import encoded_text
 from dataco_assets.clicks.framing import SCHEMA_HEADER, is_json
+from dataco_assets.clicks.suppressed import owners
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.consumer import Message, read_all
 from dataco_assets.clients.kafka.failures import KafkaFailure
@@ -28,7 +29,6 @@ from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.clients.schema_registry import RegistryFailure
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
-from dataco_assets.ledgers.suppression import owners
 from dataco_assets.rejected.contents import Entry, read_values
 from dataco_assets.rejected.judging import Judge
 from dataco_assets.rejected.records import (

@@ -14,13 +14,13 @@ import pytest
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.row import cells, row_key
+from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.clock import now_ms
 from dataco_assets.ledgers.hours import HourLedger, HourState
 from dataco_assets.ledgers.offsets import Owner
-from dataco_assets.ledgers.suppression import user_hash
 from dataco_assets.privacy.erasure import erase
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform
 from local_stack.stack import Stack

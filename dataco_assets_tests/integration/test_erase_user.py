@@ -15,12 +15,13 @@ from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.row import cells as row_cells
 from dataco_assets.clicks.row import row_key, salt
+from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.hbase_errors import HBaseRefused
 from dataco_assets.clock import now_ms
 from dataco_assets.ingest.drain import Step, policy_from
 from dataco_assets.ledgers.hours import HourLedger
-from dataco_assets.ledgers.suppression import SuppressionList, user_hash
+from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.privacy import erasure
 from dataco_assets.privacy.erasure import erase, preview
 from dataco_assets.rejected.contents import read_rejected

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from dataco_assets.clicks.event import Reason
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key, hour_of, touched_hours
+from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.hbase import HBase, RowRefused
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable
@@ -26,7 +27,6 @@ from dataco_assets.errors import ErrorKind
 from dataco_assets.ingest import drain as drain_module
 from dataco_assets.ingest.drain import SHARE_CHECKED_FROM, Drain, DrainPolicy, DrainResult, Step, TooManyRejected
 from dataco_assets.ledgers.offsets import OffsetGap
-from dataco_assets.ledgers.suppression import user_hash
 from dataco_assets.settings import Settings
 from dataco_assets.sources.avro import AvroEncoder
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dataco_assets.clicks.event import readable_user_id
-from dataco_assets.ledgers.suppression import is_suppressed, is_suppressed_message, user_hash
+from dataco_assets.clicks.suppressed import is_suppressed, is_suppressed_message, user_hash
 
 ERASED = 1_770_000_000_000
 LIST = {user_hash("ann"): ERASED}
