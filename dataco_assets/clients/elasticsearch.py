@@ -39,7 +39,7 @@ PAGE_DOCUMENTS = 2_000
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 # Searches change nothing; a refresh may be repeated; every write of this platform names its document and version.
-_SAFE_ENDPOINTS = ("_search", "_bulk", "_refresh", "_pit", "_count")
+_SAFE_ENDPOINTS = ("_search", "_bulk", "_refresh", "_pit", "_count", "_mget")
 _BULK_DOCUMENTS, _BULK_BYTES, _BULK_RETRIES = 1_000, 5 * 1024 * 1024, 5
 _PIT_KEEP_ALIVE = "2m"
 _CONFLICT, _NOT_FOUND = 409, 404
@@ -228,6 +228,26 @@ def search(client: SearchClient, indices: Sequence[str], **request: Any) -> Mapp
     """
     reply = client.search(index=list(indices), allow_partial_search_results=False, **request)
     return _complete(client, reply.body)
+
+
+def documents_by_id(client: SearchClient, index: str, ids: Sequence[str]) -> dict[str, Hit]:
+    """Those of some documents that exist, by id, each with `_source` and `_version`; also what no search finds yet.
+
+    Args:
+        client: The client.
+        index: Name of the index.
+        ids: The documents.
+
+    Raises:
+        ElasticsearchError: see the module.
+    """
+    if not ids:
+        return {}
+    found = client.mget(index=index, ids=list(ids)).body["docs"]
+    for each in found:
+        if "error" in each:
+            raise failure(client.address, 0, each["error"])
+    return {each["_id"]: each for each in found if each["found"]}
 
 
 def scan_documents(

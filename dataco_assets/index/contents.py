@@ -9,6 +9,7 @@ from dataco_assets.clients.elasticsearch import SearchClient, search
 
 HOURS_PER_REQUEST = 500
 _ORIGIN = ("generation", "computed_at")
+_ALL: Mapping[str, Any] = {"match_all": {}}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,12 @@ NO_DOCUMENTS = HourContent(
 
 
 def read_contents(
-    client: SearchClient, aggregate: Aggregate, indices: Sequence[str], hours: Collection[int] | None = None
+    client: SearchClient,
+    aggregate: Aggregate,
+    indices: Sequence[str],
+    hours: Collection[int] | None = None,
+    *,
+    of: Mapping[str, Any] = _ALL,
 ) -> dict[int, HourContent]:
     """Reads the sums of the hours; hours without documents are left out.
 
@@ -56,6 +62,7 @@ def read_contents(
         aggregate: Whose documents they are.
         indices: Names of the indices.
         hours: The hours, epoch ms; None: all.
+        of: Only documents that this query finds.
 
     Raises:
         ElasticsearchError: Elasticsearch does not answer or refuses.
@@ -70,7 +77,7 @@ def read_contents(
             client,
             indices,
             size=0,
-            query={"terms": {"hour": batch}},
+            query={"bool": {"filter": [{"terms": {"hour": batch}}, of]}},
             aggregations={"hours": _by_hour(aggregate, len(batch))},
         )
         found |= {

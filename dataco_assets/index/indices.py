@@ -20,6 +20,7 @@ from dataco_assets.index.layout import (
     alias_of,
     alias_variable,
     differences,
+    is_live_index,
     mappings,
     months_between,
     months_of,
@@ -54,6 +55,7 @@ class IndexState:
         mapping: Its mapping.
         settings: Its settings, as text, without the leading `index.`.
         aggregate: Whose index it is.
+        filter: Which of its documents readers of the alias see; None: all.
     """
 
     name: IndexName
@@ -62,6 +64,7 @@ class IndexState:
     mapping: dict[str, Any]
     settings: dict[str, Any]
     aggregate: Aggregate
+    filter: Mapping[str, Any] | None = None
 
     @property
     def write_blocked(self) -> bool:
@@ -111,6 +114,7 @@ class Index:
         self.alias = alias
         self.aggregate = aggregate
         self._states: list[IndexState] | None = None
+        self._live: dict[str, Mapping[str, Any]] = {}
 
     @classmethod
     def of(cls, client: SearchClient, settings: "Settings", aggregate: Aggregate) -> Self:
@@ -122,6 +126,11 @@ class Index:
         if self._states is None:
             self._states = self._read()
         return self._states
+
+    def live(self) -> Mapping[str, Mapping[str, Any]]:
+        """Filters of the indices of live runs behind the alias, by name; empty: the batch alone serves readers."""
+        self.states()
+        return self._live
 
     def look_again(self) -> "Index":
         """Drops the cached state; call it after a change or a possible change on the server."""
@@ -243,7 +252,12 @@ class Index:
                 f"{self.alias} is an index, where an alias is expected. Something wrote to it before `dataco setup`; "
                 f"delete it, or choose another {alias_variable(self.aggregate)}."
             )
-        own = [self._state(name, state) for name, state in found.items()]
+        self._live = {
+            name: state["aliases"][self.alias].get("filter", {})
+            for name, state in found.items()
+            if is_live_index(self.alias, name) and self.alias in state.get("aliases", {})
+        }
+        own = [self._state(name, state) for name, state in found.items() if not is_live_index(self.alias, name)]
         return sorted(filter(None, own), key=lambda state: (state.name.month, state.name.rebuild))
 
     def _state(self, index: str, state: dict[str, Any]) -> IndexState | None:
@@ -263,7 +277,24 @@ class Index:
             state.get("mappings", {}),
             state["settings"].get("index", {}),
             self.aggregate,
+            state.get("aliases", {}).get(self.alias, {}).get("filter"),
         )
+
+
+def batch_filter(live: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The alias's filter on the months' indices: they show what the indices of live runs do not. None: everything.
+
+    Args:
+        live: The alias's filters on those (`Index.live`).
+    """
+    if not live:
+        return None
+    return {"bool": {"must_not": [_hours_of(shown) for shown in live.values()]}}
+
+
+def _hours_of(shown: Mapping[str, Any]) -> Any:
+    """The part of a live index's filter that says which hours it shows (`handover.LiveHours.filter`)."""
+    return shown["bool"]["filter"][-1] if shown else {"match_all": {}}
 
 
 def closed_text(state: IndexState) -> str:

@@ -97,6 +97,21 @@ def parse_name(alias: str, index: str) -> IndexName | None:
     return IndexName(alias, found[1], int(found[2] or 1)) if found else None
 
 
+def live_index_name(alias: str, run_id: str) -> str:
+    """Name of the index in which a live run keeps the running hours (`live.py`)."""
+    return f"{live_state_index(alias)}-{run_id}"
+
+
+def live_state_index(alias: str) -> str:
+    """Name of the index with the state of live (`handover.py`)."""
+    return f"{alias}-live"
+
+
+def is_live_index(alias: str, index: str) -> bool:
+    """Whether an index is a live run's."""
+    return index.startswith(live_index_name(alias, ""))
+
+
 def month_of(hour_ms: int) -> str:
     """Month an hour belongs to, `YYYY.MM`, UTC."""
     return datetime.fromtimestamp(hour_ms / 1000, UTC).strftime("%Y.%m")

@@ -136,7 +136,7 @@ def busiest_pages(
         IndexClosed: an index of these months is closed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    names, query = index.covering(since_ms, until_ms), _in_range(since_ms, until_ms, country)
+    names, query = _seen(index, index.covering(since_ms, until_ms)), _in_range(since_ms, until_ms, country)
     groups = map(_totals, _groups(index, names, query, _TOTALS))
     busiest = heapq.nsmallest(limit, groups, key=lambda group: (-group.clicks, group.page, group.country))
     return _with_distributions(index, names, query, busiest)
@@ -160,7 +160,7 @@ def busiest_visitors(
     Raises:
         IndexMissing, IndexClosed, ElasticsearchError: as `busiest_pages`.
     """
-    names, query = index.covering(since_ms, until_ms), _in_range(since_ms, until_ms, country)
+    names, query = _seen(index, index.covering(since_ms, until_ms)), _in_range(since_ms, until_ms, country)
     sums: dict[str, Counter[str]] = {}
     most_users: dict[str, int] = {}
     for bucket in _groups(index, names, query, _TOTALS_OF_VISITORS, by=(dimension, "hour")):
@@ -197,7 +197,8 @@ def span(index: Index, country: str | None = None) -> Span | None:
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
     query = {"term": {"country": country}} if country else _ANY
-    return _span_of(search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS)["aggregations"])
+    names = _seen(index, index.searchable())
+    return _span_of(_search(index, names, size=0, query=query, aggregations=_ENDS)["aggregations"])
 
 
 def incomplete_hours(index: Index) -> IncompleteHours | None:
@@ -238,8 +239,19 @@ def hours_without_audience(pages: Index, audience: Index) -> IncompleteHours | N
     return IncompleteHours(there.first_hour, last, wanted - found, (audience.aggregate.name,))
 
 
+def _seen(index: Index, names: list[str]) -> list[str]:
+    """What to search for what readers see: the alias, whose filters leave each hour to one source, while live runs."""
+    return [index.alias] if index.live() else names
+
+
+def _search(index: Index, names: list[str], **request: Any) -> Mapping[str, Any]:
+    # Behind the alias may be indices of other months that are closed; those of the hours asked for were looked at.
+    skips_closed = names == [index.alias] and bool(index.closed())
+    return search(index.client, names, **request, **({"ignore_unavailable": True} if skips_closed else {}))
+
+
 def _counted(index: Index, query: Mapping[str, Any]) -> tuple[Span, int] | None:
-    """First hour, last hour and number of hours of the documents that a query finds; None if it finds none."""
+    """First hour, last hour and number of hours of the batch's documents that a query finds; None if it finds none."""
     found = search(index.client, index.searchable(), size=0, query=query, aggregations=_ENDS | _HOURS)["aggregations"]
     held = _span_of(found)
     return held and (held, found["count"]["value"])
@@ -300,9 +312,8 @@ def _groups(
     }
     groups = {"composite": composite, "aggregations": aggregations}
     while True:
-        found = search(index.client, names, size=0, query=query, aggregations={"groups": groups})["aggregations"][
-            "groups"
-        ]
+        reply = _search(index, names, size=0, query=query, aggregations={"groups": groups})
+        found = reply["aggregations"]["groups"]
         yield from found["buckets"]
         if "after_key" not in found:
             return

@@ -10,7 +10,7 @@ from dataco_assets import clock
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import count, refresh
 from dataco_assets.elasticsearch_errors import AlreadyThere, IndexBlocked, IndexClosed, IndexMissing
-from dataco_assets.index.indices import Index, IndexMismatch, IndexState, closed_text, listed
+from dataco_assets.index.indices import Index, IndexMismatch, IndexState, batch_filter, closed_text, listed
 from dataco_assets.index.layout import (
     IndexName,
     differences,
@@ -126,8 +126,11 @@ def _create_months(index: Index, settings: Settings, months: Iterable[str]) -> N
 
 
 def _create(index: Index, name: IndexName) -> bool:
+    # While live serves hours, a new month begins with the filter that the others have: of these hours, it shows none.
+    shown = batch_filter(index.live())
+    aliases = {index.alias: {"filter": shown}} if shown else None
     try:
-        index.client.indices.create(index=str(name))
+        index.client.indices.create(index=str(name), aliases=aliases)
     except AlreadyThere:
         return False  # by another run
     return True
