@@ -22,7 +22,13 @@ from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.retention import purge_old_runs, purge_schedule
 from dataco_assets.run_leases import leased_executor
-from dataco_assets.sensors import dead_runs_sensor, dirty_hours_sensor, kafka_lag_sensor, parked_work_sensor
+from dataco_assets.sensors import (
+    dead_runs_sensor,
+    dirty_hours_sensor,
+    kafka_lag_sensor,
+    live_sensor,
+    parked_work_sensor,
+)
 from dataco_assets.settings import Settings
 from dataco_assets.settings import settings as settings_of_this_process
 
@@ -63,16 +69,13 @@ def build_defs(
         *(clicks_topic, raw_clicks, url_country_aggregates, es_click_index),
         *(audience_aggregates, es_audience_index),
     )
+    sensors = (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor, parked_work_sensor, live_sensor)
     jobs = (ingest_clicks, refresh_hours, purge_old_runs, maintain_aggregates)
     return dg.Definitions(
         assets=_with_overrides("asset", {each.key.to_user_string(): each for each in assets}, asset_overrides),
         asset_checks=_with_overrides("check", {each.node_def.name: each for each in CHECKS}, asset_check_overrides),
         jobs=_with_overrides("job", {job.name: job for job in jobs}, job_overrides),
-        sensors=_with_overrides(
-            "sensor",
-            {each.name: each for each in (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor, parked_work_sensor)},
-            sensor_overrides,
-        ),
+        sensors=_with_overrides("sensor", {sensor.name: sensor for sensor in sensors}, sensor_overrides),
         schedules=[purge_schedule, maintenance_schedule],
         resources=_resources(settings, resource_overrides),
         executor=leased_executor,

@@ -12,7 +12,7 @@ from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clock import now_ms
 from dataco_assets.index.reading import IncompleteHours
 from dataco_assets.ledgers.parked import Parked
-from dataco_assets.monitoring.state import State, ask
+from dataco_assets.monitoring.state import LIVE_SILENT_SECONDS, State, ask
 from dataco_assets.quantities import quantity
 from dataco_assets.settings import Settings, settings
 from dataco_assets.untrusted import printable
@@ -91,6 +91,22 @@ def _rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
             yield "  lacking measures", str(state.index.incomplete)
         if state.index.without_audience:
             yield "  lacking the audience", str(state.index.without_audience)
+        yield "live", _live(state)
+
+
+def _live(state: State) -> str:
+    report = state.live
+    if report is None:
+        return "has never run; the batch serves all hours"
+    if report.stopped:
+        return "stopped; the batch serves all hours"
+    if state.live_silent_seconds > LIVE_SILENT_SECONDS:
+        return f"has not reported for {timedelta(seconds=round(state.live_silent_seconds))}"
+    served = "has not caught up" if report.running_from is None else f"serves {hour_key(report.running_from)} and later"
+    earlier = f" and {quantity(len(report.closed), 'hour')} before" if report.closed else ""
+    last = "" if report.batch_seconds is None else f", last micro-batch {report.batch_seconds:.1f} s"
+    behind = "" if report.behind is None else f", {quantity(report.behind, 'record')} behind"
+    return f"{served}{earlier}{behind}{last}"
 
 
 def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[str, Any]:
@@ -130,6 +146,19 @@ def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[s
             "newest_hour": iso_time(state.index and state.index.newest_hour),
             "lacking_measures": _incomplete(state.index and state.index.incomplete),
             "lacking_audience": _incomplete(state.index and state.index.without_audience),
+        },
+        "live": state.live
+        and {
+            "run_id": state.live.run_id,
+            "reported": iso_time(state.live.reported_at_ms),
+            "stopped": state.live.stopped,
+            "behind": state.live.behind,
+            "batch_seconds": state.live.batch_seconds,
+            "users": state.live.users,
+            "newest_click": iso_time(state.live.newest_ms),
+            "serves_from": iso_time(state.live.running_from),
+            "serves_also": [iso_time(hour) for hour in state.live.closed],
+            "given_up": [iso_time(hour) for hour in state.live.given_up],
         },
     }
 

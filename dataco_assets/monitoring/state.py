@@ -18,6 +18,7 @@ from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
+from dataco_assets.index.live_state import LiveReport, read_report
 from dataco_assets.index.reading import IncompleteHours, hours_without_audience, incomplete_hours, span
 from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag, oldest_waiting_ms
 from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger
@@ -28,6 +29,8 @@ from dataco_assets.settings import Settings
 
 _SECONDS = 10.0
 _NO_LIMIT = -1
+LIVE_SILENT_SECONDS = 60.0
+"""Longest time without a report of live; it reports every few seconds, but by its own machine's clock."""
 
 
 class Answer(NamedTuple):
@@ -79,11 +82,13 @@ class Readable:
         newest_hour: The newest hour, epoch ms; None when it is empty.
         incomplete: Hours that lack measures.
         without_audience: Hours that lack the audience.
+        live: What live last said of itself; None when it never ran.
     """
 
     newest_hour: int | None = None
     incomplete: IncompleteHours | None = None
     without_audience: IncompleteHours | None = None
+    live: LiveReport | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,27 @@ class State:
                     f"{quantity(len(waiting), 'hour')} got no click for more than {self.max_wait_minutes:g} minutes "
                     f"and still wait for a refresh, the oldest is {hour_key(waiting[0])}: does dirty_hours_sensor run?"
                 )
+        if (live := self.live) and not live.stopped and self.live_silent_seconds > LIVE_SILENT_SECONDS:
+            yield (
+                f"Live has not reported for {self.live_silent_seconds:.0f} s: does `dataco live` run? If it was "
+                "killed, live_sensor gives readers all hours from the batch."
+            )
+        if live and live.given_up:
+            yield (
+                f"Live and the batch did not agree about {quantity(len(live.given_up), 'hour')} that live gave up, "
+                f"the last is {hour_key(live.given_up[-1])}: readers get the batch's numbers. `dataco verify` tells "
+                "whether these are right."
+            )
+
+    @property
+    def live(self) -> LiveReport | None:
+        """What live last said of itself; None when it never ran or Elasticsearch does not answer."""
+        return self.index.live if self.index else None
+
+    @property
+    def live_silent_seconds(self) -> float:
+        """How long ago that was, by the clocks of two machines."""
+        return max(0, self.asked_at_ms - self.live.reported_at_ms) / 1000 if self.live else 0.0
 
 
 def ask(config: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> State:
@@ -189,13 +215,14 @@ def _hours(config: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
 def _readable(config: Settings) -> Readable:
     client = connect_at_once(config)
     index, audience = Index.of(client, config, PAGES), Index.of(client, config, AUDIENCE)
+    live = read_report(client, config.index_alias)
     try:
         held = span(index)
         if held is None:
-            return Readable()
-        return Readable(held.last_hour, incomplete_hours(index), hours_without_audience(index, audience))
+            return Readable(live=live)
+        return Readable(held.last_hour, incomplete_hours(index), hours_without_audience(index, audience), live)
     except IndexMissing:
-        return Readable()  # before the first publication
+        return Readable(live=live)  # before the first publication
 
 
 def _by_run(parked: Sequence[Parked]) -> Iterator[list[Parked]]:

@@ -1,4 +1,4 @@
-"""The sensors: they start ingests and refreshes, report parked work, and end dead runs.
+"""The sensors: they start ingests and refreshes, report parked work, and notice dead runs and a dead live.
 
 The decisions are plain functions over measured values (`ingest`, `refresh`, `parking`); `runs` reads Dagster's runs.
 The other modules are thin shells that measure and request. A sensor makes only metadata calls, with deadlines far
@@ -11,6 +11,7 @@ runs themselves to avoid starting work twice.
 from dataco_assets.sensors.dead_runs import dead_runs_sensor
 from dataco_assets.sensors.dirty_hours import dirty_hours_sensor
 from dataco_assets.sensors.kafka_lag import kafka_lag_sensor
+from dataco_assets.sensors.live import live_sensor
 from dataco_assets.sensors.notifications import parked_work_sensor
 
-__all__ = ["dead_runs_sensor", "dirty_hours_sensor", "kafka_lag_sensor", "parked_work_sensor"]
+__all__ = ["dead_runs_sensor", "dirty_hours_sensor", "kafka_lag_sensor", "live_sensor", "parked_work_sensor"]
