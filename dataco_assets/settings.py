@@ -111,6 +111,19 @@ SparkMaster = Annotated[
 Memory = Annotated[str, _rule(r"[1-9]\d*[mg]", "must be a whole number of m (MiB) or g (GiB), like 512m or 2g")]
 
 
+CheckpointUri = Annotated[
+    str,
+    _rule(
+        r"file:///[^?#;*{}\[\]]*|hdfs://[^/\s@?#;]+/[^?#;*{}\[\]]*",
+        "must be file:///folder or hdfs://namenode:port/folder, without the characters ? # ; * { } [ ]",
+    ),
+]
+
+
+def _local_checkpoints() -> str:
+    return (Path.cwd() / ".dataco" / "live").as_uri()
+
+
 def _local_aggregates() -> str:
     return (Path.cwd() / ".dataco" / "aggregates").as_uri()
 
@@ -305,6 +318,36 @@ class Settings(BaseSettings):
     )
     connect_connector: Name = Field("dataco-clicks", description="Name of that connector.")
 
+    # Live
+    live_checkpoint_uri: CheckpointUri = Field(
+        default_factory=_local_checkpoints,
+        description="Folder in which `dataco live` keeps its state, one that every Spark worker sees: "
+        "`file:///folder` or `hdfs://namenode:port/folder`. Default: `.dataco/live` under the working directory.",
+    )
+    live_hours: int = Field(
+        3,
+        ge=1,
+        le=168,
+        description="Number of hours, up to the running one, that `dataco live` keeps up to date; clicks that are "
+        "later reach readers by the batch.",
+    )
+    live_interval_seconds: float = Field(
+        1.0, ge=0, description="Least time between the starts of two micro-batches of `dataco live`, in seconds."
+    )
+    live_max_clicks: int = Field(20_000, ge=1, description="Most records in a micro-batch of `dataco live`.")
+    live_partitions: int = Field(
+        2,
+        ge=1,
+        le=10_000,
+        description="Tasks of a micro-batch of `dataco live` by user; another number begins a new live run.",
+    )
+    live_max_behind_seconds: float = Field(
+        60.0,
+        ge=20,  # Spark reports every 10 s when no click comes
+        description="Once `dataco live` has not kept up for so long, readers get all hours from the batch until it "
+        "has caught up, in seconds.",
+    )
+
     # Partitions and sensors
     partitions_start: str = Field(
         "2026-01-01-00:00",
@@ -443,10 +486,10 @@ class Settings(BaseSettings):
         pages, audience = self.index_alias, self.audience_alias
         # An index `<alias>-YYYY.MM` of one must match no template of the other, nor a template have the other's name.
         for one, other in ((pages, audience), (audience, pages)):
-            if re.fullmatch(rf"{re.escape(one)}(-rebuilt|-(19|20|21).*)?", other):
+            if re.fullmatch(rf"{re.escape(one)}(-rebuilt|-live|-(19|20|21|live-).*)?", other):
                 raise SettingsError(
                     f"DATACO_AUDIENCE_ALIAS={audience} and DATACO_INDEX_ALIAS={pages} would share index templates. "
-                    "Choose names of which none begins with the other and a year; empty, it is the other with "
+                    "Choose names of which none begins with the other and a year or -live; empty, it is the other with "
                     "-audience."
                 )
         return self

@@ -15,6 +15,7 @@ from dataco_assets.cli import (
     erase_user,
     index,
     ingest,
+    live,
     metrics,
     rejected,
     resume,
@@ -63,6 +64,7 @@ app.add_typer(rejected.app, name="rejected")
 app.add_typer(index.app, name="index")
 app.add_typer(ingest.app, name="ingest")
 app.command()(setup.setup)
+app.command()(live.live)
 app.command()(status.status)
 app.command()(metrics.metrics)
 app.command()(dashboard.dashboard)

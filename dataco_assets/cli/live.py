@@ -1,0 +1,60 @@
+"""`dataco live`: keeps the running hours up to date within seconds, until it is stopped."""
+
+import logging
+import signal
+from contextlib import closing
+from threading import Event
+
+import typer
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_exponential
+from tenacity.nap import sleep_using_event
+
+from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.settings import settings
+
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+def live() -> None:
+    """Keep the running hours up to date within seconds.
+
+    Reads the clicks topic beside ingest, and gives readers of DATACO_INDEX_ALIAS the hours that the batch has not
+    settled yet. Runs until it is stopped (SIGTERM or Ctrl-C); readers then get all hours from the batch again. Run one
+    at a time: a second one takes over, and the first one ends.
+
+    What passes, such as a server that is away, is tried again from the checkpoint, for ever.
+    """
+    from dataco_assets.clients.elasticsearch import connect
+    from dataco_assets.clients.hbase import connect as connect_hbase
+    from dataco_assets.ledgers.suppression import SuppressionList
+    from dataco_assets.live.service import Live
+    from dataco_assets.live.spark import session_for
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for chatty in ("py4j", "elastic_transport"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    config, stopped = settings(), Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with connect_hbase(config) as hbase, session_for(config) as session, closing(connect(config)) as client:
+        suppression = SuppressionList(hbase, config.suppressed_table)
+        application = Live(config, session, client, suppression.read)
+        typer.echo(f"Live keeps the running hours behind alias {config.index_alias} up to date. Ctrl-C stops it.")
+        patiently = Retrying(
+            retry=retry_if_exception(_passes),
+            wait=wait_exponential(multiplier=1, max=_LONGEST_PAUSE_SECONDS),
+            stop=stop_when_event_set(stopped),
+            sleep=sleep_using_event(stopped),
+            before_sleep=_say,
+            reraise=True,
+        )
+        patiently(application.run, stopped)
+
+
+def _passes(error: BaseException) -> bool:
+    return isinstance(error, DatacoError) and error.kind is ErrorKind.PASSING
+
+
+def _say(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    typer.echo(f"Live goes on in {state.upcoming_sleep:.0f} s: {error}", err=True)

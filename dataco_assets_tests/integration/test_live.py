@@ -1,0 +1,452 @@
+"""Tests live on real servers: after each quiescence, what readers find equals a computation from scratch.
+
+Clicks come shuffled, late and twice across the ends of hours, of a day and of a month. The expected values are the
+plain-Python oracle's, over the same messages.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Self
+
+import dagster as dg
+import msgspec
+import pytest
+from confluent_kafka import Producer
+from pyspark.sql import SparkSession
+
+from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.aggregates.contributions import MEASURES, Group, Sums
+from dataco_assets.clicks.event import Click, parse
+from dataco_assets.clicks.hour import HOUR_MS, hour_of
+from dataco_assets.clicks.row import row_key
+from dataco_assets.clicks.suppressed import user_hash
+from dataco_assets.clients.elasticsearch import SearchClient, connect
+from dataco_assets.index.handover import LiveHours, serve
+from dataco_assets.index.indices import Index
+from dataco_assets.index.layout import live_index_name
+from dataco_assets.index.live import LiveIndex, LiveTakenOver, live_document
+from dataco_assets.index.live_state import Lease, LiveReport, read_report
+from dataco_assets.index.rebuild import rebuild
+from dataco_assets.index.setup import ensure_month_indices
+from dataco_assets.live.service import Live, LiveFailed, Step
+from dataco_assets.resources.elasticsearch import ElasticsearchResource
+from dataco_assets.sensors import live_sensor
+from dataco_assets.sensors.dead_runs import SILENT_SECONDS, LeaseWatch
+from dataco_assets_tests import oracle
+from dataco_assets_tests.oracle import OracleClick
+from dataco_assets_tests.platforms import Platform, click, epoch_ms
+from dataco_assets_tests.refreshes import Refreshes
+from dataco_assets_tests.waiting import wait_until
+from spark_resources.live import application
+from spark_resources.live.user_state import Arrival, UserState, advanced
+
+pytestmark = pytest.mark.stack
+
+MONTH_END = 1_769_900_400_000
+"""2026-01-31 23:00 UTC: an hour at whose end a day and a month end."""
+MINUTE = 60_000
+NOW = MONTH_END + HOUR_MS
+"""A run that starts then computes the hours from 22:00 on."""
+SECONDS = 60
+
+
+@dataclass
+class World:
+    """A platform with live, and what was sent to it."""
+
+    platform: Platform
+    session: SparkSession
+    search: SearchClient
+    sent: list[tuple[bytes, int]] = field(default_factory=list)
+    erased: dict[bytes, int] = field(default_factory=dict)
+
+    @property
+    def index(self) -> Index:
+        return Index.of(self.search, self.platform.settings, PAGES)
+
+    def send(self, *values: tuple[bytes, int]) -> None:
+        """Sends messages with their times of arrival, epoch ms; acknowledged on return."""
+        settings = self.platform.settings
+        producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "enable.idempotence": True})
+        for value, arrived in values:
+            producer.produce(settings.clicks_topic, value, timestamp=arrived)
+        assert producer.flush(SECONDS) == 0
+        self.sent += values
+
+    def live(self, on_step: Callable[[Step, int], None] = lambda *_: None) -> Live:
+        return Live(self.platform.settings, self.session, self.search, lambda: dict(self.erased), on_step=on_step)
+
+    @contextmanager
+    def running(self, on_step: Callable[[Step, int], None] = lambda *_: None) -> Iterator[None]:
+        """Live, in a thread; its failure fails the test at the end."""
+        stopped, failures = Event(), list[BaseException]()
+        live = Live(self.platform.settings, self.session, self.search, lambda: dict(self.erased), on_step=on_step)
+
+        def run() -> None:
+            try:
+                live.run(stopped, now_ms=NOW)
+            except BaseException as error:  # noqa: BLE001  # re-raised in the test's own thread
+                failures.append(error)
+
+        thread = Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            thread.join(SECONDS)
+        if failures:
+            raise failures[0]
+
+    def report(self) -> LiveReport:
+        found = read_report(self.search, self.platform.settings.index_alias)
+        assert found is not None
+        return found
+
+    def serves(self) -> bool:
+        """Whether readers get hours from live."""
+        found = read_report(self.search, self.platform.settings.index_alias)
+        return found is not None and found.running_from is not None
+
+    def sources(self) -> dict[int, str]:
+        """Where readers get each hour from."""
+        hits = self.search.search(index=self.platform.settings.index_alias, size=10_000)["hits"]["hits"]
+        return {epoch_ms(hit["_source"]["hour"]): hit["_source"].get("source", "batch") for hit in hits}
+
+    def shown(self) -> dict[oracle.Key, dict[str, Any]]:
+        """What readers of the alias find, as the oracle's rows."""
+        hits = self.search.search(index=self.platform.settings.index_alias, size=10_000)["hits"]["hits"]
+        rows: dict[oracle.Key, dict[str, Any]] = {}
+        for hit in hits:
+            document = hit["_source"]
+            key = epoch_ms(document["hour"]), document["page"], document["country"]
+            assert key not in rows, f"{key} twice: {hit['_index']}"
+            rows[key] = {
+                name: document.get(name, {} if name == "time_spent_buckets" else None)
+                for name in oracle.OracleRow.__dataclass_fields__
+            }
+        return rows
+
+    def expected(self) -> dict[oracle.Key, dict[str, Any]]:
+        """The oracle's rows of what was sent."""
+        stored = stored_clicks(self.sent, self.erased)
+        hours = {hour_of(each.timestamp) for each in stored}
+        return {key: asdict(row) for key, row in oracle.aggregate(stored, hours).items()}
+
+    def is_quiet(self) -> bool:
+        """Whether live serves readers, and they find what was sent."""
+        return self.serves() and self.shown() == self.expected()
+
+    def settle(self) -> None:
+        """Waits until readers find what was sent, field by field."""
+        try:
+            wait_until(self.is_quiet, seconds=SECONDS, what="readers find what was sent")
+        except AssertionError:
+            assert self.shown() == self.expected()
+            raise
+
+
+def stored_clicks(sent: Sequence[tuple[bytes, int]], erased: Mapping[bytes, int]) -> list[OracleClick]:
+    """What is left of messages in the clicks table: the last one of each row, without those of erased users."""
+    rows: dict[bytes, tuple[Click, int]] = {}
+    for value, arrived in sent:
+        found = parse(value, record_time_ms=arrived, earliest_ms=0)
+        if isinstance(found, Click):
+            rows[row_key(found.user_id, found.timestamp, found.event_id)] = found, arrived
+    return [
+        OracleClick(key.decode(), each.user_id, each.timestamp, each.page, each.country)
+        for key, (each, arrived) in rows.items()
+        if min(each.timestamp, arrived) > erased.get(user_hash(each.user_id), -1)
+    ]
+
+
+def traffic(seed: int, clicks: int) -> list[tuple[bytes, int]]:
+    """Clicks of some users around the end of the month, shuffled; some come twice, overwrite others, or are bad."""
+    chance = random.Random(seed)
+    made: list[tuple[bytes, int]] = []
+    for number in range(clicks):
+        at = MONTH_END - HOUR_MS + chance.choice([0, 30, 60, 90, 120, 150]) * MINUTE
+        at += chance.choice([-1, 0, 1, chance.randrange(20 * MINUTE)])
+        at = max(at, MONTH_END - HOUR_MS)
+        user, page = f"u{chance.randrange(8)}", f"https://shop.example/{chance.randrange(4)}"
+        sent = click(str(number), at=at, user=user, url=page, country=chance.choice(["DE", "FR"])), at + MINUTE
+        made.append(sent)
+        if chance.random() < 0.2:
+            made.append(sent)
+        if chance.random() < 0.1:  # the same row, but another message
+            made.append((click(str(number), at=at, user=user, url="https://shop.example/other"), at + MINUTE))
+        if chance.random() < 0.1:
+            made.append((b'{"user_id": 1}', at))
+    order = [(chance.random(), number, sent) for number, sent in enumerate(made)]
+    return [sent for _, _, sent in sorted(order)]
+
+
+@pytest.fixture
+def world(platform: Platform, spark: SparkSession, tmp_path: Path) -> Iterator[World]:
+    settings = platform.settings.model_copy(
+        update={
+            "live_checkpoint_uri": (tmp_path / "live").as_uri(),
+            "live_hours": 4,
+            "live_interval_seconds": 0.1,
+            "live_max_clicks": 60,
+        }
+    )
+    changed = Platform(settings, platform.hbase)
+    with closing(connect(settings)) as search:
+        yield World(changed, spark, search)
+
+
+def test_readers_find_what_was_sent(world: World) -> None:
+    """Late, twice, overwritten, erased: after each quiescence the alias equals the oracle, also after a restart."""
+    clicks = traffic(7, 300)
+    world.send(*clicks[:150])
+    with world.running():
+        world.settle()
+        world.send(*clicks[150:250])
+        world.settle()
+        world.erased[user_hash("u3")] = MONTH_END + 30 * MINUTE
+        world.settle()
+    assert world.shown() == {}, "the batch has nothing"
+    assert world.report().stopped
+    run = world.report().run_id
+    world.send(*clicks[250:])
+    with world.running():
+        world.settle()
+        assert world.report().run_id == run
+
+
+def test_a_micro_batch_that_is_tried_again_changes_nothing(world: World) -> None:
+    """The process fails at each step of a micro-batch, once; what was added is not added again."""
+    failed: list[tuple[Step, int]] = []
+
+    def fail_once(step: Step, batch_id: int) -> None:
+        if batch_id == 1 and step not in {each for each, _ in failed}:
+            failed.append((step, batch_id))
+            raise Interrupted
+
+    world.send(*traffic(8, 100))
+    for _ in Step:
+        with pytest.raises(LiveFailed):
+            world.live(fail_once).run(Event(), now_ms=NOW)
+    assert [step for step, _ in failed] == list(Step)
+    with world.running(fail_once):
+        world.settle()
+        assert (world.report().batch_id or 0) >= 1
+
+
+def test_a_process_that_is_killed_at_any_step_changes_nothing(world: World, tmp_path: Path) -> None:
+    """Real processes, killed -9 before the bulk request of a micro-batch, behind it, and behind its refresh."""
+    world.send(*traffic(15, 100))
+    environment = os.environ | world.platform.environment() | {"DATACO_SPARK_MASTER": "local[2]"}
+    for step in Step:
+        command = [sys.executable, "-m", "dataco_assets_tests.live_worker", str(NOW), step.value, "1"]
+        with (tmp_path / "worker.log").open("ab") as log:
+            done = subprocess.run(command, env=environment, stdout=log, stderr=log, timeout=120, check=False)
+        assert done.returncode == -signal.SIGKILL, (tmp_path / "worker.log").read_text()[-2000:]
+    with world.running():
+        world.settle()
+
+
+def test_half_a_bulk_request_is_completed_by_the_next_try(world: World) -> None:
+    """Some documents of a micro-batch were written when the process died: the others follow, and none counts twice."""
+    index = LiveIndex(world.search, world.platform.settings.index_alias, "r")
+    index.create(world.platform.settings)
+    sums = [1, 1, 1, 0, 0, 1, 1, 1, *[0] * (len(MEASURES) - 8)]
+    changes: dict[Group, Sums] = {(MONTH_END, f"https://a.example/{page}", "DE"): sums for page in range(4)}
+    first, second = dict(list(changes.items())[:2]), changes
+    assert index.add(7, first, at_ms=NOW) == 2
+    assert index.add(7, second, at_ms=NOW) == 2
+    assert index.add(8, second, at_ms=NOW) == 4
+    index.show()
+    hits = world.search.search(index=index.name)["hits"]["hits"]
+    assert [hit["_source"]["click_count"] for hit in hits] == [2] * 4
+    with pytest.raises(LiveTakenOver):  # a process that was taken for dead goes on
+        index.add(6, first, at_ms=NOW)
+
+
+def _no_deduplication(patch: pytest.MonkeyPatch) -> None:
+    def planted(state: UserState, arrivals: Iterable[Arrival], *rest: Any, **named: Any) -> Any:
+        own = [msgspec.structs.replace(each, key=str(each.offset).encode()) for each in arrivals]
+        return advanced(state, own, *rest, **named)
+
+    patch.setattr(application, "advanced", planted)
+
+
+def _expired_too_early(patch: pytest.MonkeyPatch) -> None:
+    def planted(*before: Any, **named: Any) -> Any:
+        state, change = advanced(*before, **named)
+        newest = state.clicks[-1].timestamp if state.clicks else 0
+        return UserState([each for each in state.clicks if each.timestamp > newest - 10 * MINUTE]), change
+
+    patch.setattr(application, "advanced", planted)
+
+
+def _applied_twice(patch: pytest.MonkeyPatch) -> None:
+    add = LiveIndex.add
+
+    def planted(index: LiveIndex, batch_id: int, *rest: Any, **named: Any) -> int:
+        return sum(add(index, 2 * batch_id + again, *rest, **named) for again in range(2))
+
+    patch.setattr(LiveIndex, "add", planted)
+
+
+@pytest.mark.parametrize("plant", [_no_deduplication, _expired_too_early, _applied_twice])
+def test_the_comparison_finds_a_planted_bug(
+    world: World, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    plant(monkeypatch)
+    world.send(*traffic(9, 100))
+    with world.running():
+        wait_until(world.serves, seconds=SECONDS, what="live has read all, and serves readers")
+        assert world.shown().keys() == world.expected().keys()
+        assert world.shown() != world.expected()
+
+
+def test_an_hour_goes_over_to_the_batch_and_back(world: World, refreshes: Refreshes) -> None:
+    """While hours change hands, a reader never finds another sum; a late click re-opens an hour that was given away."""
+    batch = Refreshes(world.platform, refreshes.spark)
+    world.send(*traffic(10, 100))
+    with world.running():
+        world.settle()
+        wanted = Counter[int]()
+        for (hour, *_), row in world.expected().items():
+            wanted[hour] += row["click_count"]
+        with Watch(world, wanted) as watch:
+            world.platform.drain()
+            batch.settle()
+            wait_until(lambda: not world.report().closed, seconds=SECONDS, what="hours that are over go to the batch")
+        assert watch.looks > 10
+        assert watch.wrong == []
+        assert world.sources()[MONTH_END - HOUR_MS] == "batch"
+        assert world.sources()[MONTH_END + HOUR_MS] == "live"
+        world.settle()
+        late = click("late", at=MONTH_END - HOUR_MS + MINUTE, user="late")
+        world.send((late, NOW + HOUR_MS))
+        world.settle()
+        assert world.sources()[MONTH_END - HOUR_MS] == "live"
+        world.platform.drain()
+        batch.settle()
+        wait_until(lambda: not world.report().closed, seconds=SECONDS, what="the hour goes to the batch again")
+        world.settle()
+    assert world.shown() == world.expected(), "live is stopped, and the batch serves all"
+    assert set(world.sources().values()) == {"batch"}
+    assert batch.differences() == []
+
+
+def test_a_lost_checkpoint_or_index_begins_a_new_run(world: World, tmp_path: Path) -> None:
+    world.send(*traffic(11, 60))
+    with world.running():
+        world.settle()
+        first = world.report().run_id
+    world.search.indices.delete(index=live_index_name(world.platform.settings.index_alias, first))
+    with world.running():
+        world.settle()
+        second = world.report().run_id
+    shutil.rmtree(tmp_path / "live")
+    with world.running():
+        world.settle()
+        third = world.report().run_id
+    assert len({first, second, third}) == 3
+    left = world.search.indices.get(index=live_index_name(world.platform.settings.index_alias, "*")).body
+    assert list(left) == [live_index_name(world.platform.settings.index_alias, third)]
+
+
+def test_a_new_month_and_a_rebuild_keep_the_hours_with_live(world: World) -> None:
+    """Indices that are made while live serves show none of its hours."""
+    settings = world.platform.settings
+    world.send(*traffic(12, 60))
+    with world.running():
+        world.settle()
+        index = world.index
+        ensure_month_indices(index, settings, [MONTH_END, MONTH_END + HOUR_MS])
+        list(rebuild(index, settings, months=["2026.01"], grace_seconds=0))
+        for name in index.look_again().by_month([MONTH_END, MONTH_END + HOUR_MS]).values():
+            document = live_document((MONTH_END + HOUR_MS, "https://batch.example/", "DE"), [1] * len(MEASURES), NOW)
+            kept = {name: value for name, value in document.items() if name not in ("source", "time_spent_ms")}
+            world.search.index(index=name, document={**kept, "generation": 1}, refresh=True)
+        assert world.shown() == world.expected()
+
+
+def test_a_second_process_takes_over_and_the_first_one_stops(world: World) -> None:
+    world.send(*traffic(13, 30))
+    first = world.live()
+    ended: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            first.run(Event(), now_ms=NOW)
+        except LiveTakenOver as error:
+            ended.append(error)
+
+    thread = Thread(target=run)
+    thread.start()
+    wait_until(world.serves, seconds=SECONDS, what="the first one serves")
+    settings = world.platform.settings
+    Lease(world.search, settings, settings.index_alias).take(LiveReport(owner="other"))
+    thread.join(SECONDS)
+    assert len(ended) == 1
+
+
+def test_the_sensor_gives_a_dead_lives_hours_to_the_batch(world: World) -> None:
+    world.send(*traffic(14, 30))
+    settings = world.platform.settings
+    with world.running():
+        world.settle()
+        serving = world.index.live()
+        report = world.report()
+    serve(world.index, next(iter(serving)), LiveHours(report.running_from or 0))
+    Lease(world.search, settings, settings.index_alias).take(replace(report, stopped=False))  # and it dies
+    watch = LeaseWatch(time.time(), {"live": report.lease}, {"live": SILENT_SECONDS})
+    resources = {"settings": settings, "elasticsearch": ElasticsearchResource(settings=settings)}
+    with dg.build_sensor_context(resources=resources, cursor=watch.to_json()) as context:
+        said = live_sensor(context)
+    assert isinstance(said, dg.SkipReason)
+    assert "from the batch again" in (said.skip_message or "")
+    assert world.index.live() == {}
+
+
+class Interrupted(Exception):
+    """Stands for a crash at a step."""
+
+
+class Watch:
+    """Asks the alias for the clicks of each hour, again and again, in a thread."""
+
+    def __init__(self, world: World, wanted: Mapping[int, int]) -> None:
+        self._world = world
+        self._wanted = dict(wanted)
+        self._ended = Event()
+        self._thread = Thread(target=self._run)
+        self.looks = 0
+        self.wrong: list[dict[int, int]] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join(SECONDS)
+
+    def _run(self) -> None:
+        clicks = {"clicks": {"sum": {"field": "click_count"}}}
+        hours = {"hours": {"terms": {"field": "hour", "size": 100}, "aggregations": clicks}}
+        while not self._ended.is_set():
+            found = self._world.search.search(
+                index=self._world.platform.settings.index_alias, size=0, aggregations=hours
+            )["aggregations"]["hours"]["buckets"]
+            sums = {int(bucket["key"]): round(bucket["clicks"]["value"]) for bucket in found}
+            self.looks += 1
+            if sums != self._wanted:
+                self.wrong.append(sums)
