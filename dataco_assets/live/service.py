@@ -99,12 +99,17 @@ class Progress:
         operators = report.get("stateOperators", [])
         return cls(
             int(report["batchId"]),
-            report["durationMs"]["triggerExecution"] / 1000 if report.get("numInputRows") else None,
+            _seconds(report.get("durationMs", {})),
             # Without an end, no micro-batch has run yet since nothing was there.
             max(0, _offsets(kafka.get("latestOffset")) - _offsets(kafka["endOffset"])) if kafka.get("endOffset") else 0,
             sum(operator.get("numRowsTotal", 0) for operator in operators),
             newest,
         )
+
+
+def _seconds(durations_ms: Mapping[str, int]) -> float | None:
+    # Spark reports also when it looked for records and found none: then it had nothing to add.
+    return durations_ms["triggerExecution"] / 1000 if "addBatch" in durations_ms else None
 
 
 def _epoch_ms(text: str | None) -> int:
@@ -234,6 +239,7 @@ class Live:
             now = time.monotonic()
             if report is not None and report != seen:
                 seen = report
+                logger.debug("Spark reports %s", report)
                 progress = Progress.of(report, delay_ms)
                 newest = max(progress.newest_ms, self._report.newest_ms or 0)
                 desk.progressed(progress, Reach(run.first_hour, exact_from(newest - delay_ms), newest), now)

@@ -47,8 +47,7 @@ def test_an_option_that_decides_about_access_and_is_unknown_is_refused() -> None
 def test_what_spark_reports() -> None:
     report = {
         "batchId": 7,
-        "numInputRows": 12,
-        "durationMs": {"triggerExecution": 850},
+        "durationMs": {"triggerExecution": 850, "addBatch": 700},
         "sources": [{"endOffset": {"clicks": {"0": 5, "1": 7}}, "latestOffset": {"clicks": {"0": 5, "1": 9}}}, {}],
         "stateOperators": [{"numRowsTotal": 3}],
         "eventTime": {"watermark": "2026-03-15T08:30:00.000Z", "max": "2026-03-15T11:59:00.000Z"},
@@ -56,7 +55,7 @@ def test_what_spark_reports() -> None:
     assert Progress.of(report, delay_ms=HOUR_MS * 7 // 2) == Progress(7, 0.85, 2, 3, NOON)
     idle = {
         "batchId": 8,
-        "numInputRows": 0,
+        "durationMs": {"triggerExecution": 5},
         "sources": [{"endOffset": None, "latestOffset": {"clicks": {"0": 5}}}],
         "eventTime": {"watermark": "1970-01-01T00:00:00.000Z"},
     }
