@@ -37,6 +37,7 @@ from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import live_index_name
 from dataco_assets.index.live import LiveIndex, LiveTakenOver, live_document
 from dataco_assets.index.live_state import Lease, LiveReport, read_report
+from dataco_assets.index.reading import busiest_pages, span
 from dataco_assets.index.rebuild import rebuild
 from dataco_assets.index.setup import ensure_month_indices
 from dataco_assets.live.service import Live, LiveFailed, Step
@@ -224,6 +225,13 @@ def test_readers_find_what_was_sent(world: World) -> None:
     with world.running():
         world.settle()
         assert world.report().run_id == run
+        held = span(world.index)
+        assert held is not None
+        pages = busiest_pages(world.index, held.first_hour, held.last_hour + HOUR_MS, limit=1_000)
+        clicks_of = Counter[tuple[str, str]]()
+        for (_, page, country), row in world.expected().items():
+            clicks_of[page, country] += row["click_count"]
+        assert {(each.page, each.country): each.clicks for each in pages} == clicks_of, "what `dataco top` shows"
 
 
 def test_a_micro_batch_that_is_tried_again_changes_nothing(world: World) -> None:
@@ -245,6 +253,7 @@ def test_a_micro_batch_that_is_tried_again_changes_nothing(world: World) -> None
         assert (world.report().batch_id or 0) >= 1
 
 
+@pytest.mark.soak  # starts three drivers
 def test_a_process_that_is_killed_at_any_step_changes_nothing(world: World, tmp_path: Path) -> None:
     """Real processes, killed -9 before the bulk request of a micro-batch, behind it, and behind its refresh."""
     world.send(*traffic(15, 100))

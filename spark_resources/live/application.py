@@ -181,7 +181,8 @@ def _of_user(
             return
         watermark_ms = state.getCurrentWatermarkMs()
         before = decode_state(state.get[0]) if state.exists else UserState()
-        arrivals, erasures = decode_events(event for frame in events for event in frame["event"])
+        # By place, for `RepairsWorker` reads columns without their names: user, happened, event.
+        arrivals, erasures = decode_events(event for frame in events for event in frame.iloc[:, -1])
         after, change = advanced(before, arrivals, erasures, watermark_ms=watermark_ms, first_hour=first_hour)
         if after.needed_until > watermark_ms:
             state.update((encode(after),))

@@ -15,6 +15,7 @@ from dataco_assets.clicks.record import ClickParser, WriterSchemas
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clicks.suppressed import user_hash
 from spark_resources.live.user_state import Arrival, encode
+from spark_resources.live.worker_repair import RepairsWorker
 
 Schemas = Callable[[], WriterSchemas]
 """Opens the source of writers' schemas. It goes to the executors, so it can be pickled."""
@@ -37,8 +38,10 @@ def decoder(
         earliest_ms: Start of the first partition, epoch ms; older clicks are rejected.
         first_needed_ms: Clicks before it (epoch ms) do not matter to any hour of the run.
     """
+    repairs = RepairsWorker()
 
     def decoded(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        _ = repairs  # comes along with this function, which is its purpose
         parser = _parser(schemas, run_id)
         for batch in batches:
             users: list[bytes] = []
