@@ -31,8 +31,8 @@ def live() -> None:
     from dataco_assets.live.spark import session_for
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for chatty in ("py4j", "elastic_transport"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("elastic_transport").setLevel(logging.WARNING)
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # a query that is stopped amid a micro-batch is no news
     config, stopped = settings(), Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
