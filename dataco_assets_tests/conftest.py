@@ -22,7 +22,17 @@ _ROOM = Path(__file__).parent.name
 _ON_A_STACK = f"{_ROOM}/integration/test_"
 _ANYWHERE = ("dagster_ui.py", "postgres_instance.py")
 """Integration tests that need neither the shared stack nor Spark."""
-_LONGEST = ("simulation", "dagster_runs", "hours", "connect", "verify", "index", "backfill", "aggregates_places")
+_LONGEST = (
+    "simulation",
+    "dagster_runs",
+    "hours",
+    "connect",
+    "live",
+    "verify",
+    "index",
+    "backfill",
+    "aggregates_places",
+)
 """Integration tests that take minutes; they begin first, longest first."""
 _BREAKING, _COMPUTING = "breaking", "computing"
 _GROUPS = {f"{_ROOM}/faults/": _BREAKING, f"{_ROOM}/unit/test_aggregat": _COMPUTING}
