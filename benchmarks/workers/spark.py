@@ -11,9 +11,10 @@ from pyspark.sql import functions as F  # noqa: N812  # the name every Spark rea
 from dataco_assets.clicks.row import COLUMNS
 from dataco_assets.provisioning import provision
 from dataco_assets.settings import settings
-from spark_resources.class_archive import class_archive, make_class_archive
+from dataco_assets.spark_configuration import spark_configuration
+from spark_resources.class_archive import make_class_archive
 from spark_resources.connectors import connector_jars
-from spark_resources.session import create_session, spark_conf
+from spark_resources.session import create_session
 
 _FIELDS = (
     "event_id string, user_id string, timestamp string, url string, ip_address string, user_agent string, "
@@ -23,16 +24,7 @@ _FIELDS = (
 
 def session(master: str = "local[*]", *, plain: bool = False) -> SparkSession:
     """A session as the platform makes it; or plain, with default JVM options, for a peer."""
-    config = settings()
-    jars = connector_jars(config.connector_jars or None)
-    conf = spark_conf(
-        master=master,
-        jars=jars,
-        class_archive=class_archive(jars),
-        hbase_zookeeper_quorum=config.hbase_zookeeper_quorum,
-        driver_memory=config.spark_driver_memory,
-        shuffle_partitions=config.spark_shuffle_partitions,
-    )
+    conf = spark_configuration(settings().model_copy(update={"spark_master": master}))
     if plain:
         del conf["spark.driver.extraJavaOptions"]
     return create_session(conf, "benchmarks")

@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import PrivateAttr
 
 from dataco_assets.settings import Settings
+from dataco_assets.spark_configuration import spark_configuration
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -46,28 +47,10 @@ class SparkResource(dg.ConfigurableResource):
         from spark_resources.warm_driver import lent_driver
 
         require_master(self.settings.spark_master)
-        configuration = self.configuration()
+        configuration = spark_configuration(self.settings)
         if idle_seconds := self.settings.spark_driver_idle_seconds:
             self._opened.enter_context(lent_driver(configuration, idle_seconds))
         return LazyPySparkResource(spark_config=configuration).spark_session
-
-    def configuration(self) -> dict[str, str]:
-        """The session's whole configuration."""
-        from spark_resources.class_archive import class_archive
-        from spark_resources.connectors import connector_jars
-        from spark_resources.session import spark_conf
-
-        settings = self.settings
-        jars = connector_jars(settings.connector_jars or None)
-        own = spark_conf(
-            master=settings.spark_master,
-            jars=jars,
-            class_archive=class_archive(jars),
-            hbase_zookeeper_quorum=settings.hbase_zookeeper_quorum,
-            driver_memory=settings.spark_driver_memory,
-            shuffle_partitions=settings.spark_shuffle_partitions,
-        )
-        return own | settings.spark_options
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster's signature
         """Stops the session this run started."""

@@ -33,6 +33,7 @@ from dataco_assets.privacy.erasure import erase
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
+from dataco_assets.spark_configuration import spark_configuration
 from dataco_assets_tests import sensor_ticks
 from dataco_assets_tests.platforms import Platform, click, epoch_ms, make_platform
 from dataco_assets_tests.stored_aggregates import tamper
@@ -83,7 +84,7 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
         spark_driver_memory="1g",
     )
     made.create(clicks_table=False)
-    session = create_session(SharedSpark(settings=made.settings).configuration(), "tests")
+    session = create_session(spark_configuration(made.settings), "tests")
     with clicks_admin(session) as admin:
         admin.create(made.settings.clicks_table, ttl_seconds=90 * 86_400)
     for aggregate in AGGREGATES:

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from dataco_assets.clicks.row import COLUMNS
 from dataco_assets.definitions import build_defs, defs
 from dataco_assets.resources.hbase import HBaseResource
-from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import Settings
+from dataco_assets.spark_configuration import spark_configuration
 
 SNAPSHOT = Path(__file__).with_name("definitions.json")
 HEAVY = ("pyspark", "py4j", "happybase", "thriftpy2", "confluent_kafka", "elasticsearch", "pandas", "pyarrow")
@@ -138,7 +138,7 @@ def test_further_spark_configuration_reaches_the_session_and_wins(monkeypatch: p
     monkeypatch.setattr("spark_resources.class_archive.class_archive", lambda _: None)
     given = SecretStr('{"spark.executor.memory": "4g", "spark.sql.shuffle.partitions": 64}')
     settings = Settings.load().model_copy(update={"spark_conf": given})
-    configuration = SparkResource(settings=settings).configuration()
+    configuration = spark_configuration(settings)
     assert configuration["spark.executor.memory"] == "4g"
     assert configuration["spark.sql.shuffle.partitions"] == "64"
     assert configuration["spark.sql.session.timeZone"] == "UTC"
