@@ -1031,10 +1031,12 @@ def command(index: Index, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 def test_top_shows_event_text_as_it_is(index: Index, command: Callable[..., Any]) -> None:
-    index.create()
+    long_ago = NOON - 48 * HOUR_MS
+    index.create(long_ago)
     hostile = "https://shop.example/[red]x[/red]\x9b31m"
     index.publish(NOON, {(hostile, "DE"): 12, ("https://shop.example/quiet", "FR"): 1}, generation=1)
-    index.publish(NOON - 48 * HOUR_MS, {("https://shop.example/long-ago", "FR"): 99}, generation=1)
+    may = index.write_index("2020.05")
+    assert index.write(long_ago, {("https://shop.example/long-ago", "FR"): 99}, generation=1, index=may) == []
     index.plain.indices.refresh(index=index.alias)
 
     shown = command("top")
