@@ -1,4 +1,4 @@
-"""Asks Elasticsearch for what a view shows: a few searches at once, each of the indices behind the two aliases.
+"""Asks Elasticsearch for what a view shows: a few searches at once, each of what readers of the two aliases see.
 
 Belongs here: which requests are sent, and to which indices. Does not belong here: what is in them (`queries.py`), and
 what their answers come to (`figures.py`).
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGE, PAGES, Aggregate
-from dataco_assets.clients.elasticsearch import SearchClient, connect, search
+from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.dashboard import queries
 from dataco_assets.dashboard.figures import (
     EMPTY,
@@ -28,6 +28,7 @@ from dataco_assets.dashboard.queries import COUNTRIES, EXPORTED, OF_AUDIENCE, OF
 from dataco_assets.dashboard.view import View, can_filter
 from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.index.indices import Index
+from dataco_assets.index.reading import search_seen, seen
 from dataco_assets.settings import Settings
 
 _AT_ONCE: Final = 6
@@ -124,16 +125,16 @@ class Reader:
 
 
 class _Asking:
-    """The requests for one view. The indices behind an alias are looked up once."""
+    """The requests for one view, of what readers see. The indices behind an alias are looked up once."""
 
     def __init__(self, client: SearchClient, config: Settings, pool: ThreadPoolExecutor) -> None:
-        self._client = client
         self._pool = pool
         self._indices = {aggregate: Index.of(client, config, aggregate) for aggregate in (PAGES, AUDIENCE)}
 
     def everything(self, aggregate: Aggregate, body: Body) -> Mapping[str, Any]:
         """The answer of all open indices of an aggregate."""
-        return search(self._client, self._indices[aggregate].searchable(), **body)
+        index = self._indices[aggregate]
+        return search_seen(index, seen(index, index.searchable()), **body)
 
     def later(self, aggregate: Aggregate, view: View, body: Body) -> Callable[[], Mapping[str, Any] | None]:
         """The answer of the indices of a view's hours, once it is called; None: there are none."""
@@ -148,12 +149,12 @@ class _Asking:
     def _ask(self, aggregate: Aggregate, view: View, body: Body) -> Mapping[str, Any] | None:
         index = self._indices[aggregate]
         try:
-            names = index.covering(view.since_ms, view.until_ms)
+            names = seen(index, index.covering(view.since_ms, view.until_ms))
         except IndexMissing:
             if aggregate is PAGES:
                 raise
             return None  # hours computed by an earlier version have no audience
-        return search(self._client, names, **body) if names else None
+        return search_seen(index, names, **body) if names else None
 
 
 def _orders(view: View) -> dict[Aggregate, tuple[Order, ...]]:

@@ -116,6 +116,27 @@ class IncompleteHours(Span):
         )
 
 
+def seen(index: Index, names: list[str]) -> list[str]:
+    """What to search for what readers see of some indices: the alias while live runs, as it filters both by hour."""
+    return [index.alias] if index.live() else names
+
+
+def search_seen(index: Index, names: list[str], **request: Any) -> Mapping[str, Any]:
+    """The answer to a search for what readers see.
+
+    Args:
+        index: The alias.
+        names: What to search (`seen`).
+        request: Keyword arguments of `Elasticsearch.search`.
+
+    Raises:
+        ElasticsearchError: it does not answer or refuses.
+    """
+    # Behind the alias may be indices of other months that are closed; those of the hours asked for were looked at.
+    skips_closed = names == [index.alias] and bool(index.closed())
+    return search(index.client, names, **request, **({"ignore_unavailable": True} if skips_closed else {}))
+
+
 def busiest_pages(
     index: Index, since_ms: int, until_ms: int, country: str | None = None, limit: int = 10
 ) -> list[PageTotals]:
@@ -136,7 +157,7 @@ def busiest_pages(
         IndexClosed: an index of these months is closed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    names, query = _seen(index, index.covering(since_ms, until_ms)), _in_range(since_ms, until_ms, country)
+    names, query = seen(index, index.covering(since_ms, until_ms)), _in_range(since_ms, until_ms, country)
     groups = map(_totals, _groups(index, names, query, _TOTALS))
     busiest = heapq.nsmallest(limit, groups, key=lambda group: (-group.clicks, group.page, group.country))
     return _with_distributions(index, names, query, busiest)
@@ -160,7 +181,7 @@ def busiest_visitors(
     Raises:
         IndexMissing, IndexClosed, ElasticsearchError: as `busiest_pages`.
     """
-    names, query = _seen(index, index.covering(since_ms, until_ms)), _in_range(since_ms, until_ms, country)
+    names, query = seen(index, index.covering(since_ms, until_ms)), _in_range(since_ms, until_ms, country)
     sums: dict[str, Counter[str]] = {}
     most_users: dict[str, int] = {}
     for bucket in _groups(index, names, query, _TOTALS_OF_VISITORS, by=(dimension, "hour")):
@@ -197,8 +218,8 @@ def span(index: Index, country: str | None = None) -> Span | None:
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
     query = {"term": {"country": country}} if country else _ANY
-    names = _seen(index, index.searchable())
-    return _span_of(_search(index, names, size=0, query=query, aggregations=_ENDS)["aggregations"])
+    names = seen(index, index.searchable())
+    return _span_of(search_seen(index, names, size=0, query=query, aggregations=_ENDS)["aggregations"])
 
 
 def incomplete_hours(index: Index) -> IncompleteHours | None:
@@ -237,17 +258,6 @@ def hours_without_audience(pages: Index, audience: Index) -> IncompleteHours | N
     # Mostly those before the upgrade.
     last = held.first_hour - HOUR_MS if held and held.first_hour > there.first_hour else there.last_hour
     return IncompleteHours(there.first_hour, last, wanted - found, (audience.aggregate.name,))
-
-
-def _seen(index: Index, names: list[str]) -> list[str]:
-    """What to search for what readers see: the alias, whose filters leave each hour to one source, while live runs."""
-    return [index.alias] if index.live() else names
-
-
-def _search(index: Index, names: list[str], **request: Any) -> Mapping[str, Any]:
-    # Behind the alias may be indices of other months that are closed; those of the hours asked for were looked at.
-    skips_closed = names == [index.alias] and bool(index.closed())
-    return search(index.client, names, **request, **({"ignore_unavailable": True} if skips_closed else {}))
 
 
 def _counted(index: Index, query: Mapping[str, Any]) -> tuple[Span, int] | None:
@@ -312,7 +322,7 @@ def _groups(
     }
     groups = {"composite": composite, "aggregations": aggregations}
     while True:
-        reply = _search(index, names, size=0, query=query, aggregations={"groups": groups})
+        reply = search_seen(index, names, size=0, query=query, aggregations={"groups": groups})
         found = reply["aggregations"]["groups"]
         yield from found["buckets"]
         if "after_key" not in found:

@@ -4,13 +4,16 @@ import csv
 import io
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, PAGES
+from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, CLICK_COUNT, EXITS, PAGES
+from dataco_assets.aggregates.contributions import MEASURES
 from dataco_assets.clicks.time_spent import percentile
+from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.dashboard import queries
 from dataco_assets.dashboard.app import application, shown
 from dataco_assets.dashboard.elements import Screen
@@ -31,7 +34,10 @@ from dataco_assets.dashboard.queries import (
 from dataco_assets.dashboard.reading import Reader
 from dataco_assets.dashboard.view import Measure, View, view_of
 from dataco_assets.elasticsearch_errors import ElasticsearchUnavailable, IndexClosed, IndexMissing
+from dataco_assets.index.handover import LiveHours, give_back, serve
+from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import alias_of
+from dataco_assets.index.live import LiveIndex, template_name
 from dataco_assets.settings import Settings
 from dataco_assets_tests import oracle
 from dataco_assets_tests.site_traffic import FORMULA, HOUR, MARKUP, NOW, Expected, Site, call, site
@@ -280,3 +286,30 @@ def test_what_is_asked_for_wrongly_is_told(server: Flask) -> None:
     wrong = client.get("/export/pages.csv?range=soon")
     assert (wrong.status_code, wrong.mimetype) == (400, "text/plain")
     assert "'soon' is none of the ranges" in wrong.text
+
+
+def test_hours_of_live_are_read_from_live(known: Site, reader: Reader) -> None:
+    view = view_of("?range=24h", NOW)
+    running = NOW // HOUR * HOUR
+    before = reader.traffic(view)
+    sums = [7 if name in (CLICK_COUNT.name, EXITS.name) else 0 for name in MEASURES]
+    with closing(connect(known.settings)) as client:
+        index = Index.of(client, known.settings, PAGES)
+        live = LiveIndex(client, index.alias, "run")
+        live.create(known.settings)
+        try:
+            live.add(0, {(running, "https://shop.example/live", "DE"): sums}, at_ms=NOW)
+            live.show()
+            serve(index, live.name, LiveHours(running))
+            meanwhile = reader.traffic(view)
+            give_back(index)
+        finally:
+            client.indices.delete(index=live.name)
+            client.indices.delete_index_template(name=template_name(index.alias))
+
+    wanted = expected(known, view).by("hour", "click_count")
+    assert wanted[running] != 7
+    assert {hour: each.sums.views for hour, each in meanwhile.now.hours.items()} == {**wanted, running: 7}
+    pages = {row.value: row.sums.views for row in meanwhile.rankings[TOP_PAGES].rows}
+    assert pages["https://shop.example/live"] == 7
+    assert reader.traffic(view) == before, "the batch serves all hours again"
