@@ -5,7 +5,6 @@ plotly.js interprets tags in texts, so none of a chart's texts is an event's: co
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import pairwise
 from math import log10
 from typing import Any, Final
@@ -15,7 +14,7 @@ from dataco_assets.clicks.time_spent import LOWER_LIMITS_MS
 from dataco_assets.dashboard import texts
 from dataco_assets.dashboard.countries import DISPUTED, NAMES, ON_THE_MAP
 from dataco_assets.dashboard.figures import HourState, Ranked, Step
-from dataco_assets.dashboard.view import Measure
+from dataco_assets.dashboard.view import Measure, written
 
 Figure = Mapping[str, Any]
 
@@ -278,4 +277,4 @@ def _length(time_ms: int) -> str:
 
 
 def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return written(time_ms, "%Y-%m-%dT%H:%M:%S")

@@ -6,12 +6,12 @@ A text of an event that a spreadsheet would take for a formula has an apostrophe
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from dataco_assets.aggregates.columns import TIME_SPENT
 from dataco_assets.dashboard.figures import Period, Ranked, TimeOnPage, state_of
 from dataco_assets.dashboard.queries import Order
+from dataco_assets.dashboard.view import written
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _SUMS: Final = {
@@ -28,22 +28,22 @@ def hours(period: Period, now_ms: int) -> str:
     """Every hour with clicks, with its sums, its users and its state."""
     header = ["hour", "state", "users", *_SUMS]
     rows = [
-        [_iso(hour), state_of(hour, now_ms), figures.users, *_numbers(figures.sums, _SUMS)]
+        [written(hour, "%Y-%m-%dT%H:%MZ"), state_of(hour, now_ms), figures.users, *_numbers(figures.sums, _SUMS)]
         for hour, figures in sorted(period.hours.items())
     ]
-    return _written(header, rows)
+    return _table(header, rows)
 
 
 def ranking(order: Order, rows: Iterable[Ranked]) -> str:
     """The values of a dimension with the sums that were asked for."""
     names = [column.name for column in (order.by, *order.shown)]
-    return _written([order.dimension, *names], [[safe(row.value), *_numbers(row.sums, names)] for row in rows])
+    return _table([order.dimension, *names], [[safe(row.value), *_numbers(row.sums, names)] for row in rows])
 
 
 def times(rows: Iterable[TimeOnPage]) -> str:
     """Pages with their clicks of known duration, as sums, percentiles and distribution."""
     header = ["page", "click_count", "time_spent_samples", "time_spent_seconds_sum", "p50_seconds", "p90_seconds"]
-    return _written(
+    return _table(
         [*header, *TIME_SPENT.buckets],
         [
             [
@@ -67,11 +67,7 @@ def _numbers(sums: object, names: Iterable[str]) -> list[float]:
     return [getattr(sums, _SUMS[name]) for name in names]
 
 
-def _written(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows([header, *rows])
     return text.getvalue()
-
-
-def _iso(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")

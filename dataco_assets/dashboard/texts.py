@@ -1,13 +1,12 @@
 """Numbers, times and untrusted texts as the page writes them. Pure."""
 
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 from dataco_assets.aggregates.columns import COUNTRY, REFERRER_HOST
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.dashboard.figures import Comparison
-from dataco_assets.dashboard.view import DAY_MS, Measure, View
+from dataco_assets.dashboard.view import DAY_MS, Measure, View, written
 from dataco_assets.untrusted import printable
 
 UNKNOWN_FIGURE: Final = "\N{EN DASH}"
@@ -74,17 +73,17 @@ def change(measure: Measure, comparison: Comparison) -> str:
 
 def hour(time_ms: int) -> str:
     """An hour: `Sat 31 Jan 2026, 12:00`."""
-    return _time(time_ms, "%a %-d %b %Y, %H:%M")
+    return written(time_ms, "%a %-d %b %Y, %H:%M")
 
 
 def clock(time_ms: int) -> str:
     """A time: `31 Jan 12:41`."""
-    return _time(time_ms, "%-d %b %H:%M")
+    return written(time_ms, "%-d %b %H:%M")
 
 
 def day(time_ms: int) -> str:
     """A day: `Sat 31 Jan 2026`."""
-    return _time(time_ms, "%a %-d %b %Y")
+    return written(time_ms, "%a %-d %b %Y")
 
 
 def span(view: View) -> str:
@@ -92,7 +91,7 @@ def span(view: View) -> str:
     last = view.until_ms - HOUR_MS
     if view.since_ms % DAY_MS or view.until_ms % DAY_MS:
         is_one_day = view.since_ms // DAY_MS == last // DAY_MS
-        until = _time(view.until_ms, "%H:%M") if is_one_day and view.until_ms % DAY_MS else hour(view.until_ms)
+        until = written(view.until_ms, "%H:%M") if is_one_day and view.until_ms % DAY_MS else hour(view.until_ms)
         return f"{hour(view.since_ms)} \N{EN DASH} {until}"
     return (
         day(view.since_ms)
@@ -140,7 +139,3 @@ def _signed(number: str, unit: str) -> str:
     if float(number.replace(",", "")) == 0:
         return f"±{number.lstrip('-')}{unit}"
     return f"\N{MINUS SIGN}{number[1:]}{unit}" if number.startswith("-") else f"+{number}{unit}"
-
-
-def _time(time_ms: int, form: str) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime(form)

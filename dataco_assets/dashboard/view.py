@@ -154,8 +154,8 @@ class View:
         """First and last day, or first and last hour, included; as the query has them."""
         last = self.until_ms - HOUR_MS
         if self.since_ms % DAY_MS or self.until_ms % DAY_MS:
-            return _text(self.since_ms, "%Y-%m-%dT%H:00"), _text(last, "%Y-%m-%dT%H:00")
-        return _text(self.since_ms, "%Y-%m-%d"), _text(last, "%Y-%m-%d")
+            return written(self.since_ms, "%Y-%m-%dT%H:00"), written(last, "%Y-%m-%dT%H:00")
+        return written(self.since_ms, "%Y-%m-%d"), written(last, "%Y-%m-%d")
 
 
 def view_of(query: str, now_ms: int) -> View:
@@ -194,6 +194,11 @@ def can_filter(aggregate: Aggregate, filters: Mapping[str, str]) -> bool:
 def words(name: str) -> str:
     """A column's name as a person would write it."""
     return {"referrer_host": "referrer"}.get(name, name.replace("_", " "))
+
+
+def written(time_ms: int, form: str) -> str:
+    """A time in UTC, in a form of `strftime`."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime(form)
 
 
 def _settled(view: View) -> View:
@@ -245,10 +250,6 @@ def _span(text: str) -> tuple[int, int]:
         raise ViewUnclear(f"'{printable(text, _SHOWN)}' is not between {_FIRST_YEAR} and {_LAST_YEAR}.")
     is_day = len(text) <= len("2026-01-31")
     return (start, start + DAY_MS) if is_day else (hour_of(start), hour_of(start) + HOUR_MS)
-
-
-def _text(time_ms: int, form: str) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime(form)
 
 
 def _listed(names: Iterable[str]) -> str:
