@@ -17,7 +17,7 @@ from dataco_assets.aggregates.columns import CLICK_COUNT, PAGES
 from dataco_assets.aggregates.totals import sum_difference
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_of
 from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, hours_held, read_contents
-from dataco_assets.index.indices import Index, batch_filter
+from dataco_assets.index.indices import Index, batch_filter, shows
 from dataco_assets.index.live import HAS_CLICKS
 
 KEPT_MS: Final = 24 * HOUR_MS
@@ -189,16 +189,11 @@ def _set(index: Index, live: Mapping[str, Mapping[str, Any]]) -> bool:
     actions: list[dict[str, Any]] = [
         {"remove": {"index": name, "alias": index.alias}} for name in index.live() if name not in live
     ]
-    actions += [_shown(name, index.alias, wanted) for name, wanted in live.items() if index.live().get(name) != wanted]
+    actions += [shows(name, index.alias, wanted) for name, wanted in live.items() if index.live().get(name) != wanted]
     actions += [
-        _shown(str(state.name), index.alias, of_batch) for state in index.behind_alias() if state.filter != of_batch
+        shows(str(state.name), index.alias, of_batch) for state in index.behind_alias() if state.filter != of_batch
     ]
     if actions:
         index.client.indices.update_aliases(actions=actions)
         index.look_again()
     return bool(actions)
-
-
-def _shown(name: str, alias: str, documents: Mapping[str, Any] | None) -> dict[str, Any]:
-    chosen = {} if documents is None else {"filter": dict(documents)}
-    return {"add": {"index": name, "alias": alias, **chosen}}

@@ -292,6 +292,12 @@ def batch_filter(live: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None
     return {"bool": {"must_not": [_hours_of(shown) for shown in live.values()]}}
 
 
+def shows(index: str, alias: str, documents: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The action by which an alias shows an index: the documents that a query finds, or all (None)."""
+    chosen = {} if documents is None else {"filter": dict(documents)}
+    return {"add": {"index": index, "alias": alias, **chosen}}
+
+
 def _hours_of(shown: Mapping[str, Any]) -> Any:
     """The part of a live index's filter that says which hours it shows (`handover.LiveHours.filter`)."""
     return shown["bool"]["filter"][-1] if shown else {"match_all": {}}

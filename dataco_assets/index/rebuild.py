@@ -27,7 +27,7 @@ from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, refresh, scan_documents
 from dataco_assets.elasticsearch_errors import IndexClosed
 from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, read_contents
-from dataco_assets.index.indices import Index, IndexMismatch, IndexState, batch_filter, closed_text
+from dataco_assets.index.indices import Index, IndexMismatch, IndexState, batch_filter, closed_text, shows
 from dataco_assets.index.layout import upgraded
 from dataco_assets.index.setup import check_made
 from dataco_assets.index.templates import check_precedence, put_templates
@@ -186,7 +186,7 @@ class _Month:
             actions.append({"remove": {"index": self._old, "alias": alias, "must_exist": True}})
             # Live may have changed the filter since: it is the one of this moment, and live sets it again if need be.
             shown = batch_filter(self._index.look_again().live()) if alias == self._index.alias else None
-            actions.append({"add": {"index": self._new, "alias": alias, **({"filter": shown} if shown else {})}})
+            actions.append(shows(self._new, alias, shown))
         self._client.indices.update_aliases(actions=actions)
 
     def _undo(self) -> None:
