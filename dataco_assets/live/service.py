@@ -324,7 +324,6 @@ class _Desk:
         self._most_behind = settings.live_max_behind_seconds
         self._reach: Reach | None = None
         self._caught_up_at: float | None = None
-        self._progressed_at: float | None = None
         self._attended_at = float("-inf")
         self._removed_before = 0
         self._first_hour = run.first_hour
@@ -336,7 +335,6 @@ class _Desk:
         if self._reach is None or reach.running_from != self._reach.running_from:
             self._attended_at = float("-inf")
         self._reach = reach
-        self._progressed_at = now
         if progress.behind == 0:
             if self._caught_up_at is None:
                 self._attended_at = float("-inf")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from dataco_assets.aggregates.contributions import MEASURES, Group, Sums, added
+from dataco_assets.aggregates.contributions import Group, Sums, added
 from dataco_assets.clicks.event import MAX_AHEAD_MS
 from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clicks.hour import VISIT_GAP_MS
@@ -114,7 +114,7 @@ def start(session: SparkSession, plan: LivePlan, schemas: Schemas, sink: Sink) -
 
     def write(frame: DataFrame, batch_id: int) -> None:
         # Whatever the rows, they are asked for exactly once: computing them again would change the state again.
-        found = [decode_differences(bytes(row[0]), len(MEASURES)) for row in frame.collect()]
+        found = [decode_differences(bytes(row[0])) for row in frame.collect()]
         sink(batch_id, added(found))
 
     writer = changes.writeStream.outputMode("update").foreachBatch(write).queryName(f"live {plan.run_id}")

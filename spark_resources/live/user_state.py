@@ -9,7 +9,15 @@ from typing import Final
 
 import msgspec
 
-from dataco_assets.aggregates.contributions import Group, Sums, UserClick, contributions, difference, with_arrivals
+from dataco_assets.aggregates.contributions import (
+    MEASURES,
+    Group,
+    Sums,
+    UserClick,
+    contributions,
+    difference,
+    with_arrivals,
+)
 from dataco_assets.clicks.event import MAX_AHEAD_MS
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_of, touched_hours
 
@@ -126,21 +134,16 @@ def encode_differences(change: Mapping[Group, Sums]) -> bytes:
     return _encode_state(sparse)
 
 
-def decode_differences(data: bytes, measures: int) -> Mapping[Group, Sums]:
-    """The differences that these bytes are.
-
-    Args:
-        data: From `encode_differences`.
-        measures: How many numbers a group has.
-    """
+def decode_differences(data: bytes) -> Mapping[Group, Sums]:
+    """The differences that these bytes are, from `encode_differences`."""
     found: dict[Group, Sums] = {}
     for hour, values, sparse in _decode_differences(data):
-        found[hour, *values] = _dense(sparse, measures)
+        found[hour, *values] = _dense(sparse)
     return found
 
 
-def _dense(sparse: Sequence[int], measures: int) -> Sums:
-    sums = [0] * measures
+def _dense(sparse: Sequence[int]) -> Sums:
+    sums = [0] * len(MEASURES)
     for place, number in zip(sparse[::2], sparse[1::2], strict=True):
         sums[place] = number
     return sums
