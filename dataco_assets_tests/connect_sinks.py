@@ -76,11 +76,12 @@ class Sink:
 
     def wait_drained(self) -> None:
         """Returns once the ledger stands at the end of every partition."""
-        wait_until(
-            lambda: is_drained(self.platform),
-            seconds=STORED_SECONDS,
-            what=f"everything is stored; the log is {self.worker.folder}/worker.log",
-        )
+        try:
+            wait_until(lambda: is_drained(self.platform), seconds=STORED_SECONDS, what="everything is stored")
+        except AssertionError as error:
+            error.add_note(f"Tasks: {self.worker.tasks(self.name)}")
+            error.add_note(f"End of the worker's log:\n{self.worker.last_lines()}")
+            raise
 
     def failure(self) -> str:
         """Waits until a task has failed, and returns its trace."""

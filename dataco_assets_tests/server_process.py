@@ -60,6 +60,10 @@ class ServerProcess(ABC):
             self._process.wait(30)
             self._process = None
 
+    def last_lines(self, number: int = 60) -> str:
+        """The end of its log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-number:])
+
     def is_suspended(self) -> bool:
         """Whether it is stopped by SIGSTOP."""
         return self.is_running() and is_suspended(self.pid)

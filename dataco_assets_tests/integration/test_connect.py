@@ -240,7 +240,8 @@ def test_messages_of_erased_users_are_dropped(sink: Sink) -> None:
 
 def test_a_stalled_task_stores_no_click_of_a_user_who_was_erased_meanwhile(sink: Sink) -> None:
     platform = sink.platform
-    platform.produce([click("a"), click("b", user="erased"), click("c", user="erased", at=NOON + 3_600_000)])
+    clicks = [click("a"), click("b", user="erased"), click("c", user="erased", at=NOON + 3_600_000)]
+    platform.produce(clicks, partition=0)  # so that one task has them all
     sink.stop_at("CHECKPOINT_BEGUN", "wait")
     sink.start(tasks_max="2", consumer_override_max_poll_interval_ms="8000")
     sink.wait_stopped()
