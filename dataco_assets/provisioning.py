@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, PAGES
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import KEY_VERSION, SALTS, TABLE_FAMILIES, split_keys
-from dataco_assets.clients.hbase import connect
+from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
 from dataco_assets.clients.kafka.topics import KafkaAdmin
@@ -66,6 +66,30 @@ def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -
     yield from _index(settings, search)
 
 
+def check_topics(settings: Settings, admin: KafkaAdmin) -> None:
+    """Compares the topics with what the code expects; changes nothing.
+
+    Raises:
+        TopicMissing, KafkaUnavailable, SetupMismatch
+    """
+    admin.topic(settings.clicks_topic)
+    admin.topic(settings.rejected_topic)
+    _compare_rejected_topic(settings, admin)
+
+
+def check_tables(settings: Settings, hbase: HBase) -> None:
+    """Compares the tables with what the code expects, as far as the Thrift gateway can tell; changes nothing.
+
+    Raises:
+        HBaseRefused: a table does not exist.
+        HBaseUnavailable, SetupMismatch
+    """
+    families = {ledger.name: set(ledger.FAMILIES) for ledger in _ledgers(settings, hbase)}
+    for name, expected in {**families, settings.clicks_table: set(TABLE_FAMILIES)}.items():
+        hbase.require_table(name)
+        _compare(f"HBase table {name}: families", expected, hbase.families(name))
+
+
 def _topics(settings: Settings) -> Iterator[Finding]:
     admin = KafkaAdmin(Brokers.of(settings), refused_seconds=PERSON_SECONDS)
     created = admin.create_topic(
@@ -103,16 +127,19 @@ def _compare_rejected_topic(settings: Settings, admin: KafkaAdmin) -> None:
 
 def _tables(settings: Settings, spark_session: "Callable[[], SparkSession]") -> Iterator[Finding]:
     with connect(settings) as hbase:
-        ledgers: list[LedgerTable] = [
-            OffsetLedger(hbase, settings.offsets_table),
-            HourLedger(hbase, settings.hours_table),
-            SuppressionList(hbase, settings.suppressed_table),
-        ]
-        for ledger in ledgers:
+        for ledger in _ledgers(settings, hbase):
             created = ledger.create()
             _compare(f"HBase table {ledger.name}: families", set(ledger.FAMILIES), hbase.families(ledger.name))
             yield Finding(f"HBase table {ledger.name}", created)
     yield _clicks_table(settings, spark_session())
+
+
+def _ledgers(settings: Settings, hbase: HBase) -> "list[LedgerTable]":
+    return [
+        OffsetLedger(hbase, settings.offsets_table),
+        HourLedger(hbase, settings.hours_table),
+        SuppressionList(hbase, settings.suppressed_table),
+    ]
 
 
 def _aggregates(settings: Settings) -> Iterator[Finding]:

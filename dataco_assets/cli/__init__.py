@@ -12,6 +12,7 @@ from dataco_assets.cli import (
     contract,
     dashboard,
     demo,
+    doctor,
     erase_user,
     index,
     ingest,
@@ -66,6 +67,7 @@ app.add_typer(ingest.app, name="ingest")
 app.command()(setup.setup)
 app.command()(live.live)
 app.command()(status.status)
+app.command()(doctor.doctor)
 app.command()(metrics.metrics)
 app.command()(dashboard.dashboard)
 app.command()(resume.resume)

@@ -44,9 +44,7 @@ def ensure_index(index: Index, settings: Settings, *, now_ms: int | None = None)
     now_ms = clock.now_ms() if now_ms is None else now_ms
     present = index.look_again().states()  # raises before anything is created
     created = _ensure_templates(index, settings)
-    soon = [IndexName(index.alias, month) for month in months_of([now_ms, now_ms + _LONGEST_MONTH_MS])]
-    rebuilt = [name.successor for name in (*soon, *(state.name for state in present))]
-    check_precedence(index, settings, [*soon, *rebuilt])
+    _check_precedence_soon(index, settings, present, now_ms)
     templates = " and ".join(template_bodies(settings, index.aggregate))
     found = [(f"index templates {templates}, layout {index.aggregate.layout}", created)]
     new = ensure_month_indices(index, settings, [now_ms])
@@ -58,6 +56,26 @@ def ensure_index(index: Index, settings: Settings, *, now_ms: int | None = None)
     )
     found += [(closed_text(state), False) for state in index.closed()]
     return [*found, *((f"index {name}", True) for name in new)]
+
+
+def check_index(index: Index, settings: Settings, *, now_ms: int) -> None:
+    """Compares what readers and writers need with what this version and its settings expect; changes nothing.
+
+    Args:
+        index: The alias.
+        settings: Shards, replicas.
+        now_ms: Epoch ms.
+
+    Raises:
+        IndexMissing: a template does not exist.
+        IndexMismatch: something differs; see `ensure_index`.
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    present = index.look_again().states()
+    check_templates(index, settings)
+    _check_precedence_soon(index, settings, present, now_ms)
+    for state in index.behind_alias():
+        _check_mapping(index, state)
 
 
 def ensure_month_indices(index: Index, settings: Settings, hours: Iterable[int]) -> list[str]:
@@ -109,6 +127,13 @@ def check_made(state: IndexState, settings: Settings, *, aliases: frozenset[str]
             f"Index {state.name} was created from an index template that is not the platform's: {listed(lines)}. It "
             "was deleted again, and nothing was replaced. `dataco setup` names the template."
         )
+
+
+def _check_precedence_soon(index: Index, settings: Settings, present: Iterable[IndexState], now_ms: int) -> None:
+    """Checks the indices that are made next: this and the next month's, and those of a rebuild."""
+    soon = [IndexName(index.alias, month) for month in months_of([now_ms, now_ms + _LONGEST_MONTH_MS])]
+    rebuilt = [name.successor for name in (*soon, *(state.name for state in present))]
+    check_precedence(index, settings, [*soon, *rebuilt])
 
 
 def _create_months(index: Index, settings: Settings, months: Iterable[str]) -> None:

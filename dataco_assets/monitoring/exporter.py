@@ -8,12 +8,11 @@ import dagster as dg
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy.exc import SQLAlchemyError
 
 from dataco_assets.clients.connect import Connect, Connector, ConnectorMissing, ConnectUnavailable
 from dataco_assets.clock import now_ms
 from dataco_assets.monitoring.metrics import metrics
-from dataco_assets.monitoring.orchestration import Orchestration, Reports, look
+from dataco_assets.monitoring.orchestration import Orchestration, Reports, look, storage_errors
 from dataco_assets.monitoring.state import ask
 from dataco_assets.settings import Settings
 from dataco_assets.untrusted import printable
@@ -63,7 +62,7 @@ class Exporter(Collector):
         try:
             self._reports = self._reports or Reports(self._instance)
             return look(self._instance, self._reports)
-        except _storage_errors() as error:
+        except storage_errors() as error:
             _logger.warning("Dagster's storage cannot be read: %s", printable(str(error), _SHOWN))
             return None
 
@@ -75,12 +74,3 @@ class Exporter(Collector):
         except (ConnectorMissing, ConnectUnavailable) as error:
             _logger.warning("%s", error)
             return None
-
-
-def _storage_errors() -> tuple[type[Exception], ...]:
-    """What Dagster's storage raises when its database is away; where it is PostgreSQL, an error of its own, too."""
-    try:
-        from dagster_postgres.utils import DagsterPostgresException
-    except ModuleNotFoundError:
-        return (SQLAlchemyError,)
-    return SQLAlchemyError, DagsterPostgresException

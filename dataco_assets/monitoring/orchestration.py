@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
+from sqlalchemy.exc import SQLAlchemyError
 
 from dataco_assets.assets.stages import STAGE_SECONDS
 from dataco_assets.clicks.event import Reason
@@ -106,10 +107,8 @@ def look(instance: dg.DagsterInstance, reports: Reports) -> Orchestration:
         reports: Brought up to date.
     """
     reports.update()
-    heard = instance.get_daemon_heartbeats()
-    heartbeats = [heard[part].timestamp for part in instance.get_required_daemon_types() if part in heard]
     return Orchestration(
-        heartbeat_at=min(heartbeats, default=None),
+        heartbeat_at=heartbeat_at(instance),
         succeeded_at={job: at for job in JOBS if (at := _succeeded_at(instance, job)) is not None},
         at_work={job: _at_work(instance, job) for job in JOBS},
         stage_seconds=_stage_seconds(instance),
@@ -117,6 +116,26 @@ def look(instance: dg.DagsterInstance, reports: Reports) -> Orchestration:
         suppressed=reports.suppressed,
         rejected=dict(reports.rejected),
     )
+
+
+def heartbeat_at(instance: dg.DagsterInstance) -> float | None:
+    """When the daemon was last heard, epoch seconds: the longest ago of its parts; None: never."""
+    heard = instance.get_daemon_heartbeats()
+    return min((heard[part].timestamp for part in instance.get_required_daemon_types() if part in heard), default=None)
+
+
+def stopped_sensors(instance: dg.DagsterInstance) -> list[str]:
+    """Names of the sensors and schedules that a person has turned off."""
+    return sorted({state.instigator_name for state in instance.all_instigator_state() if not state.is_running})
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What Dagster's storage raises when its database is away; where it is PostgreSQL, an error of its own, too."""
+    try:
+        from dagster_postgres.utils import DagsterPostgresException
+    except ModuleNotFoundError:
+        return (SQLAlchemyError,)
+    return SQLAlchemyError, DagsterPostgresException
 
 
 def _succeeded_at(instance: dg.DagsterInstance, job: str) -> float | None:

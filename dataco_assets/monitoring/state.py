@@ -114,19 +114,35 @@ class State:
     def problems(self) -> Iterator[str]:
         """What needs manual intervention, one sentence each."""
         yield from (error for error in self.servers.values() if error is not None)
+        yield from self.ingest_problems()
+        yield from self.hour_problems()
+        yield from self.parked_problems()
+        yield from self.live_problems()
+
+    def ingest_problems(self) -> Iterator[str]:
+        """Those of the clicks that wait in Kafka."""
         if self.ingest:
             for loss in self.ingest.lag.losses:
                 yield f"Clicks were lost in partition {loss.partition}: {loss.why}."
             if self.ingest.overdue:
                 yield f"Clicks wait in Kafka for more than {self.max_wait_minutes:g} minutes: does ingest run?"
+
+    def hour_problems(self) -> Iterator[str]:
+        """Those of the hours that wait for a refresh."""
+        if self.hours and (waiting := self.hours.waiting):
+            yield (
+                f"{quantity(len(waiting), 'hour')} got no click for more than {self.max_wait_minutes:g} minutes "
+                f"and still wait for a refresh, the oldest is {hour_key(waiting[0])}: does dirty_hours_sensor run?"
+            )
+
+    def parked_problems(self) -> Iterator[str]:
+        """Work that is parked, and what ends it."""
         if self.hours:
             for entries in _by_run(self.hours.parked):
                 yield why_parked(entries)
-            if waiting := self.hours.waiting:
-                yield (
-                    f"{quantity(len(waiting), 'hour')} got no click for more than {self.max_wait_minutes:g} minutes "
-                    f"and still wait for a refresh, the oldest is {hour_key(waiting[0])}: does dirty_hours_sensor run?"
-                )
+
+    def live_problems(self) -> Iterator[str]:
+        """Those of live."""
         if (live := self.live) and not live.stopped and self.live_silent_seconds > LIVE_SILENT_SECONDS:
             yield (
                 f"Live has not reported for {self.live_silent_seconds:.0f} s: does `dataco live` run? If it was "
