@@ -347,6 +347,11 @@ class Settings(BaseSettings):
         description="Once `dataco live` has not kept up for so long, readers get all hours from the batch until it "
         "has caught up, in seconds.",
     )
+    live_jars: str = Field(
+        "",
+        description="Folder of the jars of `dataco live`; empty: the user's cache folder, filled by Maven from the "
+        "sources when needed.",
+    )
 
     # Partitions and sensors
     partitions_start: str = Field(
@@ -435,7 +440,7 @@ class Settings(BaseSettings):
             raise ValueError("must not lie in the future: every click would be rejected")
         return start.strftime(PARTITION_FORMAT)
 
-    @field_validator("connector_jars", "writer_schemas")
+    @field_validator("connector_jars", "live_jars", "writer_schemas")
     @classmethod
     def _folder(cls, value: str) -> str:
         if value and not Path(value).is_dir():

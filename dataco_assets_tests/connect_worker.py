@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from dataco_assets_tests.java_harness import compiled
+from dataco_assets_tests.java_harness import SINK, compiled
 from dataco_assets_tests.server_process import ServerProcess
 from dataco_assets_tests.waiting import wait_until
 from local_stack import jars, java, ports
@@ -24,7 +24,7 @@ def make_plugin(folder: Path) -> Path:
     """Compiles the sink and returns a `plugin.path` with it, and with the classes of its tests."""
     plugin = folder / "plugins" / "dataco-clicks"
     plugin.mkdir(parents=True)
-    *classes, libraries = compiled(folder).split(os.pathsep, 2)
+    *classes, libraries = compiled(SINK, folder).split(os.pathsep, 2)
     for number, each in enumerate(map(Path, classes)):
         with zipfile.ZipFile(plugin / f"classes-{number}.jar", "w") as jar:
             for file in sorted(path for path in each.rglob("*") if path.is_file()):

@@ -1,4 +1,4 @@
-"""Runs the harnesses of the Java code in `kafka_connect`, which read records on standard input."""
+"""Runs the harnesses of the Java projects, which read records on standard input."""
 
 import fcntl
 import os
@@ -10,36 +10,36 @@ from pathlib import Path
 from dataco_assets_tests.codecs.payloads import Record
 from local_stack import java
 
-_PROJECT = Path(__file__).parents[1] / "kafka_connect"
+SINK = Path(__file__).parents[1] / "kafka_connect"
+LIVE = Path(__file__).parents[1] / "spark_resources" / "java"
 _BUILD_SECONDS = 900  # a first build downloads Maven's plugins
 
 
-def compiled(folder: Path) -> str:
-    """Compiles the Java code and its tests; returns their class path with the jars they need.
+def compiled(project: Path, folder: Path) -> str:
+    """Compiles a project and its tests; returns their class path with the jars they need.
 
     Args:
+        project: `SINK` or `LIVE`.
         folder: Where a temporary file can be written.
     """
     answer = folder / "classpath"
     skipped = ["-Dcheckstyle.skip", "-Dspotless.check.skip"]
-    _maven("test-compile", "dependency:build-classpath", f"-Dmdep.outputFile={answer}", *skipped)
-    return os.pathsep.join(
-        [str(_PROJECT / "target/classes"), str(_PROJECT / "target/test-classes"), answer.read_text()]
-    )
+    _maven(project, "test-compile", "dependency:build-classpath", f"-Dmdep.outputFile={answer}", *skipped)
+    return os.pathsep.join([str(project / "target/classes"), str(project / "target/test-classes"), answer.read_text()])
 
 
-def verify() -> None:
-    """Compiles the Java code, checks its style and format, and runs its unit tests.
+def verify(project: Path) -> None:
+    """Compiles a project, checks its style and format, and runs its unit tests.
 
     Raises:
         AssertionError: something fails; with what Maven said.
     """
-    _maven("verify")
+    _maven(project, "verify")
 
 
-def _maven(*arguments: str) -> None:
-    command = [java.tool("mvn"), "--batch-mode", "--quiet", "--file", _PROJECT / "pom.xml", *arguments]
-    with (_PROJECT / "pom.xml").open() as pom:
+def _maven(project: Path, *arguments: str) -> None:
+    command = [java.tool("mvn"), "--batch-mode", "--quiet", "--file", project / "pom.xml", *arguments]
+    with (project / "pom.xml").open() as pom:
         fcntl.flock(pom, fcntl.LOCK_EX)  # tests that run side by side share the folder of compiled classes
         done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False)
     assert done.returncode == 0, f"mvn {arguments[0]} failed:\n{done.stdout}{done.stderr}"

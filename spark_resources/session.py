@@ -115,6 +115,17 @@ def spark_conf(
     return conf
 
 
+def with_jars(conf: Mapping[str, str], jars: Sequence[Path]) -> dict[str, str]:
+    """A configuration with further jars, which drivers and executors get behind the class path of the connectors.
+
+    Args:
+        conf: From `spark_conf`.
+        jars: The further jars.
+    """
+    given = [names] if (names := conf.get("spark.jars")) else []
+    return {**conf, "spark.jars": ",".join([*given, *map(str, jars)])}
+
+
 def runs_own_tasks(master: str) -> bool:
     """Whether a driver with this master is its own and only executor."""
     return master.startswith("local")

@@ -27,7 +27,7 @@ from dataco_assets.aggregates.columns import (
     TIME_SPENT_SAMPLES,
     TIME_SPENT_SECONDS,
 )
-from dataco_assets.aggregates.contributions import MEASURES, TIME_SPENT_MS, Group, Sums
+from dataco_assets.aggregates.live_sums import MEASURES, TIME_SPENT_MS, Group, Sums
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, count, documents_by_id, refresh, scan_documents
 from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.errors import DatacoError

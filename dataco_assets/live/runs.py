@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dataco_assets.clients.kafka.topics import KafkaAdmin, TopicState
     from dataco_assets.settings import Settings
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Raised when the state or the numbers of a run change their meaning."""
 
 

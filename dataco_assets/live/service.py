@@ -18,11 +18,10 @@ from uuid import uuid4
 
 from dataco_assets import clock
 from dataco_assets.aggregates.columns import PAGES
-from dataco_assets.aggregates.contributions import Group, Sums
+from dataco_assets.aggregates.live_sums import Group, Sums
 from dataco_assets.clicks.suppressed import ErasedUsers
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.topics import KafkaAdmin
-from dataco_assets.clients.writer_schemas import KnownSchemas
 from dataco_assets.elasticsearch_errors import ElasticsearchError
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.index.handover import KEPT_MS, Decision, LiveHours, Reach, compare, give_back, serve, whole_from
@@ -192,7 +191,7 @@ class Live:
                 self._client.indices.delete(index=name, ignore_unavailable=True)
 
     def _start(self, run: LiveRun) -> "StreamingQuery":
-        from spark_resources.live.application import LivePlan, start
+        from spark_resources.live.application import LivePlan, SchemaPlace, start
 
         settings = self._settings
         plan = LivePlan(
@@ -200,6 +199,15 @@ class Live:
             checkpoint=checkpoint_of(settings, run),
             erased_users=erased_users_of(settings, run),
             topic=settings.clicks_topic,
+            schemas=SchemaPlace(
+                registry_url=settings.schema_registry_url,
+                username=settings.schema_registry_username,
+                password=settings.schema_registry_password.get_secret_value(),
+                token=settings.schema_registry_token.get_secret_value(),
+                ca_file=settings.schema_registry_ca_file,
+                folder=settings.writer_schemas,
+                retry_seconds=settings.schema_registry_retry_seconds,
+            ),
             kafka=java_options(settings),
             group_prefix=f"{settings.kafka_group}-live",
             starts=run.starts,
@@ -211,7 +219,7 @@ class Live:
             interval_seconds=settings.live_interval_seconds,
         )
         index = LiveIndex(self._client, self._index.alias, run.run_id)
-        return start(self._session, plan, partial(KnownSchemas.of, settings), partial(self._apply, index))
+        return start(self._session, plan, partial(self._apply, index))
 
     def _apply(self, index: LiveIndex, batch_id: int, changes: Mapping[Group, Sums]) -> None:
         """The sink of the query; called in a thread of its own."""
@@ -227,7 +235,7 @@ class Live:
             raise
 
     def _watch(self, run: LiveRun, query: "StreamingQuery", stopped: Event) -> None:
-        from spark_resources.live.user_state import exact_from, watermark_delay_ms
+        from spark_resources.live.exactness import exact_from, watermark_delay_ms
 
         delay_ms = watermark_delay_ms(self._settings.live_hours)
         desk = _Desk(self._settings, self._index, run)

@@ -19,12 +19,15 @@ def session_for(settings: "Settings") -> "Iterator[SparkSession]":
 
     Raises:
         ConnectorJarsError: the connector jars are missing and cannot be fetched.
+        LiveJarsError: the jars of live are missing and cannot be built.
         SparkMasterUnavailable: no master of a standalone cluster accepts a connection.
     """
-    from spark_resources.session import create_session, require_master
+    from spark_resources.live.jars import live_jars
+    from spark_resources.session import create_session, require_master, with_jars
 
+    jars = live_jars(settings.live_jars or None)
     require_master(settings.spark_master)
-    session = create_session(spark_configuration(settings), "dataco live")
+    session = create_session(with_jars(spark_configuration(settings), jars), "dataco live")
     try:
         yield session
     finally:

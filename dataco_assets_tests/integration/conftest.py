@@ -19,7 +19,8 @@ from dataco_assets_tests.refreshes import Refreshes
 from local_stack.stack import Stack
 from spark_resources.class_archive import class_archive
 from spark_resources.connectors import connector_jars
-from spark_resources.session import create_session, spark_conf
+from spark_resources.live.jars import live_jars
+from spark_resources.session import create_session, spark_conf, with_jars
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def spark(stack: Stack) -> Iterator[SparkSession]:
         shuffle_partitions=2,
         class_archive=class_archive(jars),
     )
-    session = create_session(conf, "dataco-integration-tests")
+    session = create_session(with_jars(conf, live_jars()), "dataco-integration-tests")
     yield session
     session.stop()
 

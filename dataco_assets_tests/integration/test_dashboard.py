@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, CLICK_COUNT, EXITS, PAGES
-from dataco_assets.aggregates.contributions import MEASURES
+from dataco_assets.aggregates.live_sums import MEASURES
 from dataco_assets.clicks.time_spent import percentile
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.dashboard import queries

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.row import cells, row_key
 from dataco_assets_tests.codecs.payloads import FIRST, NOW, Record, records
-from dataco_assets_tests.java_harness import answered, compiled
+from dataco_assets_tests.java_harness import SINK, answered, compiled
 from local_stack.stack import Stack
 from spark_resources.clicks_admin import clicks_admin
 from spark_resources.hbase_client import jvm
@@ -31,7 +31,7 @@ _MESSAGE = (
 
 @pytest.fixture(scope="module")
 def class_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return compiled(tmp_path_factory.mktemp("java"))
+    return compiled(SINK, tmp_path_factory.mktemp("java"))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataco_assets.aggregates.columns import PAGES
-from dataco_assets.aggregates.contributions import MEASURES
+from dataco_assets.aggregates.live_sums import MEASURES
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
 from dataco_assets.index.contents import HourContent
 from dataco_assets.index.handover import KEPT_MS, LiveHours, Reach, decide

@@ -3,40 +3,27 @@
     clicks topic ──► decode ──► by user ──► recent clicks of the user (state) ──► differences ──► sink
     erased users ──────────────►
 
+What runs for each click and each user is Java (spark_resources/java): Python's way there and back would cost a
+millisecond for each user of a micro-batch.
+
 Spark's checkpoint makes each micro-batch repeatable: offsets, erasures, watermark and the state before it are the same
 when it is tried again, and so are the differences that the sink gets under the micro-batch's number. The sink must
 apply each number once.
 """
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, field
+from typing import Any, Final
 
+import msgspec
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from dataco_assets.aggregates.contributions import Group, Sums, added
+from dataco_assets.aggregates.live_sums import Group, Sums, added
 from dataco_assets.clicks.event import MAX_AHEAD_MS
 from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clicks.hour import VISIT_GAP_MS
-from spark_resources.live.decoding import DECODED, Schemas, decoder
-from spark_resources.live.user_state import (
-    UserState,
-    advanced,
-    decode_differences,
-    decode_events,
-    decode_state,
-    encode,
-    encode_differences,
-    watermark_delay_ms,
-)
-from spark_resources.live.worker_repair import RepairsWorker
-from spark_resources.session import runs_own_tasks
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from pyspark.sql.streaming.state import GroupState
+from spark_resources.live.exactness import watermark_delay_ms
 
 Sink = Callable[[int, Mapping[Group, Sums]], None]
 """Receives a micro-batch's number and what to add to the sums of each group."""
@@ -58,6 +45,29 @@ _FAR_FUTURE: Final = "TIMESTAMP '2200-01-01 00:00:00'"
 
 
 @dataclass(frozen=True)
+class SchemaPlace:
+    """Where the executors find the schemas of clicks in Avro.
+
+    Attributes:
+        registry_url: Address of the schema registry; empty: none.
+        username: User name for it; empty: none.
+        password: That user's.
+        token: Bearer token, in place of a user; empty: none.
+        ca_file: PEM file of the authority that signed its certificate; empty: those that Java knows.
+        folder: Folder of `.avsc` files; empty: only the contract's own.
+        retry_seconds: How long a registry that does not answer is asked again.
+    """
+
+    registry_url: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    token: str = field(default="", repr=False)
+    ca_file: str = ""
+    folder: str = ""
+    retry_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class LivePlan:
     """What a live run computes, and how. All that its results depend on stays the same for the whole run.
 
@@ -66,6 +76,7 @@ class LivePlan:
         checkpoint: Folder of the run's checkpoint, a URI.
         erased_users: Folder of files that name erased users, a URI; each line is `<user_hash> <erased at, epoch ms>`.
         topic: Topic of the clicks.
+        schemas: Where writers' schemas are.
         kafka: Options of the Kafka consumers, by Java's names without the prefix `kafka.`.
         group_prefix: Prefix of the consumer groups.
         starts: First offset to read, by partition.
@@ -81,6 +92,7 @@ class LivePlan:
     checkpoint: str
     erased_users: str
     topic: str
+    schemas: SchemaPlace
     kafka: Mapping[str, str] = field(repr=False)
     group_prefix: str
     starts: Mapping[int, int]
@@ -92,37 +104,30 @@ class LivePlan:
     interval_seconds: float
 
 
-def start(session: SparkSession, plan: LivePlan, schemas: Schemas, sink: Sink) -> StreamingQuery:
+def start(session: SparkSession, plan: LivePlan, sink: Sink) -> StreamingQuery:
     """Starts the query, or goes on where the run's checkpoint left off.
 
     Args:
         session: A session; the query gets one of its own with the same context.
         plan: What to compute.
-        schemas: Where the executors find writers' schemas.
         sink: Called in order of the micro-batches' numbers, for some of them again. What it raises ends the query.
     """
-    context: Any = session.sparkContext
-    if runs_own_tasks(str(context.master)):
-        context.pythonExec = sys.executable  # the interpreter that has this package, which `python3` may not be
     own = session.newSession()
     for name, value in {**_SETTINGS, "spark.sql.shuffle.partitions": str(plan.partitions)}.items():
         own.conf.set(name, value)
-    events = _clicks(own, plan, schemas).union(_erasures(own, plan))
-    changes = events.groupBy("user").applyInPandasWithState(
-        _of_user(plan.first_hour), "differences binary", "data binary", "update", "EventTimeTimeout"
-    )
+    events = _clicks(own, plan).union(_erasures(own, plan))
+    changes = DataFrame(_pipeline(own).differences(_java(events), plan.first_hour), own)
 
     def write(frame: DataFrame, batch_id: int) -> None:
         # Whatever the rows, they are asked for exactly once: computing them again would change the state again.
-        found = [decode_differences(bytes(row[0])) for row in frame.collect()]
-        sink(batch_id, added(found))
+        sink(batch_id, added(_sums(row[0]) for row in frame.collect()))
 
     writer = changes.writeStream.outputMode("update").foreachBatch(write).queryName(f"live {plan.run_id}")
     interval = f"{round(plan.interval_seconds * 1000)} milliseconds"
     return writer.option("checkpointLocation", plan.checkpoint).trigger(processingTime=interval).start()
 
 
-def _clicks(session: SparkSession, plan: LivePlan, schemas: Schemas) -> DataFrame:
+def _clicks(session: SparkSession, plan: LivePlan) -> DataFrame:
     # Placed by partition, as Spark wants it: an offset in the checkpoint goes before these.
     starts = ", ".join(f'"{partition}": {offset}' for partition, offset in sorted(plan.starts.items()))
     reader = session.readStream.format("kafka").options(
@@ -144,16 +149,13 @@ def _clicks(session: SparkSession, plan: LivePlan, schemas: Schemas) -> DataFram
         "partition",
         "offset",
     )
-    decode = decoder(
-        schemas,
-        run_id=plan.run_id,
-        earliest_ms=plan.earliest_ms,
-        first_needed_ms=plan.first_hour - VISIT_GAP_MS,
-    )
+    place = _pipeline(session, "SchemaPlace")(*astuple(plan.schemas))
+    first_needed_ms = plan.first_hour - VISIT_GAP_MS
+    decoded = _pipeline(session).decoded(_java(records), place, plan.earliest_ms, first_needed_ms)
     # Some producer's clock may be years ahead, and with it Kafka's time of the record: that must not move the watermark
     # beyond the present. Both times are the same when the micro-batch is repeated.
     happened = f"least(timestamp_millis(time), current_timestamp() + INTERVAL {MAX_AHEAD_MS} MILLISECONDS)"
-    clicks = records.mapInArrow(decode, DECODED).selectExpr("user", f"{happened} AS happened", "event")
+    clicks = DataFrame(decoded, session).selectExpr("user", f"{happened} AS happened", "event")
     return clicks.withWatermark("happened", f"{watermark_delay_ms(plan.hours)} milliseconds")
 
 
@@ -166,30 +168,18 @@ def _erasures(session: SparkSession, plan: LivePlan) -> DataFrame:
     )
 
 
-def _of_user(
-    first_hour: int,
-) -> "Callable[[Any, Iterable[pd.DataFrame], GroupState], Iterator[pd.DataFrame]]":
-    """The function that Spark calls for each user of whom clicks came, and for each who is not needed any more."""
-    repairs = RepairsWorker()
+def _pipeline(session: SparkSession, name: str = "Pipeline") -> Any:
+    """A class of live's Java code."""
+    jvm: Any = session._jvm
+    return getattr(jvm.dataco.live, name)
 
-    def of_user(_user: Any, events: "Iterable[pd.DataFrame]", state: "GroupState") -> "Iterator[pd.DataFrame]":
-        import pandas as pd
 
-        _ = repairs  # comes along with this function, which is its purpose
-        if state.hasTimedOut:
-            state.remove()
-            return
-        watermark_ms = state.getCurrentWatermarkMs()
-        before = decode_state(state.get[0]) if state.exists else UserState()
-        # By place, for `RepairsWorker` reads columns without their names: user, happened, event.
-        arrivals, erasures = decode_events(event for frame in events for event in frame.iloc[:, -1])
-        after, change = advanced(before, arrivals, erasures, watermark_ms=watermark_ms, first_hour=first_hour)
-        if after.needed_until > watermark_ms:
-            state.update((encode(after),))
-            state.setTimeoutTimestamp(after.needed_until)
-        elif state.exists:
-            state.remove()
-        if change:
-            yield pd.DataFrame({"differences": [encode_differences(change)]})
+def _java(frame: DataFrame) -> Any:
+    return frame._jdf
 
-    return of_user
+
+def _sums(differences: bytes) -> dict[Group, Sums]:
+    return {(hour, page, country): numbers for hour, page, country, numbers in _decode(differences)}
+
+
+_decode = msgspec.json.Decoder(list[tuple[int, str, str, list[int]]]).decode
