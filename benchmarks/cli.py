@@ -18,6 +18,7 @@ from benchmarks import (
     measure_client_cpu,
     measure_connect,
     measure_ingest,
+    measure_live,
     measure_loading,
     measure_publication,
     measure_refresh,
@@ -52,6 +53,7 @@ class Only(StrEnum):
     BACKFILL = "backfill"
     PUBLICATION = "publication"
     DEV = "dev"
+    LIVE = "live"
 
 
 @app.command()
@@ -132,6 +134,7 @@ def _run(bench: Bench, console: Console, wanted: set[Only], keep: Callable[[], N
         ),
         ("publication", {Only.PUBLICATION}, publication),
         ("a small hour in a running dagster dev", {Only.DEV}, lambda: measure_refresh.measure_dev(bench, large)),
+        ("live", {Only.LIVE}, lambda: measure_live.measure(bench)),
     ]
     try:
         for title, parts, step in steps:

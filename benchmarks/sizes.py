@@ -18,6 +18,8 @@ class Sizes:
         documents: Documents published.
         refreshes: Refreshes of a small hour by a running `dagster dev`.
         warm_refreshes: Of an hour in a session before one is measured warm: until then, compilers work.
+        live_seconds: How long live is probed at each rate.
+        live_clicks_of_a_user: Clicks of the busiest user of an hour.
         repetitions: Of short measurements, of which the median counts.
     """
 
@@ -31,6 +33,8 @@ class Sizes:
     documents: int
     refreshes: int
     warm_refreshes: int
+    live_seconds: float
+    live_clicks_of_a_user: int
     repetitions: int
 
 
@@ -45,6 +49,8 @@ FULL = Sizes(
     documents=200_000,
     refreshes=5,
     warm_refreshes=5,
+    live_seconds=90.0,
+    live_clicks_of_a_user=500_000,
     repetitions=3,
 )
 QUICK = Sizes(
@@ -58,5 +64,7 @@ QUICK = Sizes(
     documents=20_000,
     refreshes=1,
     warm_refreshes=1,
+    live_seconds=10.0,
+    live_clicks_of_a_user=5_000,
     repetitions=1,
 )

@@ -20,6 +20,7 @@ _MODULES = {
     "first_refresh": "refresh",
     "dev_runs": "refresh",
     "publish": "publication",
+    "live": "live",
 }
 
 
