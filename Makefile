@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
-MVN    := mvn --batch-mode --quiet --no-transfer-progress --file kafka_connect/pom.xml
+MVN    := mvn --batch-mode --quiet --no-transfer-progress --file
 STACK  ?= .stack
 MINUTES ?= 30
 PORT ?= 3000
@@ -33,7 +33,7 @@ soak: $(VENV)/.installed ## break servers at random for MINUTES=30, then the tes
 	SOAK_MINUTES=$(MINUTES) $(BIN)/pytest -s -m soak
 
 connect: ## build the sink for Kafka Connect: kafka_connect/target/dataco-clicks.zip, for plugin.path
-	$(MVN) package -Pplugin -DskipTests
+	$(MVN) kafka_connect/pom.xml package -Pplugin -DskipTests
 	@mv kafka_connect/target/plugins.zip kafka_connect/target/dataco-clicks.zip
 	@echo "kafka_connect/target/dataco-clicks.zip; unpacked in kafka_connect/target/plugins"
 
@@ -51,12 +51,14 @@ lint: $(VENV)/.installed ## check style, types and import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(MVN) validate
+	$(MVN) kafka_connect/pom.xml validate
+	$(MVN) spark_resources/java/pom.xml validate
 
 format: $(VENV)/.installed ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(MVN) spotless:apply
+	$(MVN) kafka_connect/pom.xml spotless:apply
+	$(MVN) spark_resources/java/pom.xml spotless:apply
 
 $(VENV)/.installed: pyproject.toml local_stack/pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and no python3 was found (Debian: apt-get install python3.11 python3.11-venv)."; exit 1; }

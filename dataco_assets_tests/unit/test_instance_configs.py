@@ -133,7 +133,7 @@ def test_kubernetes_sets_only_variables_that_exist_to_values_that_are_allowed(mo
 
 def test_the_images_own_environment_is_of_settings() -> None:
     names = set(re.findall(rf"\b{PREFIX}\w+(?==)", (DOCKER / "Dockerfile").read_text()))
-    assert names == {"DATACO_AGGREGATES_URI", "DATACO_CONNECTOR_JARS"}
+    assert names == {"DATACO_AGGREGATES_URI", "DATACO_CONNECTOR_JARS", "DATACO_LIVE_JARS"}
     assert names <= VARIABLES
 
 
