@@ -3,10 +3,10 @@
 Belongs here: the index's layout, and adding a micro-batch's differences to its documents. Does not belong here: which
 hours readers get from it (`handover.py`), and computing differences (`spark_resources/live`).
 
-One process writes to the index of a run, so it reads the documents that a micro-batch changes, adds, and writes them
-whole. A document's version is the number of the micro-batch that changed it last, plus 1. A micro-batch that is tried
-again finds that version on the documents it already changed, and leaves those; a process that was taken for dead and
-goes on later is refused (`external_gte`).
+One process writes to the index of a run. It reads the documents that a micro-batch changes, unless it wrote them last
+itself, adds, and writes them whole. A document's version is the number of the micro-batch that changed it last, plus 1.
+A micro-batch that is tried again finds that version on the documents it already changed, and leaves those; a process
+that was taken for dead and goes on later is refused (`external_gte`).
 
 A group whose clicks are all gone (its user was erased) keeps a document of zeros, for its version. Readers do not see
 it.
@@ -51,6 +51,9 @@ SOURCE: Final = "source"
 LIVE: Final = "live"
 _PRIORITY: Final = TEMPLATE_PRIORITY + 2
 _DOCUMENTS_AT_ONCE: Final = 2_000
+_MOST_REMEMBERED: Final = 200_000
+"""Documents whose sums are kept in memory, about 100 MB, so that they need not be read before each write."""
+_NOTHING: Final[Sums] = [0] * len(MEASURES)
 _BUCKETS: Final = f"{TIME_SPENT.name}."
 
 
@@ -98,6 +101,7 @@ class LiveIndex:
         self._client = client
         self._alias = alias
         self.name = live_index_name(alias, run_id)
+        self._added: dict[str, tuple[int, Sums]] = {}
 
     def exists(self) -> bool:
         """Whether it exists, with the layout of this version."""
@@ -144,17 +148,21 @@ class LiveIndex:
             LiveTakenOver: later micro-batches are in the index.
             ElasticsearchError: it does not answer or refuses; part may have been added, which is no harm.
         """
+        known, self._added = self._added, {}  # what fails halfway is looked up again
+        if len(known) > _MOST_REMEMBERED:
+            known.clear()
         version = batch_id + 1
         left = iter(changes.items())
         done = 0
         while some := dict(islice(left, _DOCUMENTS_AT_ONCE)):
-            outcome = bulk(self._client, self._writes(some, version, at_ms))
+            outcome = bulk(self._client, self._writes(some, version, at_ms, known))
             if outcome.conflicts:
                 raise LiveTakenOver(
                     f"Index {self.name} has later micro-batches than {batch_id}: another `dataco live` goes on with "
                     "this run. This one stops; nothing was counted twice."
                 )
             done += outcome.done
+        self._added = known
         return done
 
     def show(self) -> None:
@@ -168,15 +176,19 @@ class LiveIndex:
         deletions = ({"_op_type": "delete", "_index": self.name, "_id": hit["_id"]} for hit in old)
         return bulk(self._client, deletions).done
 
-    def _writes(self, changes: Mapping[Group, Sums], version: int, at_ms: int) -> Iterator[dict[str, Any]]:
+    def _writes(
+        self, changes: Mapping[Group, Sums], version: int, at_ms: int, known: dict[str, tuple[int, Sums]]
+    ) -> Iterator[dict[str, Any]]:
+        """The documents to write, which `known` holds then, too: versions and sums by id."""
         ids = {document_id(PAGES, *group): group for group in changes}
-        present = documents_by_id(self._client, self.name, list(ids))
+        present = documents_by_id(self._client, self.name, [each for each in ids if each not in known])
+        known.update((each, (hit["_version"], sums_of(hit["_source"]))) for each, hit in present.items())
         for each, group in ids.items():
-            found = present.get(each)
-            if found is not None and found["_version"] == version:
+            changed_by, before = known.get(each, (0, _NOTHING))
+            if changed_by == version:
                 continue
-            before = sums_of(found["_source"]) if found else [0] * len(MEASURES)
             after = [old + new for old, new in zip(before, changes[group], strict=True)]
+            known[each] = version, after
             yield {
                 "_op_type": "index",
                 "_index": self.name,
