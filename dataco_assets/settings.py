@@ -334,7 +334,7 @@ class Settings(BaseSettings):
     live_interval_seconds: float = Field(
         1.0, ge=0, description="Least time between the starts of two micro-batches of `dataco live`, in seconds."
     )
-    live_max_clicks: int = Field(20_000, ge=1, description="Most records in a micro-batch of `dataco live`.")
+    live_max_clicks: int = Field(50_000, ge=1, description="Most records in a micro-batch of `dataco live`.")
     live_partitions: int = Field(
         2,
         ge=1,
