@@ -159,7 +159,8 @@ class Live:
 
         Raises:
             LiveTakenOver: another process runs live.
-            LiveFailed, CheckpointUnavailable, KafkaFailure, ElasticsearchError, HBaseError: what else went wrong.
+            LiveFailed, MicroBatchFailed, CheckpointUnavailable, KafkaFailure, ElasticsearchError, HBaseError: what else
+                went wrong.
         """
         self._failure = None
         admin = KafkaAdmin(Brokers.of(self._settings))
@@ -221,9 +222,10 @@ class Live:
         index = LiveIndex(self._client, self._index.alias, run.run_id)
         return start(self._session, plan, partial(self._apply, index))
 
-    def _apply(self, index: LiveIndex, batch_id: int, changes: Mapping[Group, Sums]) -> None:
+    def _apply(self, index: LiveIndex, batch_id: int, computed: Callable[[], Mapping[Group, Sums]]) -> None:
         """The sink of the query; called in a thread of its own."""
         try:
+            changes = computed()
             self._on_step(Step.COMPUTED, batch_id)
             if changes:
                 index.add(batch_id, changes, at_ms=clock.now_ms())
@@ -301,12 +303,12 @@ class Live:
     def _raise_failure(self, query: "StreamingQuery") -> None:
         if query.isActive:
             return
-        if isinstance(self._failure, DatacoError):
-            raise self._failure
         error = query.exception()
         text = str(error)
         if "failOnDataLoss" in text:
             raise RecordsLost(f"Records left topic {self._settings.clicks_topic} before live read them.") from error
+        if isinstance(self._failure, DatacoError):
+            raise self._failure
         raise LiveFailed(f"The streaming query ended: {' '.join(text.split())[:1000]}") from self._failure or error
 
     def _end(self) -> None:

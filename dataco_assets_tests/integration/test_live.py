@@ -22,6 +22,7 @@ from typing import Any, Self
 import dagster as dg
 import pytest
 from confluent_kafka import Producer
+from pydantic import SecretStr
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates.columns import PAGES
@@ -31,6 +32,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_of
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.elasticsearch import SearchClient, connect
+from dataco_assets.index import live as live_index
 from dataco_assets.index.handover import LiveHours, serve
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import live_index_name
@@ -43,10 +45,13 @@ from dataco_assets.live.service import Live, LiveFailed, Step
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.sensors import live_sensor
 from dataco_assets.sensors.dead_runs import SILENT_SECONDS, LeaseWatch
+from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests import oracle
+from dataco_assets_tests.avro_clicks import AvroProducer
 from dataco_assets_tests.oracle import OracleClick
 from dataco_assets_tests.platforms import Platform, click, epoch_ms
 from dataco_assets_tests.refreshes import Refreshes
+from dataco_assets_tests.registries import registry
 from dataco_assets_tests.waiting import wait_until
 from spark_resources.live import application
 
@@ -74,12 +79,12 @@ class World:
     def index(self) -> Index:
         return Index.of(self.search, self.platform.settings, PAGES)
 
-    def send(self, *values: tuple[bytes, int]) -> None:
-        """Sends messages with their times of arrival, epoch ms; acknowledged on return."""
+    def send(self, *values: tuple[bytes, int], encode: Callable[[bytes], bytes | None] = bytes) -> None:
+        """Sends messages with their times of arrival, epoch ms, as they are or encoded; acknowledged on return."""
         settings = self.platform.settings
         producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "enable.idempotence": True})
         for value, arrived in values:
-            producer.produce(settings.clicks_topic, value, timestamp=arrived)
+            producer.produce(settings.clicks_topic, encode(value), timestamp=arrived)
         assert producer.flush(SECONDS) == 0
         self.sent += values
 
@@ -251,6 +256,34 @@ def test_a_micro_batch_that_is_tried_again_changes_nothing(world: World) -> None
         assert (world.report().batch_id or 0) >= 1
 
 
+def test_clicks_in_avro_count_as_those_in_json(world: World) -> None:
+    """By the contract's own schema, and by id and GUID of a registry that wants a password and is away at first."""
+    with registry() as server:
+        producer, single = AvroProducer(server), AvroEncoder()
+        server.basic("live", "secret")
+        world.platform.settings = world.platform.settings.model_copy(
+            update={
+                "schema_registry_url": server.url,
+                "schema_registry_username": "live",
+                "schema_registry_retry_seconds": 20.0,
+            }
+        )
+        clicks = [
+            (value, at)
+            for value, at in traffic(16, 60)
+            if isinstance(parse(value, record_time_ms=at, earliest_ms=0), Click)
+        ]
+        world.send(*clicks, encode=lambda value: producer.encode(value) or single.encode(value))
+        with pytest.raises(application.MicroBatchFailed, match=r"refuses the request.*DATACO_SCHEMA_REGISTRY_"):
+            world.live().run(Event(), now_ms=NOW)
+        password = SecretStr("secret")
+        world.platform.settings = world.platform.settings.model_copy(update={"schema_registry_password": password})
+        server.answers = [503, 503]
+        with world.running():
+            world.settle()
+        assert server.answers == []
+
+
 @pytest.mark.soak  # starts three drivers
 def test_a_process_that_is_killed_at_any_step_changes_nothing(world: World, tmp_path: Path) -> None:
     """Real processes, killed -9 before the bulk request of a micro-batch, behind it, and behind its refresh."""
@@ -280,6 +313,44 @@ def test_half_a_bulk_request_is_completed_by_the_next_try(world: World) -> None:
     assert [hit["_source"]["click_count"] for hit in hits] == [2] * 4
     with pytest.raises(LiveTakenOver):  # a process that was taken for dead goes on
         index.add(6, first, at_ms=NOW)
+
+
+def test_what_failed_halfway_is_completed_by_the_same_process(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sums that it remembers are of documents that it has surely written."""
+    index = LiveIndex(world.search, world.platform.settings.index_alias, "r")
+    index.create(world.platform.settings)
+    sums = [1, 1, 1, 0, 0, 1, 1, 1, *[0] * (len(MEASURES) - 8)]
+    changes: dict[Group, Sums] = {(MONTH_END, f"https://a.example/{page}", "DE"): sums for page in range(4)}
+    assert index.add(7, changes, at_ms=NOW) == 4
+    write, calls = live_index.bulk, iter([True, False])
+
+    def fails_once(*arguments: Any) -> Any:
+        if next(calls, True):
+            return write(*arguments)
+        raise Interrupted
+
+    monkeypatch.setattr(live_index, "_DOCUMENTS_AT_ONCE", 2)
+    monkeypatch.setattr(live_index, "bulk", fails_once)
+    with pytest.raises(Interrupted):
+        index.add(8, changes, at_ms=NOW)
+    assert index.add(8, changes, at_ms=NOW) == 2
+    assert index.add(9, changes, at_ms=NOW) == 4
+    index.show()
+    hits = world.search.search(index=index.name)["hits"]["hits"]
+    assert [hit["_source"]["click_count"] for hit in hits] == [3] * 4
+
+
+@pytest.mark.soak  # two hundred micro-batches
+def test_users_who_are_not_needed_leave_the_state(world: World) -> None:
+    """Each user clicks once, 5 minutes after the one before; with one exact hour, each is needed for 90 minutes."""
+    world.platform.settings = world.platform.settings.model_copy(update={"live_max_clicks": 1, "live_hours": 1})
+    times = [MONTH_END + number * 5 * MINUTE for number in range(220)]
+    world.send(*((click("1", at=at, user=f"u{at}"), at) for at in times))
+
+    with world.running():
+        wait_until(world.serves, seconds=5 * SECONDS, what="live has read all")
+        assert (world.report().batch_id or 0) > 200, "users were looked for twice"
+        assert world.report().users < 50
 
 
 def _no_deduplication(patch: pytest.MonkeyPatch) -> None:

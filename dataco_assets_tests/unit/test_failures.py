@@ -104,6 +104,7 @@ def test_a_programming_error_stays_what_it_is(instance: dg.DagsterInstance) -> N
 PASSING = {
     "CheckpointUnavailable",
     "LiveFailed",
+    "MicroBatchFailed",
     "RecordsLost",
     "AggregatesNotWritten",
     "AggregatesUnavailable",

@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, Final
 
 import msgspec
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -23,16 +24,19 @@ from dataco_assets.aggregates.live_sums import Group, Sums, added
 from dataco_assets.clicks.event import MAX_AHEAD_MS
 from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clicks.hour import VISIT_GAP_MS
+from dataco_assets.errors import DatacoError, ErrorKind
+from spark_resources.jvm_errors import reported
 from spark_resources.live.exactness import watermark_delay_ms
 
-Sink = Callable[[int, Mapping[Group, Sums]], None]
-"""Receives a micro-batch's number and what to add to the sums of each group."""
+Sink = Callable[[int, Callable[[], Mapping[Group, Sums]]], None]
+"""Receives a micro-batch's number, and what computes what to add to the sums of each group: it is called once.
+
+It may raise `MicroBatchFailed`.
+"""
 
 _SETTINGS: Final[Mapping[str, str]] = {
     # On local disk, so that users need not fit into memory; the checkpoint gets what changed, not the whole state.
-    "spark.sql.streaming.stateStore.providerClass": (
-        "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-    ),
+    "spark.sql.streaming.stateStore.providerClass": ("dataco.live.UserStateProvider"),
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     # A micro-batch without clicks would only remove old users, which the next one does as well.
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
@@ -40,8 +44,15 @@ _SETTINGS: Final[Mapping[str, str]] = {
     # Timestamps must not depend on the machine's zone.
     "spark.sql.session.timeZone": "UTC",
 }
+_SHOWN: Final = 1_000
 _FAR_FUTURE: Final = "TIMESTAMP '2200-01-01 00:00:00'"
 """The event time of an erasure, which is never too late and moves no watermark."""
+
+
+class MicroBatchFailed(DatacoError):
+    """Spark failed to compute a micro-batch; trying again goes on from the checkpoint."""
+
+    kind = ErrorKind.PASSING
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def start(session: SparkSession, plan: LivePlan, sink: Sink) -> StreamingQuery:
 
     def write(frame: DataFrame, batch_id: int) -> None:
         # Whatever the rows, they are asked for exactly once: computing them again would change the state again.
-        sink(batch_id, added(_sums(row[0]) for row in frame.collect()))
+        sink(batch_id, lambda: _differences(frame))
 
     writer = changes.writeStream.outputMode("update").foreachBatch(write).queryName(f"live {plan.run_id}")
     interval = f"{round(plan.interval_seconds * 1000)} milliseconds"
@@ -176,6 +187,15 @@ def _pipeline(session: SparkSession, name: str = "Pipeline") -> Any:
 
 def _java(frame: DataFrame) -> Any:
     return frame._jdf
+
+
+def _differences(frame: DataFrame) -> dict[Group, Sums]:
+    try:
+        rows = frame.collect()
+    except Py4JJavaError as error:
+        said = " ".join(reported(error).split())
+        raise MicroBatchFailed(f"Spark failed to compute a micro-batch: {said[:_SHOWN]}") from error
+    return added(_sums(row[0]) for row in rows)
 
 
 def _sums(differences: bytes) -> dict[Group, Sums]:
