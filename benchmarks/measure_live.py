@@ -5,6 +5,7 @@ found, as a reader would.
 """
 
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -47,11 +48,12 @@ def measure(bench: Bench) -> None:
     platform = bench.platform("live")
     bench.provision(platform)
     seconds = bench.sizes.live_seconds
+    warm = min(_WARM_SECONDS, seconds)
     with _live(bench, platform) as live:
         live.probe()  # waits until it serves
-        live.measured(_SLOW, _SLOW_USERS, _WARM_SECONDS)  # for the JVM's compilers
+        live.measured(_SLOW, _SLOW_USERS, warm)  # for the JVM's compilers
         slow = live.measured(_SLOW, _SLOW_USERS, seconds)
-        live.measured(_FAST, _FAST_USERS, _WARM_SECONDS)
+        live.measured(_FAST, _FAST_USERS, warm)
         _note(bench, _SLOW, slow, "an hour that has just begun to fill")
         fast = live.measured(_FAST, _FAST_USERS, seconds)
         _note(bench, _FAST, fast, "an hour that has just begun to fill")
@@ -233,8 +235,6 @@ def _records(source: Mapping[str, Any]) -> int:
 @contextmanager
 def _live(bench: Bench, platform: Platform) -> Iterator[_Live]:
     """Live, until the end of the block."""
-    import os
-
     reports, answer, log = (bench.folder / f"live.{name}" for name in ("reports", "answer", "log"))
     checkpoint = {"DATACO_LIVE_CHECKPOINT_URI": (bench.folder / "live").as_uri()}
     own = replace(platform, env={**platform.env, **checkpoint})
