@@ -201,8 +201,11 @@ def _listed(values: set[object] | set[str] | set[int]) -> str:
 def _index(settings: Settings, search: "SearchClient") -> Iterator[Finding]:
     from dataco_assets.index.indices import Index
     from dataco_assets.index.reading import hours_without_audience, incomplete_hours
+    from dataco_assets.index.restatements import ensure_restatements, index_name
     from dataco_assets.index.setup import ensure_index
 
+    created = ensure_restatements(search, settings)
+    yield Finding(f"index {index_name(settings.index_alias)}", created)
     for aggregate in AGGREGATES:
         index = Index.of(search, settings, aggregate)
         for line, created in ensure_index(index, settings):

@@ -30,6 +30,7 @@ from dataco_assets.clients.hbase import HBase, TimedCells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.hours import HourLedger
+from dataco_assets.ledgers.restating import Cause
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -235,7 +236,7 @@ def _mark_hours(settings: "Settings", hbase: HBase) -> int:
     ledger = HourLedger(hbase, settings.hours_table)
     hours = {hour for hour in ledger.touched_by(times) if hour >= settings.partitions_start_ms}
     hours -= ledger.expired(hours, ttl_days=settings.clicks_ttl_days)
-    ledger.mark_dirty(hours, holding_clicks=(), stored_since_ms=0)
+    ledger.mark_dirty(hours, holding_clicks=(), stored_since_ms=0, cause=Cause.RECOMPUTED)
     return len(hours)
 
 

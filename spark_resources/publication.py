@@ -11,7 +11,7 @@ differ from those in the index are written (`index_documents.py`).
 import re
 import socket
 import ssl
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -33,8 +33,17 @@ from dataco_assets.elasticsearch_errors import (
     unavailable,
 )
 from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.index.differences import HourDifference
 from dataco_assets.index.layout import PAGE_PARTS, month_of, properties
-from spark_resources.index_documents import DOCUMENT_ID, WRITE, changes, stored_documents
+from spark_resources.index_documents import (
+    DOCUMENT_ID,
+    FORMER,
+    WRITE,
+    added,
+    changes,
+    hour_differences,
+    stored_documents,
+)
 from spark_resources.jvm_errors import reported
 from spark_resources.session import runs_own_tasks
 
@@ -133,6 +142,19 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Restated:
+    """Hours (epoch ms) whose differences are reported before documents are written.
+
+    Attributes:
+        hours: The hours.
+        note: Is given the differences of a month's hours; nothing of them is written before it returns.
+    """
+
+    hours: Collection[int]
+    note: Callable[[Sequence[HourDifference]], None]
+
+
+@dataclass(frozen=True)
 class Written:
     """What a publication did, and what is left to do.
 
@@ -153,6 +175,7 @@ def publish(
     *,
     server: Server,
     held: Held | None = None,
+    restated: Restated | None = None,
 ) -> Written:
     """Writes an aggregate's rows of hours, each into the index of its month; documents that are there already are left.
 
@@ -166,6 +189,7 @@ def publish(
         indices: The index of each month (`YYYY.MM`), as `dataco_assets.index.setup.write_indices` gives them.
         server: Where to write them.
         held: What the index has of them, and must be visible to searches; None: nothing, so that all is written.
+        restated: Whose differences are to be reported; None: no hour's.
 
     Raises:
         ExecutorsElsewhere: executors run on other machines, and nothing names their truststore.
@@ -188,13 +212,20 @@ def publish(
             of_month = f"unix_millis(hour) IN ({', '.join(f'{hour}L' for hour in members)})"
             wanted = documents(aggregate, rows.where(of_month))
             there = [hour for hour in members if held and hour in held.hours]
+            told = [hour for hour in members if restated and hour in restated.hours]
             try:
                 if held and there:
                     stored = stored_documents(session, indices[month], there, connection)
-                    compared.append(_Difference.of(changes(wanted, stored, held.rewritten)))
-                    count, wanted = compared[-1].to_write, compared[-1].rows.where(WRITE).drop(WRITE)
+                    changed = changes(wanted, stored, held.rewritten, with_former=bool(told))
+                    compared.append(_Difference.of(changed))
+                    changed = compared[-1].rows
+                    count, wanted = compared[-1].to_write, changed.where(WRITE).drop(WRITE, FORMER)
+                    differing = count + compared[-1].to_delete
                 else:
-                    count = wanted.count()
+                    changed = added(wanted) if told else wanted
+                    differing = count = wanted.count()
+                if restated and told and differing:
+                    restated.note(hour_differences(changed, told))
                 if count:
                     writer = wanted.write.format("org.elasticsearch.spark.sql").mode("append")
                     writer.options(**_CONNECTOR, **connection).save(indices[month])

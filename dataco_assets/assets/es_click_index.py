@@ -5,6 +5,7 @@ The same step publishes the audience (`assets/audience.py`). An hour is done whe
 
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,10 @@ from dataco_assets.settings import Settings
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from dataco_assets.clients.elasticsearch import SearchClient
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import Mismatch, PublishedHour
+    from dataco_assets.index.restatements import RestatementLog
     from dataco_assets.ledgers.hours import HourLedger
     from dataco_assets.ledgers.publications import Others
     from dataco_assets.ledgers.unsound import Unsound
@@ -203,6 +206,7 @@ def publish_hours(
         PublicationFailed, ElasticsearchError, HBaseError: no hour is done.
     """
     from dataco_assets.index.indices import Index
+    from dataco_assets.index.restatements import ensure_restatements
     from dataco_assets.index.setup import ensure_month_indices
 
     withheld: list[DatacoError] = []
@@ -226,9 +230,13 @@ def publish_hours(
                     ensure_month_indices(part.index, settings, [each.hour for each in part.hours])
             newer, rewritten = turn.begin(ready[PAGES.name], withheld)
         _leave_out(parts, newer)
-        _publish(parts, rewritten, turn, hbase, withheld)
-        with stages.stage("note the hours as done"):
-            _note_done(parts, hbase, settings, withheld)
+        with _restatements(client, hbase, settings) as log:
+            with stages.stage("look up former hours"):
+                ensure_restatements(client, settings)
+                log.begin(parts[0].hours)
+            _publish(parts, rewritten, turn, hbase, withheld, log)
+            with stages.stage("note the hours as done"):
+                _note_done(parts, hbase, settings, withheld, log)
         turn.end()
     return Publication(outcomes, withheld)
 
@@ -239,23 +247,40 @@ def _publish(
     turn: "_Turn",
     hbase: HBaseResource,
     withheld: list[DatacoError],
+    log: "RestatementLog",
 ) -> None:
     """Publishes one aggregate after another; an hour that one of them cannot publish is left out of all."""
     try:
         for part in parts:
-            _leave_out(parts, part.publish(rewritten, hbase, withheld))
+            _leave_out(parts, part.publish(rewritten, hbase, withheld, log))
     except VersionConflict:
         turn.overtaken(parts, withheld)
         raise
     _leave_out(parts, turn.overtaken(parts, withheld))
 
 
-def _note_done(parts: "Sequence[_Part]", hbase: HBaseResource, settings: Settings, withheld: list[DatacoError]) -> None:
-    """Notes the hours as done that no index differs in; the others are withheld."""
+@contextmanager
+def _restatements(client: "SearchClient", hbase: HBaseResource, settings: Settings) -> "Iterator[RestatementLog]":
+    from dataco_assets.index.restatements import RestatementLog, index_name
+    from dataco_assets.ledgers.restating import Restating
+
+    with hbase.client() as connection:
+        yield RestatementLog(client, Restating(connection, settings.hours_table), index_name(settings.index_alias))
+
+
+def _note_done(
+    parts: "Sequence[_Part]",
+    hbase: HBaseResource,
+    settings: Settings,
+    withheld: list[DatacoError],
+    log: "RestatementLog",
+) -> None:
+    """Notes the hours as done that no index differs in, and their restatements; the others are withheld."""
     from dataco_assets.ledgers.hours import HourLedger
 
     differing = {each.hour for part in parts for each in part.mismatches}
     done = [part.finish(differing) for part in parts]
+    log.complete(done[0])  # first: an hour that is done is not looked at again
     with hbase.client() as connection:
         ledger = HourLedger(connection, settings.hours_table)
         ledger.set_done(_generations(done[0]))
@@ -376,13 +401,16 @@ class _Part:
         self.hours = [each for each in self.hours if each.hour not in hours]
         self.mismatches = [each for each in self.mismatches if each.hour not in hours]
 
-    def publish(self, rewritten: Collection[int], hbase: HBaseResource, withheld: list[DatacoError]) -> set[int]:
+    def publish(
+        self, rewritten: Collection[int], hbase: HBaseResource, withheld: list[DatacoError], log: "RestatementLog"
+    ) -> set[int]:
         """Writes the documents, removes stale ones, and compares the index with the table.
 
         Args:
             rewritten: Hours whose documents are all written.
             hbase: Gives clients.
             withheld: Receives why hours are not published.
+            log: Receives the differences of hours that were final, from the pages' documents.
 
         Returns:
             The hours that are withheld: they met documents of a higher version.
@@ -391,7 +419,7 @@ class _Part:
 
         self._may_have_written = self.hours
         with self._stages.stage("write the documents"):
-            written = self._write(rewritten, hbase, withheld)
+            written = self._write(rewritten, hbase, withheld, log)
         held = [each.hour for each in self.hours]
         with self.index.in_use(held):
             with self._stages.stage("remove stale documents"):
@@ -417,14 +445,16 @@ class _Part:
         self.outcome.published = [each for each in self.hours if each.hour not in differing]
         return self.outcome.published
 
-    def _write(self, rewritten: Collection[int], hbase: HBaseResource, withheld: list[DatacoError]) -> "Written":
+    def _write(
+        self, rewritten: Collection[int], hbase: HBaseResource, withheld: list[DatacoError], log: "RestatementLog"
+    ) -> "Written":
         """Writes hours; those that meet documents of a higher version are withheld, and the others written again."""
         from dataco_assets.index.conflicts import find_conflicts
         from dataco_assets.ledgers.hours import HourLedger
 
         while True:
             try:
-                return self._write_once(rewritten)
+                return self._write_once(rewritten, log)
             except VersionConflict as error:
                 with hbase.client() as connection:
                     ledger = HourLedger(connection, self._settings.hours_table)
@@ -436,7 +466,7 @@ class _Part:
                 withheld += conflicts.errors()
                 self.leave_out(conflicts.hours)
 
-    def _write_once(self, rewritten: Collection[int]) -> "Written":
+    def _write_once(self, rewritten: Collection[int], log: "RestatementLog") -> "Written":
         from dataco_assets.index.contents import hours_held
         from dataco_assets.index.publication import refresh
         from spark_resources import publication
@@ -462,6 +492,7 @@ class _Part:
                     settings.elasticsearch_ca_file,
                 ),
                 held=publication.Held(held, rewritten),
+                restated=publication.Restated(log.hours, log.note) if aggregate is PAGES else None,
             )
 
 

@@ -19,6 +19,7 @@ from dataco_assets.cli import (
     live,
     metrics,
     rejected,
+    restatements,
     resume,
     setup,
     status,
@@ -73,6 +74,7 @@ app.command()(dashboard.dashboard)
 app.command()(resume.resume)
 app.command()(top.top)
 app.command()(users.users)
+app.command()(restatements.restatements)
 app.command()(verify.verify)
 app.command()(backfill.backfill)
 app.command()(erase_user.erase_user)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataco_assets.clicks.row import timestamp_of
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.ledgers.hours import HourLedger
+from dataco_assets.ledgers.restating import Cause
 
 _ROWS_AT_ONCE = 1_000
 _READ = b"click_data:event_id"  # every row has it
@@ -40,7 +41,7 @@ def delete_stored(
             continue
         times = {timestamp_of(key) for key in stored}
         hours = {hour for hour in ledger.touched_by(times) if hour >= earliest_ms}
-        ledger.mark_dirty(hours, holding_clicks=(), stored_since_ms=stored_since_ms)
+        ledger.mark_dirty(hours, holding_clicks=(), stored_since_ms=stored_since_ms, cause=Cause.ERASURE)
         hbase.delete_rows(table, stored)
         removed |= times
     return removed

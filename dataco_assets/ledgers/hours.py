@@ -29,6 +29,7 @@ from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour
 from dataco_assets.clients.hbase import Cells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
+from dataco_assets.ledgers.restating import Cause, cause_cell
 from dataco_assets.ledgers.table import LedgerTable, batches
 
 if TYPE_CHECKING:
@@ -167,8 +168,15 @@ class HourLedger(LedgerTable):
         rows = self._read_rows([hour_key(hour).encode() for hour in sorted(after)], [_FIRST_STORED_AT])
         return certain | {hour_from_key(key.decode()) for key, cells in rows.items() if _FIRST_STORED_AT in cells}
 
-    def mark_dirty(self, hours: Iterable[int], *, holding_clicks: Iterable[int], stored_since_ms: int) -> None:
-        """Notes that clicks were stored.
+    def mark_dirty(
+        self,
+        hours: Iterable[int],
+        *,
+        holding_clicks: Iterable[int],
+        stored_since_ms: int,
+        cause: Cause = Cause.LATE_CLICKS,
+    ) -> None:
+        """Notes that clicks were stored, or changed for another cause.
 
         Sent again after a broken call, the counters may rise twice: the hour is then merely computed with a higher
         generation.
@@ -177,7 +185,11 @@ class HourLedger(LedgerTable):
             hours: All hours to mark (`touched_by`).
             holding_clicks: Those that the clicks themselves are in.
             stored_since_ms: HBase's time (`server_time_ms`) when none of these clicks was stored yet, epoch ms.
+            cause: Why, for the restatements of hours that were final. Only one other than clicks costs a request.
         """
+        hours = set(hours)
+        if cause is not Cause.LATE_CLICKS:
+            self._note_cause(hours, cause)
         keys = sorted({hour_key(hour).encode() for hour in hours})
         holding = sorted({hour_key(hour).encode() for hour in holding_clicks})
         known = self._read_rows(holding, [_FIRST_STORED_AT])
@@ -198,11 +210,21 @@ class HourLedger(LedgerTable):
             generations: The least value of `dirty` by hour.
         """
         states = self.read(generations)
+        self._note_cause((hour for hour, least in generations.items() if states[hour].dirty < least), Cause.REPAIR)
         amounts = {hour_key(hour).encode(): least - states[hour].dirty for hour, least in generations.items()}
         # Each by its own amount, and by adding: what clicks that arrive meanwhile add is not lost.
         for key, amount in amounts.items():
             if amount > 0:
                 self._hbase.increment(self._table, _DIRTY, {key: amount})
+
+    def _note_cause(self, hours: Iterable[int], cause: Cause) -> None:
+        """Notes why the hours are about to become dirty; a mark of clicks in between does no harm."""
+        rows = [
+            encode_row(hour_key(hour).encode(), [cause_cell(state.dirty + 1, cause)])
+            for hour, state in self.read(hours).items()
+        ]
+        for some in batches(rows):
+            self._hbase.put_rows(self._table, some)
 
     def read(self, hours: Iterable[int]) -> dict[int, HourState]:
         """States of the given hours; each is there, with zeros when never touched."""

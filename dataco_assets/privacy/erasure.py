@@ -26,6 +26,7 @@ from dataco_assets.clicks.row import timestamp_of
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.ledgers.hours import HourLedger
+from dataco_assets.ledgers.restating import Cause
 from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.privacy.stored import find_clicks
 from dataco_assets.rejected.replay import erase_from_rejected
@@ -177,5 +178,5 @@ def _mark(settings: "Settings", ledger: HourLedger, hours: Collection[int]) -> s
     """Marks the hours dirty that a run can compute; returns those that must not be computed again."""
     expired = ledger.expired(hours, ttl_days=settings.clicks_ttl_days)
     computed = {hour for hour in hours if hour >= settings.partitions_start_ms} - expired
-    ledger.mark_dirty(computed, holding_clicks=(), stored_since_ms=0)
+    ledger.mark_dirty(computed, holding_clicks=(), stored_since_ms=0, cause=Cause.ERASURE)
     return expired

@@ -63,9 +63,9 @@ def _forgotten_hours() -> None:
     """The hour before is not marked dirty."""
     mark_dirty = HourLedger.mark_dirty
 
-    def forgetful(self: HourLedger, hours: Any, *, holding_clicks: Any, stored_since_ms: int) -> None:
+    def forgetful(self: HourLedger, hours: Any, *, holding_clicks: Any, **more: Any) -> None:
         del hours
-        mark_dirty(self, holding_clicks, holding_clicks=holding_clicks, stored_since_ms=stored_since_ms)
+        mark_dirty(self, holding_clicks, holding_clicks=holding_clicks, **more)
 
     HourLedger.mark_dirty = forgetful
 
