@@ -105,28 +105,38 @@ def ensure_restatements(client: SearchClient, settings: "Settings") -> bool:
         IndexMismatch: it exists and differs.
         ElasticsearchError: it does not answer or refuses.
     """
+    if check_restatements(client, settings):
+        return False
+    try:
+        client.indices.create(
+            index=index_name(settings.index_alias),
+            mappings=dict(_MAPPINGS),
+            settings={"number_of_shards": "1", "number_of_replicas": str(settings.index_replicas)},
+        )
+    except AlreadyThere:  # by another run
+        check_restatements(client, settings)
+        return False
+    return True
+
+
+def check_restatements(client: SearchClient, settings: "Settings") -> bool:
+    """Compares the index with what this version expects; returns False if it is missing, which a publication mends.
+
+    Raises:
+        IndexMismatch: it differs.
+        ElasticsearchError: it does not answer or refuses.
+    """
     name = index_name(settings.index_alias)
-    created = True
     try:
         found = client.indices.get_mapping(index=name).body[name]
     except IndexMissing:
-        try:
-            client.indices.create(
-                index=name,
-                mappings=dict(_MAPPINGS),
-                settings={"number_of_shards": "1", "number_of_replicas": str(settings.index_replicas)},
-            )
-        except AlreadyThere:
-            created = False
-        found = client.indices.get_mapping(index=name).body[name]
-    else:
-        created = False
+        return False
     if lines := differences(_MAPPINGS, found["mappings"], "mappings"):
         raise IndexMismatch(
             f"Index {name} differs from what this version expects: {listed(lines)}. Nothing was changed. Copy it with "
             "Elasticsearch's _reindex, delete it, and start `dataco setup` again."
         )
-    return created
+    return True
 
 
 def stated(published: "PublishedHour", former: Former, found: HourDifference, *, noted_at: int) -> Restatement:

@@ -23,6 +23,7 @@ from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
+from dataco_assets.index.restatements import check_restatements
 from dataco_assets.index.setup import check_index
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import Mode, OffsetLedger
@@ -217,6 +218,7 @@ def _index(config: Settings) -> str:
     client = connect_at_once(config)
     for aggregate in AGGREGATES:
         check_index(Index.of(client, config, aggregate), config, now_ms=now_ms())
+    check_restatements(client, config)
     return f"templates and indices of {config.index_alias} are as expected"
 
 

@@ -141,3 +141,6 @@ def test_an_index_with_another_layout_is_refused(platform: Platform, search: Sea
     search.indices.put_mapping(index=name, properties={"foreign": {"type": "keyword"}})
     with pytest.raises(IndexMismatch, match="foreign"):
         ensure_restatements(search, platform.settings)
+    told = CliRunner().invoke(app, ["doctor", "--json"], catch_exceptions=False)
+    assert name in told.stdout
+    assert "foreign" in told.stdout
