@@ -219,12 +219,9 @@ class HourLedger(LedgerTable):
 
     def _note_cause(self, hours: Iterable[int], cause: Cause) -> None:
         """Notes why the hours are about to become dirty; a mark of clicks in between does no harm."""
-        rows = [
-            encode_row(hour_key(hour).encode(), [cause_cell(state.dirty + 1, cause)])
-            for hour, state in self.read(hours).items()
-        ]
-        for some in batches(rows):
-            self._hbase.put_rows(self._table, some)
+        for hour, state in self.read(hours).items():
+            column, value = cause_cell(state.dirty + 1, cause)
+            self._change_cell(hour_key(hour).encode(), column, lambda _, value=value: value)
 
     def read(self, hours: Iterable[int]) -> dict[int, HourState]:
         """States of the given hours; each is there, with zeros when never touched."""
