@@ -20,6 +20,7 @@ from dataco_assets.assets.evaluations import (
     AVERAGE_WITHIN_VISIT,
     CLICKS_CONSERVED,
     INDEX_EQUALS_AGGREGATES,
+    LIVE_EQUALS_BATCH,
     SCHEMA,
     USERS_WITHIN_CLICKS,
     evaluations,
@@ -196,7 +197,31 @@ def _index_problems(
     return wrong
 
 
+@dg.multi_asset_check(specs=[LIVE_EQUALS_BATCH])
+def live_equals_batch(
+    settings: dg.ResourceParam[Settings],
+    elasticsearch: ElasticsearchResource,
+):
+    """Compares the hours that readers get from the batch and live still keeps; none while live serves no hour."""
+    from dataco_assets.index.contents import hours_held
+    from dataco_assets.index.handover import differences, served_hours
+    from dataco_assets.index.indices import Index
+    from dataco_assets.index.layout import live_index_name
+    from dataco_assets.index.live_state import read_report
+
+    found: dict[int, list[str]] = {}
+    with explained(), elasticsearch.client() as client:
+        report = read_report(client, settings.index_alias)
+        serving = served_hours(report) if report else None
+        if report and serving:
+            name = live_index_name(settings.index_alias, report.run_id)
+            hours = [hour for hour in hours_held(client, [name]) if hour not in serving]
+            found = differences(Index.of(client, settings, PAGES), name, hours)
+    yield dg.Output(None, output_name=LIVE_EQUALS_BATCH.get_python_identifier())
+    yield from evaluations(LIVE_EQUALS_BATCH, list(found), found, {}, severity=dg.AssetCheckSeverity.WARN)
+
+
 CHECKS = [
     *(aggregates_are_sound, clicks_conserved, index_equals_aggregates),
-    *(audience_is_sound, audience_index_equals_aggregates),
+    *(audience_is_sound, audience_index_equals_aggregates, live_equals_batch),
 ]

@@ -11,6 +11,7 @@ import dagster as dg
 
 from dataco_assets.assets.audience import audience_aggregates, es_audience_index
 from dataco_assets.assets.es_click_index import es_click_index
+from dataco_assets.assets.live_hours import live_hours
 from dataco_assets.assets.raw_clicks import clicks_topic, raw_clicks
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.checks import CHECKS
@@ -67,7 +68,7 @@ def build_defs(
         settings = settings_of_this_process()
     assets = (
         *(clicks_topic, raw_clicks, url_country_aggregates, es_click_index),
-        *(audience_aggregates, es_audience_index),
+        *(audience_aggregates, es_audience_index, live_hours),
     )
     sensors = (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor, parked_work_sensor, live_sensor)
     jobs = (ingest_clicks, refresh_hours, purge_old_runs, maintain_aggregates)

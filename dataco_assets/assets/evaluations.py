@@ -21,6 +21,7 @@ _SHOWN = 20
 _NOT_COMPARED = "Not compared: clicks of the hour changed meanwhile. It is dirty, so it is computed and checked again."
 _AGGREGATES, _INDEX = "url_country_aggregates", "es_click_index"
 AUDIENCE_INDEX = "es_audience_index"
+LIVE_HOURS = "live_hours"
 
 SCHEMA = dg.AssetCheckSpec(
     "schema",
@@ -72,6 +73,14 @@ AUDIENCE_INDEX_EQUALS_AGGREGATES = dg.AssetCheckSpec(
     partitions_def=HOURS,
     description="The index holds exactly what the audience's table holds of the hour: documents, clicks, users, time.",
 )
+LIVE_EQUALS_BATCH = dg.AssetCheckSpec(
+    "live_equals_batch",
+    asset=LIVE_HOURS,
+    partitions_def=HOURS,
+    description="In an hour that went over to the batch, live had the batch's documents and sums. It warns only: "
+    "readers have the batch's numbers by then, and clicks that came later than live keeps an hour are in the batch "
+    "alone. `live_sensor` evaluates it once for each hour that goes over.",
+)
 
 
 Targets = Mapping[str, AssetCheckEvaluationTargetMaterializationData]
@@ -104,6 +113,7 @@ def evaluations(
     targets: Targets,
     *,
     not_compared: Collection[int] = (),
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """A check's result for each hour; the failed ones last, because Dagster shows the last one as the check's state.
 
@@ -114,6 +124,7 @@ def evaluations(
         targets: The materialization of each hour.
         not_compared: Hours whose clicks changed during the check. They pass, for a failed check would have to be mended
             by a person, and this passes by itself.
+        severity: Of a failed one.
     """
     for hour in sorted(hours, key=lambda each: (bool(problems.get(each)), each)):
         found = problems.get(hour, ())
@@ -122,7 +133,7 @@ def evaluations(
             check_name=spec.name,
             passed=not found,
             metadata={"problems": dg.IntMetadataValue(len(found))},
-            severity=dg.AssetCheckSeverity.ERROR,
+            severity=severity,
             description="\n".join(found[:_SHOWN]) or (_NOT_COMPARED if hour in not_compared else None),
             blocking=spec.blocking,
             partition=hour_key(hour),

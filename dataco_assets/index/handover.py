@@ -9,17 +9,23 @@ the batch has not published yet as live has them. Such an hour goes over to the 
 and sums, so no number changes for readers; and back, when a late click or an erasure changed it in live.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
-from dataco_assets.aggregates.columns import CLICK_COUNT, PAGES
+from dataco_assets.aggregates.columns import CLICK_COUNT, HOUR, PAGES
 from dataco_assets.aggregates.totals import sum_difference
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_of
+from dataco_assets.clients.elasticsearch import Hit, documents_by_id, scan_documents
 from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, hours_held, read_contents
 from dataco_assets.index.indices import Index, batch_filter, shows
 from dataco_assets.index.live import HAS_CLICKS
+from dataco_assets.index.live_state import LiveReport
+from dataco_assets.untrusted import printable
 
+_SHOWN_GROUPS: Final = 5
+_DOCUMENTS_AT_ONCE: Final = 1_000
 KEPT_MS: Final = 24 * HOUR_MS
 """How long readers get an hour from live that is no longer kept up to date, if the batch has fewer clicks of it."""
 
@@ -48,6 +54,13 @@ class LiveHours:
 
     def __contains__(self, hour: int) -> bool:
         return hour >= self.running_from or hour in self.closed
+
+
+def served_hours(report: LiveReport) -> LiveHours | None:
+    """The hours that readers get from live, as its process reports them; None: they get none."""
+    if report.running_from is None:
+        return None
+    return LiveHours(report.running_from, frozenset(report.closed))
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,84 @@ def compare(index: Index, live_name: str, reach: Reach) -> Decision:
     found = read_contents(index.client, PAGES, [live_name], over, of=HAS_CLICKS)
     live = {hour: found.get(hour, NO_DOCUMENTS) for hour in over}
     return decide(reach, live, read_contents(index.client, PAGES, index.holding(over), over))
+
+
+def differences(index: Index, live_name: str, hours: Collection[int]) -> dict[int, list[str]]:
+    """How live and the batch differ in each of some hours that are over, in words; empty: they are the same.
+
+    Args:
+        index: The alias.
+        live_name: Index of the live run.
+        hours: Starts of the hours, epoch ms.
+
+    Raises:
+        ElasticsearchError: it does not answer or refuses.
+    """
+    if not hours:
+        return {}
+    names = index.holding(hours)
+    live = read_contents(index.client, PAGES, [live_name], hours, of=HAS_CLICKS)
+    batch = read_contents(index.client, PAGES, names, hours)
+    found: dict[int, list[str]] = {}
+    for hour in sorted(hours):
+        of_live, of_batch = live.get(hour, NO_DOCUMENTS), batch.get(hour, NO_DOCUMENTS)
+        if same(of_live, of_batch):
+            found[hour] = []
+            continue
+        clicks = CLICK_COUNT.name
+        summary = (
+            f"live had {of_live.documents:,} documents with {of_live.sums.get(clicks, 0):,} clicks, the batch has "
+            f"{of_batch.documents:,} with {of_batch.sums.get(clicks, 0):,}"
+        )
+        groups = _differing_groups(index, live_name, index.holding([hour]), hour)
+        found[hour] = [summary, *islice(groups, _SHOWN_GROUPS)]
+    return found
+
+
+def _differing_groups(index: Index, live_name: str, batch_names: Sequence[str], hour: int) -> Iterator[str]:
+    of_hour = {"term": {HOUR.name: hour}}
+    with_clicks = {"bool": {"filter": [of_hour, dict(HAS_CLICKS)]}}
+    for one, others in _pairs(index, [live_name], with_clicks, batch_names):
+        other = others.get(one["_id"])
+        if other is None:
+            yield f"{_group(one['_source'])}: live alone has it"
+        elif line := _group_difference(one["_source"], other["_source"]):
+            yield f"{_group(one['_source'])}: {line}"
+    for one, others in _pairs(index, batch_names, of_hour, [live_name]):
+        other = others.get(one["_id"])
+        if other is None or not other["_source"][CLICK_COUNT.name]:
+            yield f"{_group(one['_source'])}: the batch alone has it"
+
+
+def _pairs(
+    index: Index, names: Sequence[str], query: Mapping[str, Any], of_others: Sequence[str]
+) -> Iterator[tuple[Hit, Mapping[str, Hit]]]:
+    """Each document that a query finds in some indices, with those of the same ids in others."""
+    left = scan_documents(index.client, names, query, source=True) if names else iter(())
+    while some := list(islice(left, _DOCUMENTS_AT_ONCE)):
+        others: dict[str, Hit] = {}
+        for name in of_others:
+            others |= documents_by_id(index.client, name, [one["_id"] for one in some])
+        for one in some:
+            yield one, others
+
+
+def _group_difference(of_live: Mapping[str, Any], of_batch: Mapping[str, Any]) -> str:
+    lines = (
+        sum_difference(column, _number(of_live, column.name), _number(of_batch, column.name))
+        for column in PAGES.totalled
+    )
+    return "; ".join(filter(None, lines))
+
+
+def _number(document: Mapping[str, Any], name: str) -> int | float:
+    field_name, _, bucket = name.partition(".")
+    value = document.get(field_name, 0)
+    return value.get(bucket, 0) if isinstance(value, Mapping) else value
+
+
+def _group(document: Mapping[str, Any]) -> str:
+    return f"{printable(document['page'], 80)} {document['country']}"
 
 
 def whole_from(index: Index, live_name: str, first_hour: int) -> int:

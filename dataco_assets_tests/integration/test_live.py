@@ -4,8 +4,10 @@ Clicks come shuffled, late and twice across the ends of hours, of a day and of a
 plain-Python oracle's, over the same messages.
 """
 
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -28,7 +30,7 @@ from pyspark.sql import DataFrame, SparkSession
 from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.live_sums import MEASURES, Group, Sums
 from dataco_assets.clicks.event import Click, parse
-from dataco_assets.clicks.hour import HOUR_MS, hour_of
+from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.elasticsearch import SearchClient, connect
@@ -479,6 +481,70 @@ def test_a_second_process_takes_over_and_the_first_one_stops(world: World) -> No
     assert len(ended) == 1
 
 
+def test_the_sensor_observes_live_and_checks_each_hour_that_goes_over(
+    world: World, refreshes: Refreshes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour that live served is compared with the batch once; one that differs warns, and names the group."""
+    monkeypatch.setattr("dataco_assets.sensors.live.OBSERVED_EVERY_SECONDS", 0.0)
+    batch = Refreshes(world.platform, refreshes.spark)
+    world.send(*traffic(15, 100))
+    with world.running():
+        world.settle()
+        said, cursor = look(world, None)
+        assert isinstance(said, dg.SensorResult)
+        (observed,) = said.asset_events
+        assert isinstance(observed, dg.AssetObservation)
+        hours = {hour for hour, *_ in world.expected()}
+        numbers: dict[str, Any] = {name: value.value for name, value in observed.metadata.items()}
+        assert numbers["hours served"] == len(hours)
+        assert numbers["records behind"] == 0
+        assert numbers["seconds of last micro-batch"] > 0
+
+        world.platform.drain()
+        batch.settle()
+        wait_until(lambda: not world.report().closed, seconds=SECONDS, what="hours that are over go to the batch")
+        over = {hour_key(hour) for hour in hours if hour < (world.report().running_from or 0)}
+        said, after = look(world, cursor)
+        assert isinstance(said, dg.SensorResult)
+        checks = [each for each in said.asset_events if isinstance(each, dg.AssetCheckEvaluation)]
+        assert {each.partition for each in checks} == over
+        assert all(each.passed for each in checks)
+        again, _ = look(world, after)
+        assert isinstance(again, dg.SensorResult)
+        assert [type(each) for each in again.asset_events] == [dg.AssetObservation], "each hour once"
+        report = world.report()
+    _count_one_click_more(world, MONTH_END - HOUR_MS)
+    gave_up = replace(report, stopped=False, given_up=[MONTH_END - HOUR_MS])
+    Lease(world.search, world.platform.settings, world.platform.settings.index_alias).take(gave_up)
+    said, _ = look(world, cursor)
+    assert isinstance(said, dg.SensorResult)
+    (failed,) = [each for each in said.asset_events if isinstance(each, dg.AssetCheckEvaluation) and not each.passed]
+    assert failed.partition == hour_key(MONTH_END - HOUR_MS)
+    assert failed.severity is dg.AssetCheckSeverity.WARN
+    summary, group = (failed.description or "").splitlines()
+    assert summary.startswith("live had ")
+    assert re.fullmatch(r"https://shop.example/\S+ [A-Z]{2}: .+: \d+ in place of \d+", group)
+
+
+def _count_one_click_more(world: World, hour: int) -> None:
+    """Makes a document of live wrong, as a bug would."""
+    (live,) = world.search.indices.get(index=live_index_name(world.index.alias, "*")).body
+    query = {"bool": {"filter": [{"term": {"hour": hour}}, {"range": {"click_count": {"gt": 0}}}]}}
+    hit = world.search.search(index=live, query=query, size=1)["hits"]["hits"][0]
+    changed = {"click_count": hit["_source"]["click_count"] + 1}
+    world.search.update(index=live, id=hit["_id"], doc=changed, refresh=True)
+
+
+def look(world: World, cursor: str | None) -> tuple[dg.SkipReason | dg.SensorResult, str | None]:
+    """What the sensor says and reports, and its next cursor."""
+    settings = world.platform.settings
+    resources = {"settings": settings, "elasticsearch": ElasticsearchResource(settings=settings)}
+    with dg.build_sensor_context(resources=resources, cursor=cursor) as context:
+        said = live_sensor(context)
+        assert isinstance(said, dg.SkipReason | dg.SensorResult)
+        return said, context.cursor
+
+
 def test_the_sensor_gives_a_dead_lives_hours_to_the_batch(world: World) -> None:
     world.send(*traffic(14, 30))
     settings = world.platform.settings
@@ -489,9 +555,7 @@ def test_the_sensor_gives_a_dead_lives_hours_to_the_batch(world: World) -> None:
     serve(world.index, next(iter(serving)), LiveHours(report.running_from or 0))
     Lease(world.search, settings, settings.index_alias).take(replace(report, stopped=False))  # and it dies
     watch = LeaseWatch(time.time(), {"live": report.lease}, {"live": SILENT_SECONDS})
-    resources = {"settings": settings, "elasticsearch": ElasticsearchResource(settings=settings)}
-    with dg.build_sensor_context(resources=resources, cursor=watch.to_json()) as context:
-        said = live_sensor(context)
+    said, _ = look(world, json.dumps({"watch": watch.to_json()}))
     assert isinstance(said, dg.SkipReason)
     assert "from the batch again" in (said.skip_message or "")
     assert world.index.live() == {}

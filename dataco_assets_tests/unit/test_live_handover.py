@@ -14,6 +14,7 @@ from dataco_assets.index.handover import KEPT_MS, LiveHours, Reach, decide
 from dataco_assets.index.indices import batch_filter
 from dataco_assets.index.layout import properties
 from dataco_assets.index.live import live_document, live_properties, sums_of
+from dataco_assets.sensors.live import Verdicts, judge
 
 NOON = 1_773_576_000_000
 """2026-03-15 12:00 UTC, epoch ms."""
@@ -106,3 +107,23 @@ def test_a_document_has_the_fields_of_the_batchs_and_says_that_it_is_lives() -> 
         "source": "live",
     }
     assert (document["time_spent_seconds_sum"], document["average_time_spent_seconds"]) == (0.001, 0.001)
+
+
+RUNNING = NOON
+
+
+@pytest.mark.parametrize(
+    ("found", "given_up", "problems", "still"),
+    [
+        ([], [], {HOUR: []}, []),
+        (["other"], [HOUR], {HOUR: ["other"]}, []),
+        (["other"], [], {}, [HOUR]),  # live takes it back or gives it up
+        ([], [HOUR], {HOUR: []}, []),  # the batch has computed it since
+    ],
+)
+def test_an_hour_that_went_over_is_judged_once_it_is_settled(
+    found: list[str], given_up: list[int], problems: dict[int, list[str]], still: list[int]
+) -> None:
+    gone = HOUR - HOUR_MS
+    verdicts = judge([gone, HOUR], [HOUR, RUNNING], LiveHours(RUNNING), {HOUR: found}, given_up)
+    assert verdicts == Verdicts(problems, [*still, RUNNING], 1)
