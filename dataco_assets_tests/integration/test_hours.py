@@ -219,8 +219,8 @@ def test_an_older_run_writes_after_a_newer_one_found_nothing_to_change(
         refreshes.refresh(HOURS)
         assert refreshes.dirty() == []
 
-    def compared_long_before_it_is_written(*arguments: Any) -> DataFrame:
-        found = honest(*arguments)
+    def compared_long_before_it_is_written(*arguments: Any, **options: Any) -> DataFrame:
+        found = honest(*arguments, **options)
         if not calls:
             calls.append("older run")
             found = found.localCheckpoint()

@@ -245,8 +245,8 @@ def _stale_documents_are_kept(patch: pytest.MonkeyPatch) -> None:
 
 
 def _changed_documents_are_taken_for_unchanged(patch: pytest.MonkeyPatch) -> None:
-    def only_new(documents: DataFrame, stored: DataFrame, rewritten: Collection[int]) -> DataFrame:
-        found = index_documents.changes(documents, stored, rewritten)
+    def only_new(documents: DataFrame, stored: DataFrame, rewritten: Collection[int], **options: Any) -> DataFrame:
+        found = index_documents.changes(documents, stored, rewritten, **options)
         changed = found.where("_write").join(stored, found["_document_id"] == stored["_stored_id"], "left_semi")
         return found.join(changed.select("_document_id"), "_document_id", "left_anti")
 
