@@ -97,7 +97,10 @@ def demo(
     steps.show("Where the platform stands", "status")
     steps.show("The busiest pages per country", "top", "--limit", "15", "--since", first)
     console.print(f"\nDone in {time.monotonic() - started:.0f} s.", style="bold green")
-    console.print("Open the Dagster UI on this with [bold]make ui[/]; stop all servers with [bold]make down[/].")
+    console.print(
+        "Open the Dagster UI on this with [bold]make ui[/], the traffic with [bold]make dashboard[/]; [bold]make "
+        "down[/] stops all servers."
+    )
 
 
 def _stack_variables(folder: Path) -> dict[str, str]:
