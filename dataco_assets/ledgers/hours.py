@@ -189,7 +189,7 @@ class HourLedger(LedgerTable):
         """
         hours = set(hours)
         if cause is not Cause.LATE_CLICKS:
-            self._note_cause(hours, cause)
+            self._note_cause(self.read(hours), cause)
         keys = sorted({hour_key(hour).encode() for hour in hours})
         holding = sorted({hour_key(hour).encode() for hour in holding_clicks})
         known = self._read_rows(holding, [_FIRST_STORED_AT])
@@ -209,17 +209,15 @@ class HourLedger(LedgerTable):
         Args:
             generations: The least value of `dirty` by hour.
         """
-        states = self.read(generations)
-        self._note_cause((hour for hour, least in generations.items() if states[hour].dirty < least), Cause.REPAIR)
-        amounts = {hour_key(hour).encode(): least - states[hour].dirty for hour, least in generations.items()}
+        behind = {hour: state for hour, state in self.read(generations).items() if state.dirty < generations[hour]}
+        self._note_cause(behind, Cause.REPAIR)
         # Each by its own amount, and by adding: what clicks that arrive meanwhile add is not lost.
-        for key, amount in amounts.items():
-            if amount > 0:
-                self._hbase.increment(self._table, _DIRTY, {key: amount})
+        for hour, state in behind.items():
+            self._hbase.increment(self._table, _DIRTY, {hour_key(hour).encode(): generations[hour] - state.dirty})
 
-    def _note_cause(self, hours: Iterable[int], cause: Cause) -> None:
-        """Notes why the hours are about to become dirty; a mark of clicks in between does no harm."""
-        for hour, state in self.read(hours).items():
+    def _note_cause(self, states: Mapping[int, HourState], cause: Cause) -> None:
+        """Notes why hours are about to become dirty; a mark of clicks since they were read does no harm."""
+        for hour, state in states.items():
             column, value = cause_cell(state.dirty + 1, cause)
             self._change_cell(hour_key(hour).encode(), column, lambda _, value=value: value)
 
