@@ -86,22 +86,18 @@ def examine(config: Settings, storage: Storage | None, max_wait_minutes: float) 
         connect(config, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,
         ThreadPoolExecutor(max_workers=4) as threads,
     ):
-        questions: list[tuple[str, str, Callable[[], str]]] = [
-            ("topics", "Kafka", lambda: _topics(config)),
-            ("HBase tables", "HBase", lambda: _tables(config, hbase)),
-            ("index", "Elasticsearch", lambda: _index(config)),
-            ("who stores clicks", "HBase", lambda: _owner(config, hbase)),
+        questions: list[tuple[str, str, Callable[[str], Diagnosis]]] = [
+            ("topics", "Kafka", lambda part: _checked(part, lambda: _topics(config))),
+            ("HBase tables", "HBase", lambda part: _checked(part, lambda: _tables(config, hbase))),
+            ("index", "Elasticsearch", lambda part: _checked(part, lambda: _index(config))),
+            ("who stores clicks", "HBase", lambda part: _checked(part, lambda: _owner(config, hbase))),
+            ("clocks", "HBase", lambda part: _clocks(part, config, hbase)),
         ]
-        asked = [
-            (part, server, threads.submit(_checked, part, question) if state.servers[server] is None else None)
-            for part, server, question in questions
-        ]
-        clocks = threads.submit(_clocks, config, hbase) if state.servers["HBase"] is None else None
-        found = [
-            _not_checked(part, _because_of(server)) if answer is None else answer.result()
-            for part, server, answer in asked
-        ]
-        found.append(_not_checked("clocks", _because_of("HBase")) if clocks is None else clocks.result())
+
+        def examined(part: str, server: str, question: Callable[[str], Diagnosis]) -> Diagnosis:
+            return question(part) if state.servers[server] is None else _not_checked(part, _because_of(server))
+
+        found = list(threads.map(lambda each: examined(*each), questions))
     return [*_servers(state), *found, *of_state(state), *of_dagster(storage), *of_disks(config)]
 
 
@@ -241,23 +237,23 @@ class _TasksFailed(DatacoError):
     """Tasks of the connector have failed."""
 
 
-def _clocks(config: Settings, hbase: HBase) -> Diagnosis:
+def _clocks(part: str, config: Settings, hbase: HBase) -> Diagnosis:
     began = now_ms()
     try:
         server = HourLedger(hbase, config.hours_table).server_time_ms()
     except DatacoError as error:
-        return _not_checked("clocks", str(error))
+        return _not_checked(part, str(error))
     ended = now_ms()
     # The server answered between the two, so only what lies outside of them is a difference.
     ahead = began - server if server < began else min(0, ended - server)
     if abs(ahead) > _CLOCKS_MS:
         which = "ahead of" if ahead > 0 else "behind"
         return Diagnosis(
-            "clocks",
+            part,
             Verdict.WARNING,
             f"This machine's clock is {timedelta(seconds=abs(ahead) // 1000)} {which} HBase's: set both by NTP.",
         )
-    return Diagnosis("clocks", Verdict.FINE, "this machine's and HBase's agree")
+    return Diagnosis(part, Verdict.FINE, "this machine's and HBase's agree")
 
 
 def _checked(part: str, question: Callable[[], str]) -> Diagnosis:
