@@ -22,7 +22,7 @@ from dataco_assets.aggregates.columns import (
     ENTERING_USERS,
     GENERATION,
     HOUR,
-    PAGE,
+    PAGES,
     TIME_SPENT_SECONDS,
 )
 from dataco_assets.index.differences import SHOWN_ROWS, ChangedRow, HourDifference
@@ -35,7 +35,8 @@ FORMER = "_former"
 """Column of `changes`: what the index holds of the document, as far as `hour_differences` needs it."""
 _DIFFERS = "differs"
 _MEASURES = {"clicks": CLICK_COUNT.name, "users": ENTERING_USERS.name, "seconds": TIME_SPENT_SECONDS.name}
-_COMPARED = (HOUR.name, PAGE.name, "country", *_MEASURES.values())
+_KEYS = (HOUR.name, *PAGES.group)
+_COMPARED = (*_KEYS, *_MEASURES.values())
 _STORED_ID, _STORED = "_stored_id", "_stored"
 _ORIGIN = (GENERATION.name, COMPUTED_AT.name)
 """Columns that say how a row came about: of a document, by which run it was written last."""
@@ -132,7 +133,7 @@ def hour_differences(changed: DataFrame, hours: Collection[int]) -> list[HourDif
         changed: What is written or deleted (`changes` with `_former`, or `added`), of pages.
         hours: The hours, epoch ms.
     """
-    both = {name: f"coalesce({name}, {FORMER}.{name}) AS {name}" for name in ("hour", "page", "country")}
+    both = [f"coalesce({name}, {FORMER}.{name}) AS {name}" for name in _KEYS]
     numbers = [
         expression
         for name, measure in _MEASURES.items()
@@ -145,7 +146,7 @@ def hour_differences(changed: DataFrame, hours: Collection[int]) -> list[HourDif
     order = "abs(clicks - clicks_before) DESC, abs(seconds - seconds_before) DESC, page, country"
     rows = (
         changed.where(f"{FORMER}.{_DIFFERS}")
-        .selectExpr(*both.values(), *numbers)
+        .selectExpr(*both, *numbers)
         .where(f"hour IN ({texts})")
         .selectExpr(
             "*",

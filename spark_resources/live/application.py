@@ -36,7 +36,7 @@ It may raise `MicroBatchFailed`.
 
 _SETTINGS: Final[Mapping[str, str]] = {
     # On local disk, so that users need not fit into memory; the checkpoint gets what changed, not the whole state.
-    "spark.sql.streaming.stateStore.providerClass": ("dataco.live.UserStateProvider"),
+    "spark.sql.streaming.stateStore.providerClass": "dataco.live.UserStateProvider",
     "spark.sql.streaming.stateStore.rocksdb.changelogCheckpointing.enabled": "true",
     # A micro-batch without clicks would only remove old users, which the next one does as well.
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
@@ -127,7 +127,7 @@ def start(session: SparkSession, plan: LivePlan, sink: Sink) -> StreamingQuery:
     for name, value in {**_SETTINGS, "spark.sql.shuffle.partitions": str(plan.partitions)}.items():
         own.conf.set(name, value)
     events = _clicks(own, plan).union(_erasures(own, plan))
-    changes = DataFrame(_pipeline(own).differences(_java(events), plan.first_hour), own)
+    changes = DataFrame(_live_java(own).Pipeline.differences(_java(events), plan.first_hour), own)
 
     def write(frame: DataFrame, batch_id: int) -> None:
         # Whatever the rows, they are asked for exactly once: computing them again would change the state again.
@@ -160,9 +160,9 @@ def _clicks(session: SparkSession, plan: LivePlan) -> DataFrame:
         "partition",
         "offset",
     )
-    place = _pipeline(session, "SchemaPlace")(*astuple(plan.schemas))
+    place = _live_java(session).SchemaPlace(*astuple(plan.schemas))
     first_needed_ms = plan.first_hour - VISIT_GAP_MS
-    decoded = _pipeline(session).decoded(_java(records), place, plan.earliest_ms, first_needed_ms)
+    decoded = _live_java(session).Pipeline.decoded(_java(records), place, plan.earliest_ms, first_needed_ms)
     # Some producer's clock may be years ahead, and with it Kafka's time of the record: that must not move the watermark
     # beyond the present. Both times are the same when the micro-batch is repeated.
     happened = f"least(timestamp_millis(time), current_timestamp() + INTERVAL {MAX_AHEAD_MS} MILLISECONDS)"
@@ -179,10 +179,10 @@ def _erasures(session: SparkSession, plan: LivePlan) -> DataFrame:
     )
 
 
-def _pipeline(session: SparkSession, name: str = "Pipeline") -> Any:
-    """A class of live's Java code."""
+def _live_java(session: SparkSession) -> Any:
+    """The package of live's Java code."""
     jvm: Any = session._jvm
-    return getattr(jvm.dataco.live, name)
+    return jvm.dataco.live
 
 
 def _java(frame: DataFrame) -> Any:
