@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+from pyspark.sql import SparkSession
 
 from dataco_assets.aggregates.columns import AGGREGATES
 from dataco_assets.aggregates.reading import read_hour
@@ -33,14 +34,12 @@ from dataco_assets.privacy.erasure import erase
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag_sensor
 from dataco_assets.settings import settings
-from dataco_assets.spark_configuration import spark_configuration
 from dataco_assets_tests import sensor_ticks
 from dataco_assets_tests.platforms import Platform, click, epoch_ms, make_platform
 from dataco_assets_tests.stored_aggregates import tamper
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
 from spark_resources.clicks_admin import clicks_admin
-from spark_resources.session import create_session
 
 if TYPE_CHECKING:
     from dagster._core.definitions.sensor_definition import SensorExecutionData
@@ -74,7 +73,7 @@ class SharedSpark(SparkResource):
 
 
 @pytest.fixture
-def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
+def platform(stack: Stack, spark: SparkSession, tmp_path: Path) -> Iterator[Platform]:
     made = make_platform(
         stack.env(),
         partitions_start=settings().partitions_start,
@@ -84,8 +83,7 @@ def platform(stack: Stack, tmp_path: Path) -> Iterator[Platform]:
         spark_driver_memory="1g",
     )
     made.create(clicks_table=False)
-    session = create_session(spark_configuration(made.settings), "tests")
-    with clicks_admin(session) as admin:
+    with clicks_admin(spark) as admin:
         admin.create(made.settings.clicks_table, ttl_seconds=90 * 86_400)
     for aggregate in AGGREGATES:
         ensure_index(Index.of(connect(made.settings), made.settings, aggregate), made.settings)

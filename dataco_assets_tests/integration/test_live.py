@@ -76,6 +76,8 @@ class World:
     search: SearchClient
     sent: list[tuple[bytes, int]] = field(default_factory=list)
     erased: dict[bytes, int] = field(default_factory=dict)
+    ended: Callable[[], bool] = lambda: False
+    """Whether the live that runs has failed."""
 
     @property
     def index(self) -> Index:
@@ -106,14 +108,15 @@ class World:
                 failures.append(error)
 
         thread = Thread(target=run)
+        self.ended = lambda: bool(failures)
         thread.start()
         try:
             yield
         finally:
             stopped.set()
             thread.join(SECONDS)
-        if failures:
-            raise failures[0]
+            if failures:  # also when the test waited in vain because of it
+                raise failures[0]
 
     def report(self) -> LiveReport:
         found = read_report(self.search, self.platform.settings.index_alias)
@@ -151,7 +154,12 @@ class World:
         return {key: asdict(row) for key, row in oracle.aggregate(stored, hours).items()}
 
     def is_quiet(self) -> bool:
-        """Whether live serves readers, and they find what was sent."""
+        """Whether live serves readers, and they find what was sent.
+
+        Raises:
+            AssertionError: live has failed, so they never will.
+        """
+        assert not self.ended(), "live has failed"
         return self.serves() and self.shown() == self.expected()
 
     def settle(self) -> None:

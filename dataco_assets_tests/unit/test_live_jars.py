@@ -1,10 +1,14 @@
 """Tests how the jars of live are found and built, with a Maven that is a script."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from spark_resources.live import jars
+from spark_resources.live.application import live_java
 from spark_resources.live.jars import LiveJarsError, live_jars
 from spark_resources.session import spark_conf, with_jars
 
@@ -75,3 +79,11 @@ def test_the_jars_come_behind_those_that_a_person_sets() -> None:
     own = with_jars({**conf, "spark.jars": "/mine.jar"}, [Path("/a.jar")])
     assert own["spark.jars"] == "/mine.jar,/a.jar"
     assert own["spark.driver.extraClassPath"] == conf["spark.driver.extraClassPath"], "the class archive still fits"
+
+
+def test_a_session_that_began_without_the_jars_says_so(spark: SparkSession) -> None:
+    """What py4j answers for a class that is not there is no error by itself."""
+    jvm: Any = spark._jvm
+    without: Any = SimpleNamespace(_jvm=SimpleNamespace(dataco=SimpleNamespace(live=jvm.dataco.absent)))
+    with pytest.raises(LiveJarsError, match=r"without the jars of live.*`dataco live`"):
+        live_java(without)

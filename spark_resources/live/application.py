@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass, field
 from typing import Any, Final
 
 import msgspec
+from py4j.java_gateway import JavaPackage
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
@@ -27,6 +28,7 @@ from dataco_assets.clicks.hour import VISIT_GAP_MS
 from dataco_assets.errors import DatacoError, ErrorKind
 from spark_resources.jvm_errors import reported
 from spark_resources.live.exactness import watermark_delay_ms
+from spark_resources.live.jars import LiveJarsError
 
 Sink = Callable[[int, Callable[[], Mapping[Group, Sums]]], None]
 """Receives a micro-batch's number, and what computes what to add to the sums of each group: it is called once.
@@ -127,7 +129,7 @@ def start(session: SparkSession, plan: LivePlan, sink: Sink) -> StreamingQuery:
     for name, value in {**_SETTINGS, "spark.sql.shuffle.partitions": str(plan.partitions)}.items():
         own.conf.set(name, value)
     events = _clicks(own, plan).union(_erasures(own, plan))
-    changes = DataFrame(_live_java(own).Pipeline.differences(_java(events), plan.first_hour), own)
+    changes = DataFrame(live_java(own).Pipeline.differences(_java(events), plan.first_hour), own)
 
     def write(frame: DataFrame, batch_id: int) -> None:
         # Whatever the rows, they are asked for exactly once: computing them again would change the state again.
@@ -160,9 +162,9 @@ def _clicks(session: SparkSession, plan: LivePlan) -> DataFrame:
         "partition",
         "offset",
     )
-    place = _live_java(session).SchemaPlace(*astuple(plan.schemas))
+    place = live_java(session).SchemaPlace(*astuple(plan.schemas))
     first_needed_ms = plan.first_hour - VISIT_GAP_MS
-    decoded = _live_java(session).Pipeline.decoded(_java(records), place, plan.earliest_ms, first_needed_ms)
+    decoded = live_java(session).Pipeline.decoded(_java(records), place, plan.earliest_ms, first_needed_ms)
     # Some producer's clock may be years ahead, and with it Kafka's time of the record: that must not move the watermark
     # beyond the present. Both times are the same when the micro-batch is repeated.
     happened = f"least(timestamp_millis(time), current_timestamp() + INTERVAL {MAX_AHEAD_MS} MILLISECONDS)"
@@ -179,10 +181,21 @@ def _erasures(session: SparkSession, plan: LivePlan) -> DataFrame:
     )
 
 
-def _live_java(session: SparkSession) -> Any:
-    """The package of live's Java code."""
+def live_java(session: SparkSession) -> Any:
+    """The package of live's Java code.
+
+    Raises:
+        LiveJarsError: this process started Spark without the jars of live.
+    """
     jvm: Any = session._jvm
-    return jvm.dataco.live
+    package = jvm.dataco.live
+    if isinstance(package.Pipeline, JavaPackage):  # py4j takes for a package what is no class that it finds
+        raise LiveJarsError(
+            "Spark was started in this process without the jars of live, and cannot load them later. Run live in a "
+            "process of its own (`dataco live`), or start the first session with them "
+            "(`dataco_assets.live.spark.session_for`)."
+        )
+    return package
 
 
 def _java(frame: DataFrame) -> Any:
