@@ -376,6 +376,12 @@ class Settings(BaseSettings):
     running_hour_refresh_seconds: int = Field(
         60, ge=0, description="Minimum interval between refreshes of the running hour, in seconds."
     )
+    live_refresh_seconds: int = Field(
+        600,
+        ge=0,
+        description="The same interval while readers get the running hour from `dataco live`, in seconds. The batch "
+        "then only keeps the other aggregates of that hour, and takes it over if live ends.",
+    )
     newest_hours: int = Field(
         3,
         ge=1,

@@ -256,6 +256,15 @@ def _clicks(contents: Mapping[int, HourContent], hour: int) -> int | float:
     return contents.get(hour, NO_DOCUMENTS).sums.get(CLICK_COUNT.name, 0)
 
 
+def live_serves(index: Index) -> bool:
+    """Whether readers of the alias get any hours from live.
+
+    Raises:
+        ElasticsearchError: it does not answer or refuses.
+    """
+    return bool(index.live())
+
+
 def serve(index: Index, live_name: str, hours: LiveHours) -> bool:
     """Gives readers some hours from the index of a live run and all others from the batch; returns whether it changed.
 

@@ -1,17 +1,20 @@
 """`dirty_hours_sensor`: starts refreshes of dirty hours, whose clicks are not all in the index yet."""
 
+import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.jobs import REFRESH_JOB
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork, active, why_parked
 from dataco_assets.partitions import is_partition
+from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.sensors.circumstances import circumstances
 from dataco_assets.sensors.parking import settled_hours
@@ -30,8 +33,11 @@ if TYPE_CHECKING:
     from dataco_assets.ledgers.hours import DirtyHours
     from dataco_assets.sensors.back_off import PastRun
 
+logger = logging.getLogger(__name__)
+
 _CALL_SECONDS = 4.0
 """Deadline of each call of the gateway; with it down, an evaluation ends within 5 s."""
+_INDEX_CALL_SECONDS = 2.0
 
 
 @dg.sensor(
@@ -40,13 +46,17 @@ _CALL_SECONDS = 4.0
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Refreshes the hours whose clicks the index does not show yet. "
     f"The newest {settings().newest_hours} have runs of their own, the running hour at most once in "
-    f"{settings().running_hour_refresh_seconds} s; the others follow oldest first, at most "
+    f"{settings().running_hour_refresh_seconds} s ({settings().live_refresh_seconds} s while readers get it from "
+    "live); the others follow oldest first, at most "
     f"{settings().hours_per_run} in a run. Late clicks of an hour are collected for "
     f"{settings().late_refresh_percent:g}% of its age. A failed hour is retried with back-off, or parked until "
     "something changes.",
 )
 def dirty_hours_sensor(
-    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], hbase: HBaseResource
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    hbase: HBaseResource,
+    elasticsearch: ElasticsearchResource,
 ) -> list[dg.RunRequest] | dg.SkipReason:
     """Requests refreshes of dirty hours."""
     from dataco_assets.ledgers.hours import Collecting, HourLedger
@@ -63,11 +73,12 @@ def dirty_hours_sensor(
             entries = _settle(client, settings.hours_table, dirty, past, now_circumstances, now)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot read the hour ledger: {error}")
+    view = _view(context.instance, [hour for hour in found.waiting if hour not in collecting], entries, past, now)
     runs = hours_to_refresh(
-        _view(context.instance, [hour for hour in found.waiting if hour not in collecting], entries, past, now),
+        view,
         exists=lambda hour: is_partition(hour, start_ms=settings.partitions_start_ms, now_ms=int(now * 1000)),
         hours_per_run=settings.hours_per_run,
-        running_hour_seconds=settings.running_hour_refresh_seconds,
+        running_hour_seconds=_running_hour_seconds(view, settings, elasticsearch),
         newest_hours=settings.newest_hours,
     )
     if runs:
@@ -75,6 +86,24 @@ def dirty_hours_sensor(
         return [run_request(run, {CIRCUMSTANCES_TAG: now_circumstances}) for run in runs]
     left_alone = [*_left_alone(found), *_collecting(collecting)]
     return dg.SkipReason(" ".join(_reasons(len(dirty), list(entries.values()), left_alone)))
+
+
+def _running_hour_seconds(view: HoursView, settings: Settings, elasticsearch: ElasticsearchResource) -> float:
+    """Minimum interval between refreshes of the running hour; asks Elasticsearch only when it decides something."""
+    usual, with_live = settings.running_hour_refresh_seconds, settings.live_refresh_seconds
+    if with_live <= usual or not any(view.is_due(hour, usual) for hour in view.running_hours if hour in view.dirty):
+        return usual
+    from dataco_assets.index.handover import live_serves
+    from dataco_assets.index.indices import Index
+
+    try:
+        with elasticsearch.client() as client:
+            quick = client.options(request_timeout=_INDEX_CALL_SECONDS)
+            quick.retry_seconds = 0
+            return with_live if live_serves(Index.of(quick, settings, PAGES)) else usual
+    except DatacoError as error:
+        logger.info("Cannot see whether readers get the running hour from live, so it is refreshed: %s", error)
+        return usual
 
 
 def _settle(

@@ -12,9 +12,9 @@ from dataco_assets.partitions import MOST_SPANS, range_tags, scattered_tags
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds
 
 LANE_TAG = "dataco/lane"
-LIVE_BACKLOG_SECONDS = 60.0
+SHORT_BACKLOG_SECONDS = 60.0
 """Target duration of a backlog run, in seconds, while the current hour receives clicks and waits for it."""
-_FIRST_LIVE_HOURS = 24
+_FIRST_SHORT_HOURS = 24
 """Number of hours in such a run before the speed of an earlier one is known."""
 
 
@@ -61,6 +61,10 @@ class HoursView:
         now_ms = int(self.now * 1000)
         return tuple(hour for hour in touched_hours(now_ms) if hour <= now_ms)
 
+    def is_due(self, hour: int, seconds: float) -> bool:
+        """Whether an hour's last refresh was started at least so long ago."""
+        return self.now >= self.refreshed_at.get(hour, 0.0) + seconds
+
 
 @dataclass(frozen=True)
 class RefreshRun:
@@ -98,29 +102,29 @@ def hours_to_refresh(
     newest = running | {hour_of(int(view.now * 1000)) - before * HOUR_MS for before in range(newest_hours)}
     hours = {Lane.NEWEST: _newest(view, newest, exists, running_hour_seconds), Lane.BACKLOG: list[int]()}
     if Lane.BACKLOG not in view.lanes:
-        is_live = any(hour in view.refreshed_at for hour in running) or not running.isdisjoint(view.dirty)
-        most = min(hours_per_run, live_hours(view.backlog_speed)) if is_live else hours_per_run
+        has_running = any(hour in view.refreshed_at for hour in running) or not running.isdisjoint(view.dirty)
+        most = min(hours_per_run, short_backlog_hours(view.backlog_speed)) if has_running else hours_per_run
         ready = (hour for hour in sorted(view.dirty) if hour not in newest and _is_ready(view, hour, exists))
         hours[Lane.BACKLOG] = _backlog(view, ready, most)
     return [RefreshRun(lane, sorted(ready)) for lane, ready in hours.items() if ready]
 
 
-def live_hours(speed: tuple[int, float] | None) -> int:
+def short_backlog_hours(speed: tuple[int, float] | None) -> int:
     """Number of backlog hours in one run while the running hour waits for it.
 
     Args:
         speed: Hours and seconds of the last such run.
     """
     if speed is None:
-        return _FIRST_LIVE_HOURS
+        return _FIRST_SHORT_HOURS
     hours, seconds = speed
-    return ceil(hours * LIVE_BACKLOG_SECONDS / max(seconds, 1.0))
+    return ceil(hours * SHORT_BACKLOG_SECONDS / max(seconds, 1.0))
 
 
 def _newest(view: HoursView, newest: Collection[int], exists: Callable[[int], bool], least_seconds: float) -> list[int]:
     if Lane.NEWEST in view.lanes:
         return []
-    too_soon = {hour for hour in view.running_hours if view.now < view.refreshed_at.get(hour, 0.0) + least_seconds}
+    too_soon = {hour for hour in view.running_hours if not view.is_due(hour, least_seconds)}
     ready = [hour for hour in view.dirty if hour in newest and hour not in too_soon and _is_ready(view, hour, exists)]
     return _that_failed_least(view, ready)
 

@@ -24,6 +24,7 @@ from typing import Any, Self
 import dagster as dg
 import pytest
 from confluent_kafka import Producer
+from dagster._core.test_utils import create_run_for_test
 from pydantic import SecretStr
 from pyspark.sql import DataFrame, SparkSession
 
@@ -34,6 +35,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.elasticsearch import SearchClient, connect
+from dataco_assets.definitions import build_defs
 from dataco_assets.index import live as live_index
 from dataco_assets.index.handover import LiveHours, serve
 from dataco_assets.index.indices import Index
@@ -43,10 +45,13 @@ from dataco_assets.index.live_state import Lease, LiveReport, read_report
 from dataco_assets.index.reading import busiest_pages, span
 from dataco_assets.index.rebuild import rebuild
 from dataco_assets.index.setup import ensure_month_indices
+from dataco_assets.jobs import REFRESH_JOB
 from dataco_assets.live.service import Live, LiveFailed, Step
+from dataco_assets.partitions import run_hours
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
-from dataco_assets.sensors import live_sensor
+from dataco_assets.sensors import dirty_hours_sensor, live_sensor
 from dataco_assets.sensors.dead_runs import SILENT_SECONDS, LeaseWatch
+from dataco_assets.settings import Settings
 from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests import oracle
 from dataco_assets_tests.avro_clicks import AvroProducer
@@ -54,6 +59,7 @@ from dataco_assets_tests.oracle import OracleClick
 from dataco_assets_tests.platforms import Platform, click, epoch_ms
 from dataco_assets_tests.refreshes import Refreshes
 from dataco_assets_tests.registries import registry
+from dataco_assets_tests.sensor_ticks import tick
 from dataco_assets_tests.waiting import wait_until
 from spark_resources.live import application
 
@@ -567,6 +573,42 @@ def test_the_sensor_gives_a_dead_lives_hours_to_the_batch(world: World) -> None:
     assert isinstance(said, dg.SkipReason)
     assert "from the batch again" in (said.skip_message or "")
     assert world.index.live() == {}
+
+
+def test_the_running_hour_is_refreshed_less_often_while_readers_get_it_from_live(world: World) -> None:
+    settings = world.platform.settings.model_copy(
+        update={"running_hour_refresh_seconds": 0, "partitions_start": "2026-01-01-00:00", "hours_per_run": 1}
+    )
+    this_hour = hour_of(epoch_ms_now())
+    world.platform.hours.mark_dirty([this_hour], holding_clicks=[this_hour], stored_since_ms=1)
+    world.send(*traffic(17, 30))
+    with dg.DagsterInstance.ephemeral() as instance:
+        with world.running():
+            world.settle()
+            assert refreshed(settings, instance) == [this_hour], "it never was"
+            succeed(instance, this_hour)
+            assert refreshed(settings, instance) == [], "DATACO_LIVE_REFRESH_SECONDS"
+        assert refreshed(settings, instance) == [this_hour], "live has ended"
+
+
+def epoch_ms_now() -> int:
+    return int(time.time() * 1000)
+
+
+def refreshed(settings: Settings, instance: dg.DagsterInstance) -> list[int]:
+    """The hours for which the sensor starts a refresh."""
+    requests = tick(build_defs(settings=settings), dirty_hours_sensor, instance).run_requests or []
+    return [hour for request in requests for hour in run_hours(request.tags)]
+
+
+def succeed(instance: dg.DagsterInstance, hour: int) -> None:
+    """Notes a refresh of an hour that ends now."""
+    run = create_run_for_test(
+        instance, job_name=REFRESH_JOB, status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": hour_key(hour)}
+    )
+    instance.report_dagster_event(
+        dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, REFRESH_JOB), run_id=run.run_id
+    )
 
 
 class Interrupted(Exception):

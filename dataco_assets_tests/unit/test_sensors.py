@@ -27,6 +27,7 @@ from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger, HourState, dirty_hours
 from dataco_assets.ledgers.parked import Parked, ParkedWork
 from dataco_assets.partitions import HOURS, MOST_SPANS, is_partition, range_tags, run_hours, scattered_tags
+from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag, kafka_lag_sensor
@@ -40,8 +41,8 @@ from dataco_assets.sensors.refresh import (
     RefreshRun,
     failures_by_hour,
     hours_to_refresh,
-    live_hours,
     run_request,
+    short_backlog_hours,
 )
 from dataco_assets.sensors.runs import IN_FLIGHT
 from dataco_assets.settings import Settings, settings
@@ -225,12 +226,12 @@ def test_old_hours_wait_in_short_runs_while_clicks_of_this_moment_come_in() -> N
 
 
 def test_how_many_old_hours_a_live_run_has() -> None:
-    assert live_hours((1, 3_000.0)) == 1, "never none"
-    assert live_hours((10, 0.0)) == 600
+    assert short_backlog_hours((1, 3_000.0)) == 1, "never none"
+    assert short_backlog_hours((10, 0.0)) == 600
     # Half of the seconds do not depend on the hours: after a few runs, one takes as long as it may.
     count = 1
     for _ in range(20):
-        count = live_hours((count, 30 + 0.5 * count))
+        count = short_backlog_hours((count, 30 + 0.5 * count))
     assert 55 <= count <= 60
 
 
@@ -581,13 +582,21 @@ def unused_port() -> int:
         return listener.getsockname()[1]
 
 
-def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance, *, kafka: int, hbase: int) -> Any:
+def tick(
+    sensor: dg.SensorDefinition, instance: dg.DagsterInstance, *, kafka: int, hbase: int, elasticsearch: int = 1
+) -> Any:
     settings = Settings.load().model_copy(
-        update={"kafka_bootstrap_servers": f"127.0.0.1:{kafka}", "hbase_thrift_port": hbase}
+        update={
+            "kafka_bootstrap_servers": f"127.0.0.1:{kafka}",
+            "hbase_thrift_port": hbase,
+            "elasticsearch_url": f"http://127.0.0.1:{elasticsearch}",
+        }
     )
-    resources = {"settings": settings, "hbase": HBaseResource(settings=settings)}
+    resources: dict[str, Any] = {"settings": settings, "hbase": HBaseResource(settings=settings)}
     if sensor is kafka_lag_sensor:
         resources["kafka"] = KafkaResource(settings=settings)
+    else:
+        resources["elasticsearch"] = ElasticsearchResource(settings=settings)
     with dg.build_sensor_context(instance=instance, resources=resources) as context:
         return sensor(context)
 
@@ -712,6 +721,17 @@ def test_dirty_hours_become_requests_and_those_in_flight_do_not(
         tags=range_tags(hour_key(hour(1)), hour_key(hour(3))),
     )
     assert [request.partition_key for request in tick_hours(instance)] == [hour_key(hour(7))]
+
+
+def test_with_elasticsearch_down_the_running_hour_is_refreshed_as_without_live(
+    instance: dg.DagsterInstance, ledger: Callable[[Sequence[int]], None]
+) -> None:
+    now = hour_of(int(time.time() * 1000))
+    ledger([now])
+    started = time.monotonic()
+    (wanted,) = tick(dirty_hours_sensor, instance, kafka=0, hbase=1, elasticsearch=unused_port())
+    assert time.monotonic() - started <= DEADLINE_SECONDS
+    assert wanted.partition_key == hour_key(now)
 
 
 def test_the_first_two_refreshes_of_an_instance_do_not_run_at_the_same_time(
