@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dataco_assets.untrusted import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document; docs/cli.md describes it.")]
 
@@ -47,17 +50,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, number
         rows: A cell for each column; untrusted text may be among them.
         numbers: The columns whose cells are aligned to the right.
     """
-    cells = [[printable(cell) for cell in row] for row in rows]
     if on_terminal():
-        _draw(columns, cells, numbers)
+        from rich.console import Console
+
+        Console(highlight=False).print(drawn_table(columns, rows, numbers=numbers))
         return
-    for line in (columns, *cells):
+    for line in (columns, *([printable(cell) for cell in row] for row in rows)):
         typer.echo("\t".join(line))
 
 
-def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
+def drawn_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[str] = ()) -> "Table":
+    """A table for a terminal; the arguments are those of `print_table`."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -65,5 +69,5 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequen
     for name in columns:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(highlight=False).print(table)
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table

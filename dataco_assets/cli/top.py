@@ -4,12 +4,14 @@
 """
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES
-from dataco_assets.cli.output import Json, iso_time, on_terminal, print_json, print_table
+from dataco_assets.cli.listing import Listing, print_listing, watch
+from dataco_assets.cli.output import Json, iso_time, print_json
 from dataco_assets.cli.times import TimeUnclear, last_hour, moment
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
@@ -18,12 +20,16 @@ from dataco_assets.settings import settings
 from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from dataco_assets.index.indices import Index
     from dataco_assets.index.reading import Span, Totals
 
 _DEFAULT_HOURS = 24
+WATCH_SECONDS = 2.0
+"""Pause between two looks of `--watch`."""
 _NUMBERS = ("clicks", "most users in an hour", "average s", "p50 s", "p90 s")
+_NEW = "new"
 _LEGEND = (
     "most users in an hour: distinct users in the page's busiest hour, since those of several hours do not add up. "
     "average s: seconds per click of known duration; p50 s, p90 s: what half and nine of ten of them do not exceed, "
@@ -50,8 +56,36 @@ class DimensionUnclear(WrongUsage):
     """A dimension was named that the audience does not have."""
 
 
+class FormsExclude(WrongUsage):
+    """Two forms of output were asked for."""
+
+
 class NothingToShow(DatacoError):
     """There is no index yet, or nothing in it."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Which rows are wanted; `dimension` is empty for pages, `country` None for all."""
+
+    hour: str
+    since: str
+    until: str
+    country: str | None
+    dimension: str
+    limit: int
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The rows of the hours [start, end), epoch ms; those from `live_from` on come from live, None: none of them."""
+
+    question: _Question
+    found: "Sequence[Totals]"
+    held: "Span"
+    start: int
+    end: int
+    live_from: int | None
 
 
 def top(
@@ -62,6 +96,7 @@ def top(
     country: Country = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="Rows to show.")] = 10,
     by: Annotated[str, typer.Option(help=f"Visitors in place of pages, by one of: {', '.join(AUDIENCE.group)}.")] = "",
+    watched: Annotated[bool, typer.Option("--watch", help="Show them again each 2 s, until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show the busiest pages by country, or who clicked.
@@ -70,41 +105,68 @@ def top(
     24 hours that the index holds.
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
-    from dataco_assets.elasticsearch_errors import IndexMissing
     from dataco_assets.index.indices import Index, closed_text
-    from dataco_assets.index.reading import busiest_pages, busiest_visitors, span
 
-    code, dimension = country_of(country), _dimension(by)
+    if watched and as_json:
+        raise FormsExclude("Give either --watch, for people, or --json, for programs.")
+    question = _Question(hour, since, until, country_of(country), _dimension(by), limit)
     _refuse_unclear_times(hour, since, until)
     config = settings()
-    client = connect_at_once(config)
-    index = Index.of(client, config, AUDIENCE if dimension else PAGES)
-    try:
-        held = span(index, code)
-        if held is None:
-            raise NothingToShow(_nothing(index.alias, code))
-        start, end = time_range(hour, since, until, held)
-        found: Sequence[Totals] = (
-            busiest_visitors(index, dimension, start, end, code, limit)
-            if dimension
-            else busiest_pages(index, start, end, code, limit)
-        )
-    except IndexMissing as error:
-        raise NothingToShow(
-            f"There is no index behind alias {index.alias} at {client.address} yet. {_HOW_TO_FILL}"
-        ) from error
+    index = Index.of(connect_at_once(config), config, AUDIENCE if question.dimension else PAGES)
+    if watched:
+        watch(_Looks(index, question), WATCH_SECONDS)
+        return
+    answer = _ask(index, question)
     for state in index.closed():
         typer.echo(closed_text(state), err=True)
     if as_json:
-        print_json(_document(found, start, end, code, dimension))
-    elif found:
-        _print(found, start, end, code, dimension)
+        print_json(_document(answer))
     else:
-        typer.echo(
-            f"The index holds no clicks {_from(code)}in hours from {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC. "
-            f"What it holds {_from(code)}starts at {hour_key(held.first_hour)} and ends with "
-            f"{hour_key(held.last_hour)}."
+        print_listing(_listing(answer))
+
+
+class _Looks:
+    """Asks the same question again and again, and tells how many clicks came to each row since the look before."""
+
+    def __init__(self, index: "Index", question: _Question) -> None:
+        self._index = index
+        self._question = question
+        self._clicks: dict[tuple[str, ...], int] | None = None
+
+    def __call__(self) -> Listing:
+        answer = _ask(self._index.look_again(), self._question)
+        before, self._clicks = self._clicks, {_identity(answer, each): each.clicks for each in answer.found}
+        return _listing(answer, before or self._clicks)
+
+
+def _ask(index: "Index", question: _Question) -> _Answer:
+    """Reads the rows.
+
+    Raises:
+        NothingToShow: there is no index yet, or nothing in it.
+    """
+    from dataco_assets.elasticsearch_errors import IndexMissing
+    from dataco_assets.index.handover import hours_with_live
+    from dataco_assets.index.reading import busiest_pages, busiest_visitors, span
+
+    country, dimension = question.country, question.dimension
+    try:
+        held = span(index, country)
+        if held is None:
+            raise NothingToShow(_nothing(index.alias, country))
+        start, end = time_range(question.hour, question.since, question.until, held)
+        found: Sequence[Totals] = (
+            busiest_visitors(index, dimension, start, end, country, question.limit)
+            if dimension
+            else busiest_pages(index, start, end, country, question.limit)
         )
+        live = hours_with_live(index)
+    except IndexMissing as error:
+        raise NothingToShow(
+            f"There is no index behind alias {index.alias} at {index.client.address} yet. {_HOW_TO_FILL}"
+        ) from error
+    live_from = live.first_within(start, end) if live else None
+    return _Answer(question, found, held, start, end, live_from)
 
 
 def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, int]:
@@ -139,25 +201,48 @@ def _refuse_unclear_times(hour: str, since: str, until: str) -> None:
             moment(option, text)
 
 
-def _print(found: "Sequence[Totals]", start: int, end: int, country: str | None, dimension: str) -> None:
+def _listing(answer: _Answer, before: "Mapping[tuple[str, ...], int] | None" = None) -> Listing:
+    """The rows as a table; with the clicks of each row at the look before, also how many came since."""
+    question, dimension = answer.question, answer.question.dimension
+    country, hours = question.country, f"{hour_key(answer.start)} to {hour_key(answer.end - HOUR_MS)} UTC"
+    if not answer.found:
+        held = answer.held
+        return Listing(
+            f"The index holds no clicks {_from(country)}in hours from {hours}. What it holds {_from(country)}starts at "
+            f"{hour_key(held.first_hour)} and ends with {hour_key(held.last_hour)}."
+        )
     where = f"from {country}" if country else "" if dimension else "by country"
     what = f"Visitors by {dimension.replace('_', ' ')}" if dimension else "Busiest pages"
-    title = " ".join(filter(None, (what, where)))
-    typer.echo(f"{title}, {hour_key(start)} to {hour_key(end - HOUR_MS)} UTC, both included.")
-    groups = [_group(each, dimension) for each in found]
+    live = "" if answer.live_from is None else f" Live from {hour_key(answer.live_from)} on."
+    groups = [_group(each, dimension) for each in answer.found]
+    new = () if before is None else (_NEW,)
     rows = [
         (
             str(rank),
             *group.values(),
             f"{each.clicks:,}",
+            *(() if before is None else (_risen(each.clicks - before.get(_identity(answer, each), 0)),)),
             f"{each.most_users_in_an_hour:,}",
             *map(_seconds, (each.average_seconds, each.seconds(50), each.seconds(90))),
         )
-        for rank, (each, group) in enumerate(zip(found, groups, strict=True), start=1)
+        for rank, (each, group) in enumerate(zip(answer.found, groups, strict=True), start=1)
     ]
-    print_table(("#", *groups[0], *_NUMBERS), rows, numbers=("#", *_NUMBERS))
-    if on_terminal():
-        typer.echo(_LEGEND_OF_VISITORS if dimension else _LEGEND)
+    clicks, *others = _NUMBERS
+    return Listing(
+        title=f"{' '.join(filter(None, (what, where)))}, {hours}, both included.{live}",
+        columns=("#", *groups[0], clicks, *new, *others),
+        rows=rows,
+        numbers=("#", *_NUMBERS, _NEW),
+        legend=_LEGEND_OF_VISITORS if dimension else _LEGEND,
+    )
+
+
+def _identity(answer: _Answer, row: "Totals") -> tuple[str, ...]:
+    return tuple(_group(row, answer.question.dimension).values())
+
+
+def _risen(by: int) -> str:
+    return f"{by:+,}" if by else ""
 
 
 def _group(each: "Totals", dimension: str) -> dict[str, str]:
@@ -182,11 +267,13 @@ def _seconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:,.1f}"
 
 
-def _document(found: "Sequence[Totals]", start: int, end: int, country: str | None, dimension: str) -> dict[str, Any]:
+def _document(answer: _Answer) -> dict[str, Any]:
+    dimension = answer.question.dimension
     return {
-        "first_hour": iso_time(start),
-        "last_hour": iso_time(end - HOUR_MS),
-        "country": country,
+        "first_hour": iso_time(answer.start),
+        "last_hour": iso_time(answer.end - HOUR_MS),
+        "live_from": iso_time(answer.live_from),
+        "country": answer.question.country,
         **({"by": dimension} if dimension else {}),
         "visitors" if dimension else "pages": [
             {
@@ -197,7 +284,7 @@ def _document(found: "Sequence[Totals]", start: int, end: int, country: str | No
                 "p50_seconds": each.seconds(50),
                 "p90_seconds": each.seconds(90),
             }
-            for each in found
+            for each in answer.found
         ],
     }
 

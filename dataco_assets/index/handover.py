@@ -21,7 +21,7 @@ from dataco_assets.clients.elasticsearch import Hit, documents_by_id, scan_docum
 from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, hours_held, read_contents
 from dataco_assets.index.indices import Index, batch_filter, shows
 from dataco_assets.index.live import HAS_CLICKS
-from dataco_assets.index.live_state import LiveReport
+from dataco_assets.index.live_state import LiveReport, read_report
 from dataco_assets.untrusted import printable
 
 _SHOWN_GROUPS: Final = 5
@@ -54,6 +54,11 @@ class LiveHours:
 
     def __contains__(self, hour: int) -> bool:
         return hour >= self.running_from or hour in self.closed
+
+    def first_within(self, start: int, end: int) -> int | None:
+        """The first of them in [start, end), epoch ms; None: there is none."""
+        inside = [hour for hour in (*self.closed, max(self.running_from, start)) if start <= hour < end]
+        return min(inside, default=None)
 
 
 def served_hours(report: LiveReport) -> LiveHours | None:
@@ -256,13 +261,14 @@ def _clicks(contents: Mapping[int, HourContent], hour: int) -> int | float:
     return contents.get(hour, NO_DOCUMENTS).sums.get(CLICK_COUNT.name, 0)
 
 
-def live_serves(index: Index) -> bool:
-    """Whether readers of the alias get any hours from live.
+def hours_with_live(index: Index) -> LiveHours | None:
+    """The hours that readers of the alias get from live now; None: they get none.
 
     Raises:
         ElasticsearchError: it does not answer or refuses.
     """
-    return bool(index.live())
+    report = read_report(index.client, index.alias) if index.live() else None
+    return served_hours(report) if report else None
 
 
 def serve(index: Index, live_name: str, hours: LiveHours) -> bool:

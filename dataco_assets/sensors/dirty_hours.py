@@ -93,14 +93,13 @@ def _running_hour_seconds(view: HoursView, settings: Settings, elasticsearch: El
     usual, with_live = settings.running_hour_refresh_seconds, settings.live_refresh_seconds
     if with_live <= usual or not any(view.is_due(hour, usual) for hour in view.running_hours if hour in view.dirty):
         return usual
-    from dataco_assets.index.handover import live_serves
     from dataco_assets.index.indices import Index
 
     try:
         with elasticsearch.client() as client:
             quick = client.options(request_timeout=_INDEX_CALL_SECONDS)
             quick.retry_seconds = 0
-            return with_live if live_serves(Index.of(quick, settings, PAGES)) else usual
+            return with_live if Index.of(quick, settings, PAGES).live() else usual
     except DatacoError as error:
         logger.info("Cannot see whether readers get the running hour from live, so it is refreshed: %s", error)
         return usual

@@ -5,6 +5,9 @@ What was written is read back with the plain client, not with the code under tes
 
 import random
 import re
+import signal
+import subprocess
+import sys
 import threading
 import uuid
 from collections import Counter
@@ -12,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -1048,6 +1052,25 @@ def test_top_shows_event_text_as_it_is(index: Index, command: Callable[..., Any]
     assert "99" in command("top", "--hour", "2020-05-30-12:00").output
     assert "quiet" not in command("top", "--country", "de").output
     assert "quiet" not in command("top", "--limit", "1").output
+
+
+def test_top_shows_what_came_while_it_is_watched(index: Index, command: Callable[..., Any]) -> None:
+    assert command("top", "--watch", "--json").exit_code != 0
+    index.create()
+    page = ("https://shop.example/", "DE")
+    index.publish(NOON, {page: 3}, generation=1)
+    index.plain.indices.refresh(index=index.alias)
+    program = str(Path(sys.executable).with_name("dataco"))
+    with subprocess.Popen([program, "top", "--watch"], stdout=subprocess.PIPE, text=True) as watching:
+        try:
+            lines = (line.split("\t") for line in watching.stdout or ())
+            assert next(line for line in lines if line[0] == "1")[1:5] == [*page, "3", ""]
+            index.publish(NOON, {page: 8}, generation=2)
+            index.plain.indices.refresh(index=index.alias)
+            assert next(line for line in lines if line[:4] == ["1", *page, "8"])[4] == "+5"
+        finally:
+            watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 0
 
 
 def test_top_says_what_is_missing(index: Index, command: Callable[..., Any]) -> None:

@@ -37,7 +37,7 @@ from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.index import live as live_index
-from dataco_assets.index.handover import LiveHours, serve
+from dataco_assets.index.handover import LiveHours, hours_with_live, serve, served_hours
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import live_index_name
 from dataco_assets.index.live import LiveIndex, LiveTakenOver, live_document
@@ -237,7 +237,9 @@ def test_readers_find_what_was_sent(world: World) -> None:
         world.settle()
         world.erased[user_hash("u3")] = MONTH_END + 30 * MINUTE
         world.settle()
+        assert hours_with_live(world.index) == served_hours(world.report())
     assert world.shown() == {}, "the batch has nothing"
+    assert hours_with_live(world.index) is None
     assert world.report().stopped
     run = world.report().run_id
     world.send(*clicks[250:])

@@ -43,6 +43,21 @@ def test_an_hour_runs_until_30_minutes_after_its_end(newest_ms: int, running_fro
     assert reach(newest_ms).running_from == running_from
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "first"),
+    [
+        (MORNING, NOON + HOUR_MS, MORNING + HOUR_MS),
+        (MORNING + 2 * HOUR_MS, NOON + HOUR_MS, NOON),
+        (NOON + HOUR_MS, NOON + 2 * HOUR_MS, NOON + HOUR_MS),
+        (MORNING, MORNING + 2 * HOUR_MS, MORNING + HOUR_MS),
+        (MORNING, MORNING + HOUR_MS, None),
+        (MORNING + 2 * HOUR_MS, NOON, None),
+    ],
+)
+def test_the_first_hour_of_a_range_with_live(start: int, end: int, first: int | None) -> None:
+    assert LiveHours(NOON, frozenset({MORNING + HOUR_MS})).first_within(start, end) == first
+
+
 HOUR = NOON - HOUR_MS
 OLD = NOON - 3 * HOUR_MS
 
