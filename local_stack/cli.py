@@ -132,21 +132,25 @@ def ui(
         str, typer.Option("--module", "-m", help="Python module with Dagster's definitions.")
     ] = "dataco_assets.definitions",
     location: Annotated[str, typer.Option(help="Name of the code location.")] = "dataco",
+    live: Annotated[
+        bool, typer.Option("--live/--no-live", help="Whether to run `dataco live` too (2 GB of memory).")
+    ] = True,
 ) -> None:
     """Run Dagster on the stack until Ctrl-C.
 
-    Runs code location, daemon and web server, and restarts each when it ends. Starts the servers first if they do not
-    run.
+    Runs code location, daemon, web server and `dataco live`, and restarts each when it ends. Starts the servers first
+    if they do not run.
     """
     stack = Stack(folder)
     with _errors_reported(), suppress(Interrupted), interruptible():
         if not all(server.ready for server in stack.status()):
             with _progress() as report:
                 stack.up(report=report)
-        dagster = DagsterUI(stack.folder, stack.settings(), port, module, location)
+        beside = {"live": [str(Path(sys.executable).with_name("dataco")), "live"]} if live else {}
+        dagster = DagsterUI(stack.folder, stack.settings(), port, module, location, beside)
         typer.echo("Starting Dagster.")
         with dagster.running() as supervisor:
-            typer.echo(f"Dagster's log files: {stack.folder}/logs/dagster-*.log")
+            typer.echo(f"Log files: {stack.folder}/logs/dagster-*.log")
             typer.echo(f"Open {dagster.url} (Ctrl-C ends Dagster; the servers keep running).")
             supervisor.wait()
 

@@ -1,5 +1,7 @@
 """Runs Dagster on a stack: code location, daemon and web server as three processes, each restarted when it ends.
 
+Further programs, such as `dataco live`, can run beside them.
+
 `dagster dev` does not restart its code server when that is killed: the location stays in error, and no sensor runs,
 until somebody reloads it. Here supervisord restarts it, and daemon and web server reconnect.
 """
@@ -12,9 +14,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -25,7 +27,6 @@ from local_stack.servers.base import Launch
 from local_stack.supervise import daemon, program, script, section
 from local_stack.text import last_error_line
 
-PROCESSES = ("code", "webserver", "daemon")
 DEFAULT_PORT = 3000
 READY_SECONDS = 120.0
 _STOP_SECONDS = 15
@@ -44,6 +45,7 @@ class DagsterUI:
         port: Port of the web server.
         module: Python module with the definitions.
         location: Name of the code location.
+        beside: Command lines of programs to run beside Dagster, by name.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class DagsterUI:
     port: int
     module: str
     location: str
+    beside: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -58,7 +61,7 @@ class DagsterUI:
         return f"http://{ports.LOOPBACK}:{self.port}"
 
     def log(self, name: str) -> Path:
-        """The log of one of its processes."""
+        """The log of one of its processes, or of a program beside them."""
         return self.folder / "logs" / f"dagster-{name}.log"
 
     @contextmanager
@@ -91,9 +94,10 @@ class DagsterUI:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         code_port = ports.choose(["dagster.code"])["dagster.code"]
         self._write_workspace(code_port)
-        for name, command in self._commands(code_port).items():
-            (self.folder / "conf" / "launch" / f"dagster-{name}.sh").write_text(script(Launch(command)))
-        (self.folder / "conf" / "dagster-supervisord.conf").write_text(_configuration())
+        commands = {**self._commands(code_port), **self.beside}
+        for name, command in commands.items():
+            (self.folder / "conf" / "launch" / f"dagster-{name}.sh").write_text(script(Launch(list(command))))
+        (self.folder / "conf" / "dagster-supervisord.conf").write_text(_configuration(commands, self.beside))
         return subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "-c", "conf/dagster-supervisord.conf"],
             cwd=self.folder,
@@ -155,7 +159,7 @@ class DagsterUI:
             yield
 
 
-def _configuration() -> str:
+def _configuration(names: Iterable[str], beside: Container[str]) -> str:
     # Paths are relative to the stack's folder, where supervisord runs: it would interpret a % or ; in that one's name.
     parts: dict[str, dict[str, object]] = {
         "supervisord": {
@@ -163,11 +167,12 @@ def _configuration() -> str:
             "pidfile": "conf/dagster-supervisord.pid",
         }
     }
-    for name in PROCESSES:
+    for name in names:
         parts[f"program:{name}"] = {
             **program(f"dagster-{name}", _STOP_SECONDS),
             "autorestart": "true",
-            "startsecs": 1,
+            # supervisord waits longer before each new start of one that ends before these seconds are over.
+            "startsecs": 30 if name in beside else 1,
             "startretries": 1_000_000,
         }
     return "".join(section(title, values) for title, values in parts.items())

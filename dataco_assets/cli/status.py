@@ -105,6 +105,8 @@ def _live(state: State) -> str:
     served = "has not caught up" if report.running_from is None else f"serves {hour_key(report.running_from)} and later"
     earlier = f" and {quantity(len(report.closed), 'hour')} before" if report.closed else ""
     last = "" if report.batch_seconds is None else f", last micro-batch {report.batch_seconds:.1f} s"
+    if report.latency_seconds is not None:
+        last += f", p95 from Kafka to readers {report.latency_seconds:.1f} s"
     behind = "" if report.behind is None else f", {quantity(report.behind, 'record')} behind"
     return f"{served}{earlier}{behind}{last}"
 
@@ -154,6 +156,7 @@ def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[s
             "stopped": state.live.stopped,
             "behind": state.live.behind,
             "batch_seconds": state.live.batch_seconds,
+            "latency_seconds": state.live.latency_seconds,
             "users": state.live.users,
             "newest_click": iso_time(state.live.newest_ms),
             "serves_from": iso_time(state.live.running_from),

@@ -6,6 +6,7 @@ lease), decide which hours readers get from live, and set the alias's filters.
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -45,6 +46,8 @@ _POLL_SECONDS: Final = 0.2
 _COMPARE_SECONDS: Final = 5.0
 _ERASURES_SECONDS: Final = 5.0
 _REMEMBERED: Final = 20
+_LATENCY_SECONDS: Final = 60.0
+"""For how long the latency of a micro-batch counts."""
 
 
 class LiveFailed(DatacoError):
@@ -75,6 +78,7 @@ class Progress:
         behind: Records that were in Kafka when it was planned, and are not in it.
         users: Users in the state.
         newest_ms: Time of the newest click so far as this report says, epoch ms; 0: it does not.
+        arrived_ms: 95 % of its records had arrived in Kafka since then, epoch ms; None: it had none.
     """
 
     batch_id: int
@@ -82,6 +86,7 @@ class Progress:
     behind: int
     users: int
     newest_ms: int
+    arrived_ms: int | None = None
 
     @classmethod
     def of(cls, report: Mapping[str, Any], delay_ms: int) -> "Progress":
@@ -91,6 +96,8 @@ class Progress:
             report: `StreamingQuery.lastProgress`.
             delay_ms: How far the watermark stays behind the newest click.
         """
+        from spark_resources.live.application import ARRIVALS, FIRST_ARRIVED
+
         kafka = report["sources"][0]
         times = report.get("eventTime", {})
         watermark = _epoch_ms(times.get("watermark"))
@@ -103,6 +110,7 @@ class Progress:
             max(0, _offsets(kafka.get("latestOffset")) - _offsets(kafka["endOffset"])) if kafka.get("endOffset") else 0,
             sum(operator.get("numRowsTotal", 0) for operator in operators),
             newest,
+            report.get("observedMetrics", {}).get(ARRIVALS, {}).get(FIRST_ARRIVED),
         )
 
 
@@ -117,6 +125,36 @@ def _epoch_ms(text: str | None) -> int:
 
 def _offsets(of_topics: Mapping[str, Mapping[str, int]] | None) -> int:
     return sum(offset for partitions in (of_topics or {}).values() for offset in partitions.values())
+
+
+class Latency:
+    """How long clicks took from Kafka to readers in the micro-batches of the last minute.
+
+    The sink's thread notes when a micro-batch was shown; another one, what Spark reports of it.
+    """
+
+    def __init__(self) -> None:
+        self._shown: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)
+        self._seconds: deque[tuple[float, float]] = deque()
+
+    def shown(self, batch_id: int, at_ms: int) -> None:
+        """Notes when readers could see a micro-batch, epoch ms."""
+        self._shown.append((batch_id, at_ms))
+
+    def progressed(self, progress: Progress, now: float) -> None:
+        """Notes a micro-batch that Spark has reported, at a time of the monotonic clock."""
+        at_ms = dict(self._shown).get(progress.batch_id)
+        if at_ms is not None and progress.arrived_ms is not None:
+            self._seconds.append((now, max(0.0, (at_ms - progress.arrived_ms) / 1000)))
+
+    def p95(self, now: float) -> float | None:
+        """Within how many seconds of their arrival in Kafka readers could see 95 % of the clicks of each micro-batch.
+
+        None if no click came in the last minute. The time of arrival is Kafka's, by default the producer's clock.
+        """
+        while self._seconds and now - self._seconds[0][0] > _LATENCY_SECONDS:
+            self._seconds.popleft()
+        return max((seconds for _, seconds in self._seconds), default=None)
 
 
 class Live:
@@ -147,6 +185,7 @@ class Live:
         self._report = LiveReport(owner=uuid4().hex)
         self._erased = erased
         self._known: dict[bytes, int] = {}
+        self._latency = Latency()
         self._on_step = on_step
         self._failure: Exception | None = None
 
@@ -231,6 +270,7 @@ class Live:
                 index.add(batch_id, changes, at_ms=clock.now_ms())
             self._on_step(Step.ADDED, batch_id)
             index.show()
+            self._latency.shown(batch_id, clock.now_ms())
             self._on_step(Step.SHOWN, batch_id)
         except Exception as error:
             self._failure = error  # Spark's own error about it would quote it as text
@@ -253,10 +293,12 @@ class Live:
                 progress = Progress.of(report, delay_ms)
                 newest = max(progress.newest_ms, self._report.newest_ms or 0)
                 desk.progressed(progress, Reach(run.first_hour, exact_from(newest - delay_ms), newest), now)
+                self._latency.progressed(progress, now)
                 self._report = replace(
                     self._report,
                     batch_id=progress.batch_id,
                     batch_seconds=self._report.batch_seconds if progress.seconds is None else progress.seconds,
+                    latency_seconds=self._latency.p95(now),
                     behind=progress.behind,
                     users=progress.users,
                     newest_ms=newest or None,

@@ -10,6 +10,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from dataco_assets.clients.connect import Connector
+from dataco_assets.index.live_state import LiveReport
 from dataco_assets.monitoring.orchestration import Orchestration
 from dataco_assets.monitoring.state import Hours, Ingest, State
 
@@ -41,6 +42,7 @@ def metrics(
         state.hours and _of_hours(state.hours, now),
         dagster and _of_dagster(dagster, now),
         connector and _of_connector(connector),
+        state.live and _of_live(state.live, state.live_silent_seconds),
     )
     yield from chain.from_iterable(part for part in parts if part)
     if state.index and state.index.newest_hour is not None:
@@ -115,6 +117,22 @@ def _of_dagster(dagster: Orchestration, now: float) -> Iterator[Metric]:
     for reason, count in sorted(dagster.rejected.items()):
         rejected.add_metric([reason], count)
     yield rejected
+
+
+def _of_live(live: LiveReport, silent_seconds: float) -> Iterator[Metric]:
+    serves = not live.stopped and live.running_from is not None
+    yield _gauge("dataco_live_serves", "Whether live says that readers get the running hours from it.", float(serves))
+    if live.stopped:
+        return
+    yield _gauge("dataco_live_report_age_seconds", "Time since live last reported.", silent_seconds)
+    if live.behind is not None:
+        yield _gauge("dataco_live_records_behind", "Records in Kafka that live has not read yet.", live.behind)
+    if live.latency_seconds is not None:
+        yield _gauge(
+            "dataco_live_latency_seconds",
+            "Within this time of their arrival in Kafka, readers could see 95 % of the clicks of the last minute.",
+            live.latency_seconds,
+        )
 
 
 def _of_connector(connector: Connector) -> Iterator[Metric]:

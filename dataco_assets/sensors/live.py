@@ -116,6 +116,8 @@ def metadata(report: "LiveReport", serving: int, now: float) -> dict[str, int | 
         found["records behind"] = report.behind
     if report.batch_seconds is not None:
         found["seconds of last micro-batch"] = round(report.batch_seconds, 3)
+    if report.latency_seconds is not None:
+        found["p95 seconds from Kafka to readers"] = round(report.latency_seconds, 3)
     return found
 
 

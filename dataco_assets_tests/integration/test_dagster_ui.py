@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +67,21 @@ class Dagster:
 
 
 def _process(supervisor: "subprocess.Popen[bytes]", words: str) -> psutil.Process:
-    (found,) = [
-        child for child in psutil.Process(supervisor.pid).children(recursive=True) if words in " ".join(child.cmdline())
-    ]
+    (found,) = _processes(supervisor, words)
     return found
+
+
+def _processes(supervisor: "subprocess.Popen[bytes]", words: str) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    for child in psutil.Process(supervisor.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if words in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def _is_running(supervisor: "subprocess.Popen[bytes]", words: str, but_not: int) -> bool:
+    return any(each.pid != but_not for each in _processes(supervisor, words))
 
 
 @pytest.fixture
@@ -80,7 +92,8 @@ def ui(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DagsterUI:
     (tmp_path / "tiny_location.py").write_text(_DEFINITIONS)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     environment = {"DAGSTER_HOME": str(folder / "dagster")}
-    return DagsterUI(folder, environment, ports.choose(["ui"])["ui"], "tiny_location", "tiny")
+    beside = {"clock": ["sleep", "86399"]}
+    return DagsterUI(folder, environment, ports.choose(["ui"])["ui"], "tiny_location", "tiny", beside)
 
 
 @pytest.fixture
@@ -97,6 +110,11 @@ def test_every_process_that_is_killed_comes_back(running: "tuple[Dagster, subpro
         killed.send_signal(signal.SIGKILL)
         killed.wait(30)
         dagster.wait_for_a_tick(90)
+    beside = _process(supervisor, "sleep 86399")
+    beside.send_signal(signal.SIGKILL)
+    wait_until(
+        lambda: _is_running(supervisor, "sleep 86399", beside.pid), seconds=30, what="what runs beside it is back"
+    )
     with pytest.raises(StackError, match="already running"), dagster.ui.running():
         pass
 

@@ -47,6 +47,7 @@ from dataco_assets.index.rebuild import rebuild
 from dataco_assets.index.setup import ensure_month_indices
 from dataco_assets.jobs import REFRESH_JOB
 from dataco_assets.live.service import Live, LiveFailed, Step
+from dataco_assets.monitoring.exporter import Exporter
 from dataco_assets.partitions import run_hours
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.sensors import dirty_hours_sensor, live_sensor
@@ -515,6 +516,12 @@ def test_the_sensor_observes_live_and_checks_each_hour_that_goes_over(
         assert numbers["hours served"] == len(hours)
         assert numbers["records behind"] == 0
         assert numbers["seconds of last micro-batch"] > 0
+        assert numbers["p95 seconds from Kafka to readers"] > 0
+        scraped = Exporter(world.platform.settings, None, 15.0).registry().collect()
+        measured = {metric.name: metric.samples[0].value for metric in scraped if metric.samples}
+        assert measured["dataco_live_serves"] == 1
+        assert measured["dataco_live_records_behind"] == 0
+        assert measured["dataco_live_latency_seconds"] == world.report().latency_seconds
 
         world.platform.drain()
         batch.settle()

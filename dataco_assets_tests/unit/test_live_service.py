@@ -6,7 +6,7 @@ from pydantic import SecretStr
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.live.kafka_access import KafkaAccessUnknown, java_options
 from dataco_assets.live.runs import LiveRun
-from dataco_assets.live.service import Progress
+from dataco_assets.live.service import Latency, Progress
 from dataco_assets.settings import Settings
 
 NOON = 1_773_576_000_000
@@ -51,8 +51,9 @@ def test_what_spark_reports() -> None:
         "sources": [{"endOffset": {"clicks": {"0": 5, "1": 7}}, "latestOffset": {"clicks": {"0": 5, "1": 9}}}, {}],
         "stateOperators": [{"numRowsTotal": 3}],
         "eventTime": {"watermark": "2026-03-15T08:30:00.000Z", "max": "2026-03-15T11:59:00.000Z"},
+        "observedMetrics": {"arrivals": {"first_ms": NOON - 500}},
     }
-    assert Progress.of(report, delay_ms=HOUR_MS * 7 // 2) == Progress(7, 0.85, 2, 3, NOON)
+    assert Progress.of(report, delay_ms=HOUR_MS * 7 // 2) == Progress(7, 0.85, 2, 3, NOON, NOON - 500)
     idle = {
         "batchId": 8,
         "durationMs": {"triggerExecution": 5},
@@ -60,3 +61,18 @@ def test_what_spark_reports() -> None:
         "eventTime": {"watermark": "1970-01-01T00:00:00.000Z"},
     }
     assert Progress.of(idle, delay_ms=HOUR_MS) == Progress(8, None, 0, 0, 0)
+
+
+def test_latency_is_the_slowest_micro_batch_of_the_last_minute() -> None:
+    latency = Latency()
+    assert latency.p95(0.0) is None
+    for batch_id, shown_after_ms in enumerate([900, 4_000, 1_200]):
+        latency.shown(batch_id, NOON + shown_after_ms)
+        latency.progressed(Progress(batch_id, 0.5, 0, 1, NOON, NOON), 100.0 + 30 * batch_id)
+    assert latency.p95(160.0) == 4.0
+    assert latency.p95(191.0) == 1.2
+    latency.progressed(Progress(3, 0.5, 0, 1, NOON, NOON), 191.0)
+    latency.progressed(Progress(2, 0.5, 0, 1, NOON, None), 191.0)
+    assert latency.p95(221.0) is None, "a micro-batch that nobody saw yet, and one without records"
+    latency.progressed(Progress(2, 0.5, 0, 1, NOON, NOON + 9_000), 221.0)
+    assert latency.p95(221.0) == 0.0, "a producer's clock ahead of this one"

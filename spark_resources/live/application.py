@@ -19,6 +19,7 @@ import msgspec
 from py4j.java_gateway import JavaPackage
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.functions import percentile_approx
 from pyspark.sql.streaming.query import StreamingQuery
 
 from dataco_assets.aggregates.live_sums import Group, Sums, added
@@ -35,6 +36,12 @@ Sink = Callable[[int, Callable[[], Mapping[Group, Sums]]], None]
 
 It may raise `MicroBatchFailed`.
 """
+
+ARRIVALS: Final = "arrivals"
+"""Name of the metric in the progress of the query that says when a micro-batch's records had arrived in Kafka."""
+FIRST_ARRIVED: Final = "first_ms"
+"""Its field: all but a twentieth of the records arrived since then, epoch ms; null without records."""
+_FIRST_SHARE: Final = 0.05
 
 _SETTINGS: Final[Mapping[str, str]] = {
     # On local disk, so that users need not fit into memory; the checkpoint gets what changed, not the whole state.
@@ -155,12 +162,16 @@ def _clicks(session: SparkSession, plan: LivePlan) -> DataFrame:
             "includeHeaders": "true",
         },
     )
-    records = reader.load().selectExpr(
-        "value",
-        f"element_at(filter(headers, each -> each.key = '{SCHEMA_HEADER}'), -1).value AS header",
-        "unix_millis(timestamp) AS arrived",
-        "partition",
-        "offset",
+    records = (
+        reader.load()
+        .selectExpr(
+            "value",
+            f"element_at(filter(headers, each -> each.key = '{SCHEMA_HEADER}'), -1).value AS header",
+            "unix_millis(timestamp) AS arrived",
+            "partition",
+            "offset",
+        )
+        .observe(ARRIVALS, percentile_approx("arrived", _FIRST_SHARE).alias(FIRST_ARRIVED))
     )
     place = live_java(session).SchemaPlace(*astuple(plan.schemas))
     first_needed_ms = plan.first_hour - VISIT_GAP_MS
