@@ -7,10 +7,13 @@ keeps its first ones. Runs on Java 17 (Java 11 and 8 too); pyspark adds the `--a
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyspark
+from py4j.protocol import Py4JError
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from dataco_assets.errors import DatacoError, ErrorKind
@@ -171,3 +174,27 @@ def spark_jars() -> list[Path]:
 def create_session(conf: Mapping[str, str], app_name: str) -> SparkSession:
     """Starts (or, in a process that has one, reuses) a session with this configuration; stop it when done."""
     return SparkSession.Builder().appName(app_name).config(map=dict(conf)).getOrCreate()
+
+
+def driver_runs() -> bool:
+    """Whether the JVM that this process started for Spark still runs."""
+    context: Any = SparkContext
+    return context._gateway is not None and context._gateway.proc.poll() is None
+
+
+def abandon(session: SparkSession) -> None:
+    """Forgets a session whose driver has died, so that this process can start another one."""
+    context: Any = SparkContext
+    sessions: Any = SparkSession
+    with suppress(Py4JError, OSError):
+        session.stop()
+    context._active_spark_context = sessions._instantiatedSession = None
+    forget_gateway()
+
+
+def forget_gateway() -> None:
+    """Closes the connections to the JVM, so that a later session of this process starts or borrows one again."""
+    context: Any = SparkContext
+    if context._gateway is not None:
+        context._gateway.close()
+        context._gateway = context._jvm = None

@@ -32,7 +32,7 @@ from typing import Any, Final
 
 from pyspark import SparkContext
 
-from spark_resources.session import spark_home
+from spark_resources.session import forget_gateway, spark_home
 
 SOCKET, LOG = "socket", "driver.log"
 """In the keeper's folder: where it accepts connections, and what it and its JVM write."""
@@ -87,7 +87,7 @@ def lent_driver(conf: Mapping[str, str], idle_seconds: int) -> Iterator[bool]:
     finally:
         for variable in (_PORT, _SECRET):
             del os.environ[variable]
-        _forget_gateway()
+        forget_gateway()
         loan.connection.close()
         _copy(loan.log, written)
 
@@ -164,14 +164,6 @@ def _started(folder: Path, conf: Mapping[str, str], idle_seconds: int) -> socket
                 return connection
             time.sleep(_LOOK_SECONDS)
     return None
-
-
-def _forget_gateway() -> None:
-    """Closes the connections to the JVM, so that a later session of this process starts or borrows one again."""
-    context: Any = SparkContext
-    if context._gateway is not None:
-        context._gateway.close()
-        context._gateway = context._jvm = None
 
 
 def _copy(log: Path, start: int) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from collections.abc import Callable
 from contextlib import closing
 from threading import Event
 
@@ -28,27 +29,44 @@ def live() -> None:
     from dataco_assets.clients.hbase import connect as connect_hbase
     from dataco_assets.ledgers.suppression import SuppressionList
     from dataco_assets.live.service import Live
-    from dataco_assets.live.spark import session_for
+    from dataco_assets.live.spark import DriverDied, session_for
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("elastic_transport").setLevel(logging.WARNING)
-    logging.getLogger("py4j").setLevel(logging.CRITICAL)  # a query that is stopped amid a micro-batch is no news
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_not_of_py4j)
     config, stopped = settings(), Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    with connect_hbase(config) as hbase, session_for(config) as session, closing(connect(config)) as client:
+    with connect_hbase(config) as hbase, closing(connect(config)) as client:
         suppression = SuppressionList(hbase, config.suppressed_table)
-        application = Live(config, session, client, suppression.read)
-        typer.echo(f"Live keeps the running hours behind alias {config.index_alias} up to date. Ctrl-C stops it.")
-        patiently = Retrying(
-            retry=retry_if_exception(_passes),
-            wait=wait_exponential(multiplier=1, max=_LONGEST_PAUSE_SECONDS),
-            stop=stop_when_event_set(stopped),
-            sleep=sleep_using_event(stopped),
-            before_sleep=_say,
-            reraise=True,
-        )
-        patiently(application.run, stopped)
+
+        def run() -> None:
+            with session_for(config) as session:
+                application = Live(config, session, client, suppression.read)
+                typer.echo(
+                    f"Live keeps the running hours behind alias {config.index_alias} up to date. Ctrl-C stops it."
+                )
+                _patiently(_passes, stopped)(application.run, stopped)
+
+        _patiently(lambda error: isinstance(error, DriverDied), stopped)(run)
+
+
+def _patiently(again: Callable[[BaseException], bool], stopped: Event) -> Retrying:
+    """Tries again after errors of some kinds, with pauses that grow, until it is to stop."""
+    return Retrying(
+        retry=retry_if_exception(again),
+        wait=wait_exponential(multiplier=1, max=_LONGEST_PAUSE_SECONDS),
+        stop=stop_when_event_set(stopped),
+        sleep=sleep_using_event(stopped),
+        before_sleep=_say,
+        reraise=True,
+    )
+
+
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    """False for py4j's tracebacks, some of them the root logger's: the end of a query or of a JVM is told in words."""
+    return record.module not in ("java_gateway", "clientserver")
 
 
 def _passes(error: BaseException) -> bool:

@@ -1,8 +1,10 @@
 """The Spark session of live."""
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.spark_configuration import spark_configuration
 
 if TYPE_CHECKING:
@@ -13,22 +15,45 @@ if TYPE_CHECKING:
     from dataco_assets.settings import Settings
 
 
+logger = logging.getLogger(__name__)
+
+
+class DriverDied(DatacoError):
+    """Spark's driver, a JVM, has ended under live; a new session goes on from the checkpoint."""
+
+    kind = ErrorKind.PASSING
+
+
 @contextmanager
 def session_for(settings: "Settings") -> "Iterator[SparkSession]":
     """A session as the settings describe it, stopped at the end.
 
     Raises:
+        DriverDied: the driver has ended, which was the cause of the block's own error.
         ConnectorJarsError: the connector jars are missing and cannot be fetched.
         LiveJarsError: the jars of live are missing and cannot be built.
         SparkMasterUnavailable: no master of a standalone cluster accepts a connection.
     """
+    from py4j.protocol import Py4JError
+
     from spark_resources.live.jars import live_jars
-    from spark_resources.session import create_session, require_master, with_jars
+    from spark_resources.session import abandon, create_session, driver_runs, require_master, with_jars
 
     jars = live_jars(settings.live_jars or None)
     require_master(settings.spark_master)
     session = create_session(with_jars(spark_configuration(settings), jars), "dataco live")
     try:
         yield session
+    except (Py4JError, OSError) as error:
+        if driver_runs():
+            raise
+        logger.debug("What its end looked like from here", exc_info=error)
+        raise DriverDied(
+            "Spark's driver has died: its JVM was killed or crashed. Did the machine run out of memory "
+            "(DATACO_SPARK_DRIVER_MEMORY)?"
+        ) from None
     finally:
-        session.stop()
+        if driver_runs():
+            session.stop()
+        else:
+            abandon(session)

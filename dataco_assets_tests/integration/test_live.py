@@ -6,7 +6,6 @@ plain-Python oracle's, over the same messages.
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -14,34 +13,30 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 
 import dagster as dg
 import pytest
-from confluent_kafka import Producer
 from dagster._core.test_utils import create_run_for_test
 from pydantic import SecretStr
 from pyspark.sql import DataFrame, SparkSession
 
-from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.live_sums import MEASURES, Group, Sums
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
-from dataco_assets.clicks.row import row_key
 from dataco_assets.clicks.suppressed import user_hash
-from dataco_assets.clients.elasticsearch import SearchClient, connect
+from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.index import live as live_index
 from dataco_assets.index.handover import LiveHours, hours_with_live, serve, served_hours
-from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import live_index_name
 from dataco_assets.index.live import LiveIndex, LiveTakenOver, live_document
-from dataco_assets.index.live_state import Lease, LiveReport, read_report
+from dataco_assets.index.live_state import Lease, LiveReport
 from dataco_assets.index.reading import busiest_pages, span
 from dataco_assets.index.rebuild import rebuild
 from dataco_assets.index.setup import ensure_month_indices
@@ -54,10 +49,9 @@ from dataco_assets.sensors import dirty_hours_sensor, live_sensor
 from dataco_assets.sensors.dead_runs import SILENT_SECONDS, LeaseWatch
 from dataco_assets.settings import Settings
 from dataco_assets.sources.avro import AvroEncoder
-from dataco_assets_tests import oracle
 from dataco_assets_tests.avro_clicks import AvroProducer
-from dataco_assets_tests.oracle import OracleClick
-from dataco_assets_tests.platforms import Platform, click, epoch_ms
+from dataco_assets_tests.live_worlds import MINUTE, MONTH_END, LiveWorld, traffic
+from dataco_assets_tests.platforms import Platform, click
 from dataco_assets_tests.refreshes import Refreshes
 from dataco_assets_tests.registries import registry
 from dataco_assets_tests.sensor_ticks import tick
@@ -66,38 +60,17 @@ from spark_resources.live import application
 
 pytestmark = pytest.mark.stack
 
-MONTH_END = 1_769_900_400_000
-"""2026-01-31 23:00 UTC: an hour at whose end a day and a month end."""
-MINUTE = 60_000
 NOW = MONTH_END + HOUR_MS
 """A run that starts then computes the hours from 22:00 on."""
 SECONDS = 60
 
 
 @dataclass
-class World:
-    """A platform with live, and what was sent to it."""
+class World(LiveWorld):
+    """A platform with live in this process, and what was sent to it."""
 
-    platform: Platform
     session: SparkSession
-    search: SearchClient
-    sent: list[tuple[bytes, int]] = field(default_factory=list)
-    erased: dict[bytes, int] = field(default_factory=dict)
-    ended: Callable[[], bool] = lambda: False
-    """Whether the live that runs has failed."""
-
-    @property
-    def index(self) -> Index:
-        return Index.of(self.search, self.platform.settings, PAGES)
-
-    def send(self, *values: tuple[bytes, int], encode: Callable[[bytes], bytes | None] = bytes) -> None:
-        """Sends messages with their times of arrival, epoch ms, as they are or encoded; acknowledged on return."""
-        settings = self.platform.settings
-        producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "enable.idempotence": True})
-        for value, arrived in values:
-            producer.produce(settings.clicks_topic, encode(value), timestamp=arrived)
-        assert producer.flush(SECONDS) == 0
-        self.sent += values
+    failures: list[BaseException] = field(default_factory=list)
 
     def live(self, on_step: Callable[[Step, int], None] = lambda *_: None) -> Live:
         return Live(self.platform.settings, self.session, self.search, lambda: dict(self.erased), on_step=on_step)
@@ -105,60 +78,24 @@ class World:
     @contextmanager
     def running(self, on_step: Callable[[Step, int], None] = lambda *_: None) -> Iterator[None]:
         """Live, in a thread; its failure fails the test at the end."""
-        stopped, failures = Event(), list[BaseException]()
-        live = Live(self.platform.settings, self.session, self.search, lambda: dict(self.erased), on_step=on_step)
+        stopped, live = Event(), self.live(on_step)
+        self.failures.clear()
 
         def run() -> None:
             try:
                 live.run(stopped, now_ms=NOW)
             except BaseException as error:  # noqa: BLE001  # re-raised in the test's own thread
-                failures.append(error)
+                self.failures.append(error)
 
         thread = Thread(target=run)
-        self.ended = lambda: bool(failures)
         thread.start()
         try:
             yield
         finally:
             stopped.set()
             thread.join(SECONDS)
-            if failures:  # also when the test waited in vain because of it
-                raise failures[0]
-
-    def report(self) -> LiveReport:
-        found = read_report(self.search, self.platform.settings.index_alias)
-        assert found is not None
-        return found
-
-    def serves(self) -> bool:
-        """Whether readers get hours from live."""
-        found = read_report(self.search, self.platform.settings.index_alias)
-        return found is not None and found.running_from is not None
-
-    def sources(self) -> dict[int, str]:
-        """Where readers get each hour from."""
-        hits = self.search.search(index=self.platform.settings.index_alias, size=10_000)["hits"]["hits"]
-        return {epoch_ms(hit["_source"]["hour"]): hit["_source"].get("source", "batch") for hit in hits}
-
-    def shown(self) -> dict[oracle.Key, dict[str, Any]]:
-        """What readers of the alias find, as the oracle's rows."""
-        hits = self.search.search(index=self.platform.settings.index_alias, size=10_000)["hits"]["hits"]
-        rows: dict[oracle.Key, dict[str, Any]] = {}
-        for hit in hits:
-            document = hit["_source"]
-            key = epoch_ms(document["hour"]), document["page"], document["country"]
-            assert key not in rows, f"{key} twice: {hit['_index']}"
-            rows[key] = {
-                name: document.get(name, {} if name == "time_spent_buckets" else None)
-                for name in oracle.OracleRow.__dataclass_fields__
-            }
-        return rows
-
-    def expected(self) -> dict[oracle.Key, dict[str, Any]]:
-        """The oracle's rows of what was sent."""
-        stored = stored_clicks(self.sent, self.erased)
-        hours = {hour_of(each.timestamp) for each in stored}
-        return {key: asdict(row) for key, row in oracle.aggregate(stored, hours).items()}
+            if self.failures:  # also when the test waited in vain because of it
+                raise self.failures[0]
 
     def is_quiet(self) -> bool:
         """Whether live serves readers, and they find what was sent.
@@ -166,51 +103,8 @@ class World:
         Raises:
             AssertionError: live has failed, so they never will.
         """
-        assert not self.ended(), "live has failed"
-        return self.serves() and self.shown() == self.expected()
-
-    def settle(self) -> None:
-        """Waits until readers find what was sent, field by field."""
-        try:
-            wait_until(self.is_quiet, seconds=SECONDS, what="readers find what was sent")
-        except AssertionError:
-            assert self.shown() == self.expected()
-            raise
-
-
-def stored_clicks(sent: Sequence[tuple[bytes, int]], erased: Mapping[bytes, int]) -> list[OracleClick]:
-    """What is left of messages in the clicks table: the last one of each row, without those of erased users."""
-    rows: dict[bytes, tuple[Click, int]] = {}
-    for value, arrived in sent:
-        found = parse(value, record_time_ms=arrived, earliest_ms=0)
-        if isinstance(found, Click):
-            rows[row_key(found.user_id, found.timestamp, found.event_id)] = found, arrived
-    return [
-        OracleClick(key.decode(), each.user_id, each.timestamp, each.page, each.country)
-        for key, (each, arrived) in rows.items()
-        if min(each.timestamp, arrived) > erased.get(user_hash(each.user_id), -1)
-    ]
-
-
-def traffic(seed: int, clicks: int) -> list[tuple[bytes, int]]:
-    """Clicks of some users around the end of the month, shuffled; some come twice, overwrite others, or are bad."""
-    chance = random.Random(seed)
-    made: list[tuple[bytes, int]] = []
-    for number in range(clicks):
-        at = MONTH_END - HOUR_MS + chance.choice([0, 30, 60, 90, 120, 150]) * MINUTE
-        at += chance.choice([-1, 0, 1, chance.randrange(20 * MINUTE)])
-        at = max(at, MONTH_END - HOUR_MS)
-        user, page = f"u{chance.randrange(8)}", f"https://shop.example/{chance.randrange(4)}"
-        sent = click(str(number), at=at, user=user, url=page, country=chance.choice(["DE", "FR"])), at + MINUTE
-        made.append(sent)
-        if chance.random() < 0.2:
-            made.append(sent)
-        if chance.random() < 0.1:  # the same row, but another message
-            made.append((click(str(number), at=at, user=user, url="https://shop.example/other"), at + MINUTE))
-        if chance.random() < 0.1:
-            made.append((b'{"user_id": 1}', at))
-    order = [(chance.random(), number, sent) for number, sent in enumerate(made)]
-    return [sent for _, _, sent in sorted(order)]
+        assert not self.failures, "live has failed"
+        return super().is_quiet()
 
 
 @pytest.fixture
@@ -225,7 +119,7 @@ def world(platform: Platform, spark: SparkSession, tmp_path: Path) -> Iterator[W
     )
     changed = Platform(settings, platform.hbase)
     with closing(connect(settings)) as search:
-        yield World(changed, spark, search)
+        yield World(changed, search, spark)
 
 
 def test_readers_find_what_was_sent(world: World) -> None:
@@ -588,8 +482,9 @@ def test_the_running_hour_is_refreshed_less_often_while_readers_get_it_from_live
     settings = world.platform.settings.model_copy(
         update={"running_hour_refresh_seconds": 0, "partitions_start": "2026-01-01-00:00", "hours_per_run": 1}
     )
-    this_hour = hour_of(epoch_ms_now())
-    world.platform.hours.mark_dirty([this_hour], holding_clicks=[this_hour], stored_since_ms=1)
+    now = int(time.time() * 1000)
+    this_hour = hour_of(now)
+    world.platform.hours.mark_dirty([this_hour], holding_clicks=[this_hour], stored_since_ms=now)
     world.send(*traffic(17, 30))
     with dg.DagsterInstance.ephemeral() as instance:
         with world.running():
@@ -598,10 +493,6 @@ def test_the_running_hour_is_refreshed_less_often_while_readers_get_it_from_live
             succeed(instance, this_hour)
             assert refreshed(settings, instance) == [], "DATACO_LIVE_REFRESH_SECONDS"
         assert refreshed(settings, instance) == [this_hour], "live has ended"
-
-
-def epoch_ms_now() -> int:
-    return int(time.time() * 1000)
 
 
 def refreshed(settings: Settings, instance: dg.DagsterInstance) -> list[int]:
