@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmarks import (
     measure_avro,
+    measure_batch_latency,
     measure_client_cpu,
     measure_connect,
     measure_ingest,
@@ -53,6 +54,7 @@ class Only(StrEnum):
     BACKFILL = "backfill"
     PUBLICATION = "publication"
     DEV = "dev"
+    BATCH_LATENCY = "batch-latency"
     LIVE = "live"
 
 
@@ -134,6 +136,7 @@ def _run(bench: Bench, console: Console, wanted: set[Only], keep: Callable[[], N
         ),
         ("publication", {Only.PUBLICATION}, publication),
         ("a small hour in a running dagster dev", {Only.DEV}, lambda: measure_refresh.measure_dev(bench, large)),
+        ("latency of the batch alone", {Only.BATCH_LATENCY}, lambda: measure_batch_latency.measure(bench)),
         ("live", {Only.LIVE}, lambda: measure_live.measure(bench)),
     ]
     try:

@@ -1,8 +1,4 @@
-"""Live: from a click being sent to readers finding it, and how fast it catches up after an outage.
-
-A probe is a click on a page of its own. It is sent from outside, and the alias is asked for that page until it is
-found, as a reader would.
-"""
+"""Live: from a click being sent to readers finding it, and how fast it catches up after an outage."""
 
 import json
 import os
@@ -15,16 +11,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import count, cycle
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import psutil
-from confluent_kafka import Producer
 
 from benchmarks.bench import Bench, Platform, WorkerFailed
 from benchmarks.figures import Bound, Figure, Stage
+from benchmarks.probes import Prober, click, percentiles
 from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.clients.kafka.producer import click_producer
 from dataco_assets.clock import now_ms
@@ -33,8 +28,6 @@ from dataco_assets.sources.generator import GeneratorSpec, generate
 _SLOW, _SLOW_USERS = 50, 250
 _FAST, _FAST_USERS = 2_000, 10_000
 _PROBE_SECONDS: Final = 1.7  # no multiple of a micro-batch's interval
-_LOOK_SECONDS: Final = 0.02
-_FOUND_WITHIN_SECONDS: Final = 180.0
 _WARM_SECONDS: Final = 40.0
 _STOP_SECONDS: Final = 60.0
 _MOST_IN_STEP = 100
@@ -75,7 +68,7 @@ def measure(bench: Bench) -> None:
         single = live.measured(_SLOW, 1, seconds)
         bench.findings.figures += [
             Figure(f"live, a user of {busy:,} clicks who clicks {_SLOW} times a second, {name}", value, "s")
-            for name, value in single.named()
+            for name, value in percentiles(single.seconds)
         ]
     bench.findings.figures.append(Figure("live, peak memory of the driver's JVM", live.driver_rss_bytes / 1e6, "MB"))
     bench.drop(platform)
@@ -97,17 +90,13 @@ class Latencies:
     stages: Mapping[str, float]
     clicks: float
 
-    def named(self) -> tuple[tuple[str, float], tuple[str, float]]:
-        """Median and 95th percentile."""
-        return ("p50", statistics.median(self.seconds)), ("p95", self.seconds[int(0.95 * (len(self.seconds) - 1))])
-
 
 def _note(bench: Bench, rate: int, found: Latencies, hour: str) -> None:
     work = f"live, {rate:,} clicks/s, {hour}"
     note = f"{len(found.seconds)} probes, load average {found.load:.1f}"
     bench.findings.figures += [
         Figure(f"{work}, sent → found, {name}", value, "s", target, Bound.AT_MOST, note=note)
-        for (name, value), target in zip(found.named(), _TARGETS[rate], strict=True)
+        for (name, value), target in zip(percentiles(found.seconds), _TARGETS[rate], strict=True)
     ]
     bench.findings.stages.append(Stage(work, "records of a micro-batch", found.clicks, ""))
     bench.findings.stages += [Stage(work, name, value, "s") for name, value in found.stages.items()]
@@ -124,27 +113,12 @@ class _Live:
     def __init__(self, platform: Platform, reports: Path, search: SearchClient) -> None:
         self._platform = platform
         self._reports = reports
-        self._search = search
-        self._producer = Producer({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
-        self._numbers = count()
+        self._prober = Prober(platform, search)
         self.driver_rss_bytes = 0
 
     def probe(self) -> float:
-        """Sends a click on a page of its own; returns the seconds until readers of the alias find it."""
-        page = f"https://probe.example/{next(self._numbers)}"
-        sent = time.monotonic()
-        self._producer.produce(self._platform.settings.clicks_topic, _click(page, "probe", now_ms()), b"probe")
-        self._producer.flush()
-        while not self._finds(page):
-            if time.monotonic() - sent > _FOUND_WITHIN_SECONDS:
-                raise WorkerFailed(f"Readers did not find a click within {_FOUND_WITHIN_SECONDS:.0f} s.")
-            time.sleep(_LOOK_SECONDS)
-        return time.monotonic() - sent
-
-    def _finds(self, page: str) -> bool:
-        query = {"term": {"page": page}}
-        found = self._search.search(index=self._platform.settings.index_alias, size=0, query=query)
-        return found["hits"]["total"]["value"] > 0
+        """Seconds until readers of the alias find a click of now."""
+        return self._prober.probe()
 
     def measured(self, rate: int, users: int, seconds: float) -> Latencies:
         """Probes while others click at a rate, per second."""
@@ -152,16 +126,10 @@ class _Live:
         traffic = threading.Thread(target=self._click, args=(rate, users, seconds, ended))
         before = len(self._lines())
         traffic.start()
-        found: list[float] = []
-        threads: list[threading.Thread] = []
-        while not ended.wait(_PROBE_SECONDS):
-            probe = threading.Thread(target=lambda: found.append(self.probe()))
-            probe.start()
-            threads.append(probe)
-        for thread in (traffic, *threads):
-            thread.join()
+        found = self._prober.probe_each(_PROBE_SECONDS, ended.wait)
+        traffic.join()
         stages, clicks = _profile(self._lines()[before:])
-        return Latencies(sorted(found), psutil.getloadavg()[0], stages, clicks)
+        return Latencies(found, psutil.getloadavg()[0], stages, clicks)
 
     def caught_up(self, clicks: int, *, users: int = _FAST_USERS) -> tuple[float, str]:
         """Sends the clicks of an hour at once; returns clicks per second until readers find all, and how it was."""
@@ -186,7 +154,7 @@ class _Live:
         values: Iterator[tuple[bytes, bytes | None]] = (
             ((each.key, each.value) for each in generate(spec))
             if users > 1
-            else ((b"busy", _click(page, "busy", now_ms())) for page in cycle(_PAGES))
+            else ((b"busy", click(page, "busy", now_ms())) for page in cycle(_PAGES))
         )
         began = time.monotonic()
         with click_producer(self._platform.settings) as producer:
@@ -206,13 +174,7 @@ _PAGES = [f"https://shop.example/{number}" for number in range(20)]
 def _of_one_user(clicks: int, until_ms: int) -> list[tuple[bytes, bytes]]:
     hour_ms = 3_600_000
     times = (until_ms - hour_ms + number * hour_ms // clicks for number in range(clicks))
-    return [(b"busy", _click(page, "busy", at)) for page, at in zip(cycle(_PAGES), times)]  # endless
-
-
-def _click(page: str, user: str, at_ms: int) -> bytes:
-    return msgspec.json.encode(
-        {"user_id": user, "timestamp": at_ms, "url": page, "ip_address": "192.0.2.1", "user_agent": "probe"}
-    )
+    return [(b"busy", click(page, "busy", at)) for page, at in zip(cycle(_PAGES), times)]  # endless
 
 
 def _profile(lines: Sequence[str]) -> tuple[dict[str, float], float]:

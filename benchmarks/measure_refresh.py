@@ -53,7 +53,7 @@ def measure_hour(bench: Bench, small: Platform) -> Refreshed:
     """One large hour, warm, against the connector's bare count of the same key ranges."""
     hour = bench.until_ms - HOUR_MS
     key = hour_key(hour)
-    _prepare(bench, small)
+    prepare(bench, small)
     found = bench.worker(
         small,
         "refresh",
@@ -86,7 +86,7 @@ def measure_backfill(bench: Bench, large: Platform) -> Refreshed:
     lengths = [1, *sizes.curve_hours, sizes.hours]
     spans = [(single, single)]
     spans += [(hour_key(first), hour_key(first + (length - 1) * HOUR_MS)) for length in lengths[1:]]
-    _prepare(bench, large)
+    prepare(bench, large)
     arguments = {"warm_up": single, "warm_ups": sizes.warm_refreshes, "spans": spans, "repetitions": 1}
     found = bench.worker(large, "refresh", arguments)
     by_length = dict(zip(lengths, found["spans"], strict=True))
@@ -158,9 +158,9 @@ def measure_floors(bench: Bench, refreshed: Sequence[Refreshed], documents_per_s
 def measure_dev(bench: Bench, large: Platform) -> None:
     """A small hour becomes dirty while `dagster dev` runs: how long until a search sees it."""
     sizes = bench.sizes
-    _prepare(bench, large)
+    prepare(bench, large)
     hours = [bench.until_ms - (number + 2) * HOUR_MS for number in range(0, 2 * sizes.refreshes, 2)]
-    with large.hbase() as client, _dagster_dev(bench, large):
+    with large.hbase() as client, dagster_dev(bench, large):
         ledger = HourLedger(client, large.settings.hours_table)
         _settle_ledger(ledger)
         since, dirty_at = time.time(), {}
@@ -202,7 +202,7 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(each.get(name, 0.0) for each in rounds) for name in rounds[0]}
 
 
-def _prepare(bench: Bench, platform: Platform) -> None:
+def prepare(bench: Bench, platform: Platform) -> None:
     """A Dagster instance as a local stack has it."""
     home = Path(platform.env["DAGSTER_HOME"])
     home.mkdir(parents=True, exist_ok=True)
@@ -246,7 +246,7 @@ def _wait(reached: Callable[[], bool], failure: str) -> None:
 
 
 @contextmanager
-def _dagster_dev(bench: Bench, platform: Platform) -> Iterator[None]:
+def dagster_dev(bench: Bench, platform: Platform) -> Iterator[None]:
     """`dagster dev` with all its sensors running, until the block ends."""
     port = choose(["web"])["web"]
     command = [str(Path(sys.executable).with_name("dagster")), "dev", "-m", "dataco_assets.definitions"]

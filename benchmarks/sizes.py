@@ -19,6 +19,7 @@ class Sizes:
         refreshes: Refreshes of a small hour by a running `dagster dev`.
         warm_refreshes: Of an hour in a session before one is measured warm: until then, compilers work.
         live_seconds: How long live is probed at each rate.
+        batch_latency_seconds: How long the batch alone is probed with each settings.
         live_clicks_of_a_user: Clicks of the busiest user of an hour.
         repetitions: Of short measurements, of which the median counts.
     """
@@ -34,6 +35,7 @@ class Sizes:
     refreshes: int
     warm_refreshes: int
     live_seconds: float
+    batch_latency_seconds: float
     live_clicks_of_a_user: int
     repetitions: int
 
@@ -50,6 +52,7 @@ FULL = Sizes(
     refreshes=5,
     warm_refreshes=5,
     live_seconds=90.0,
+    batch_latency_seconds=240.0,
     live_clicks_of_a_user=500_000,
     repetitions=3,
 )
@@ -65,6 +68,7 @@ QUICK = Sizes(
     refreshes=1,
     warm_refreshes=1,
     live_seconds=10.0,
+    batch_latency_seconds=15.0,
     live_clicks_of_a_user=5_000,
     repetitions=1,
 )

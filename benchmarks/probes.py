@@ -1,0 +1,78 @@
+"""A reader outside of the platform: sends a click on a page of its own, and asks the alias until it is found."""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Final
+
+import msgspec
+from confluent_kafka import Producer
+
+from benchmarks.bench import Platform, WorkerFailed
+from dataco_assets.clients.elasticsearch import SearchClient
+from dataco_assets.clock import now_ms
+
+_LOOK_SECONDS: Final = 0.02
+_FOUND_WITHIN_SECONDS: Final = 180.0
+
+
+class Prober:
+    """Sends probes and waits for them.
+
+    Args:
+        platform: Whose topic and alias.
+        search: Elasticsearch.
+    """
+
+    def __init__(self, platform: Platform, search: SearchClient) -> None:
+        self._settings = platform.settings
+        self._search = search
+        self._producer = Producer({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
+        self._numbers = count()
+
+    def probe(self) -> float:
+        """Sends a click on a page of its own; returns the seconds until readers of the alias find it."""
+        page = f"https://probe.example/{next(self._numbers)}"
+        sent = time.monotonic()
+        self._producer.produce(self._settings.clicks_topic, click(page, "probe", now_ms()), b"probe")
+        self._producer.flush()
+        while not self._finds(page):
+            if time.monotonic() - sent > _FOUND_WITHIN_SECONDS:
+                raise WorkerFailed(f"Readers did not find a click within {_FOUND_WITHIN_SECONDS:.0f} s.")
+            time.sleep(_LOOK_SECONDS)
+        return time.monotonic() - sent
+
+    def probe_each(self, seconds: float, is_over: Callable[[float], bool]) -> list[float]:
+        """Sends a probe at an interval, whether the one before was found or not; returns their seconds, shortest first.
+
+        Args:
+            seconds: The interval.
+            is_over: Waits for so many seconds, and returns whether to stop.
+        """
+        found: list[float] = []
+        threads: list[threading.Thread] = []
+        while not is_over(seconds):
+            threads.append(threading.Thread(target=lambda: found.append(self.probe())))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        return sorted(found)
+
+    def _finds(self, page: str) -> bool:
+        query = {"term": {"page": page}}
+        found = self._search.search(index=self._settings.index_alias, size=0, query=query)
+        return found["hits"]["total"]["value"] > 0
+
+
+def click(page: str, user: str, at_ms: int) -> bytes:
+    """The message of a click on a page."""
+    return msgspec.json.encode(
+        {"user_id": user, "timestamp": at_ms, "url": page, "ip_address": "192.0.2.1", "user_agent": "probe"}
+    )
+
+
+def percentiles(seconds: Sequence[float]) -> tuple[tuple[str, float], tuple[str, float]]:
+    """Median and 95th percentile of sorted values, with their names."""
+    return ("p50", statistics.median(seconds)), ("p95", seconds[int(0.95 * (len(seconds) - 1))])
