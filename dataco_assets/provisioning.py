@@ -75,6 +75,8 @@ def check_topics(settings: Settings, admin: KafkaAdmin) -> None:
     admin.topic(settings.clicks_topic)
     admin.topic(settings.rejected_topic)
     _compare_rejected_topic(settings, admin)
+    if settings.restatements_topic:
+        admin.topic(settings.restatements_topic)
 
 
 def check_tables(settings: Settings, hbase: HBase) -> None:
@@ -112,6 +114,9 @@ def _topics(settings: Settings) -> Iterator[Finding]:
     )
     _compare_rejected_topic(settings, admin)
     yield Finding(f"topic {settings.rejected_topic}, kept {settings.rejected_retention_hours} hours", created)
+    if name := settings.restatements_topic:
+        created = admin.create_topic(name, partitions=1, replication=settings.topic_replication, config={})
+        yield Finding(f"topic {name}", created)
 
 
 def _compare_rejected_topic(settings: Settings, admin: KafkaAdmin) -> None:

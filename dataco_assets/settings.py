@@ -55,6 +55,12 @@ def _rule(pattern: str, words: str) -> AfterValidator:
 Name = Annotated[
     str, _rule(r"[a-zA-Z0-9._-]{1,200}", "must be 1 to 200 letters (a to z), digits, dots, underscores or hyphens")
 ]
+OptionalName = Annotated[
+    str,
+    _rule(
+        r"[a-zA-Z0-9._-]{0,200}", "must be at most 200 letters (a to z), digits, dots, underscores or hyphens, or empty"
+    ),
+]
 TablePrefix = Annotated[
     str,
     _rule(
@@ -149,6 +155,9 @@ class Settings(BaseSettings):
     clicks_topic: Name = Field("clicks", description="Topic the clicks arrive on.")
     rejected_topic: Name = Field(
         "clicks.rejected", description="Topic that keeps every rejected click, bytes unchanged."
+    )
+    restatements_topic: OptionalName = Field(
+        "", description="Topic that each restatement of a final hour is also sent to, as JSON; empty: none."
     )
     kafka_group: Name = Field(
         "dataco-raw-clicks", description="Consumer group whose offsets other tools see; the offset ledger is the truth."

@@ -261,11 +261,18 @@ def _publish(
 
 @contextmanager
 def _restatements(client: "SearchClient", hbase: HBaseResource, settings: Settings) -> "Iterator[RestatementLog]":
-    from dataco_assets.index.restatements import RestatementLog, index_name
+    from dataco_assets.clients.kafka.brokers import Brokers
+    from dataco_assets.index.restatements import Restatement, RestatementLog, index_name
+    from dataco_assets.index.restatements_topic import send
     from dataco_assets.ledgers.restating import Restating
 
+    def announce(records: Sequence[Restatement]) -> None:
+        if settings.restatements_topic:
+            send(Brokers.of(settings), settings.restatements_topic, records)
+
     with hbase.client() as connection:
-        yield RestatementLog(client, Restating(connection, settings.hours_table), index_name(settings.index_alias))
+        restating = Restating(connection, settings.hours_table)
+        yield RestatementLog(client, restating, index_name(settings.index_alias), announce)
 
 
 def _note_done(

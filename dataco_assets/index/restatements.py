@@ -8,7 +8,7 @@ compared, under an id that follows from the computation, and only if no document
 the index once, wherever a run dies.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -193,12 +193,21 @@ class RestatementLog:
         client: Elasticsearch.
         restating: The cells of the hour ledger.
         index: Name of the index of restatements.
+        announce: Tells others of records, before they are in the index; after a run that died, it is called again with
+            some of them.
     """
 
-    def __init__(self, client: SearchClient, restating: Restating, index: str) -> None:
+    def __init__(
+        self,
+        client: SearchClient,
+        restating: Restating,
+        index: str,
+        announce: Callable[[Sequence[Restatement]], None] = lambda _: None,
+    ) -> None:
         self._client = client
         self._restating = restating
         self._index = index
+        self._announce = announce
         self._hours: dict[int, PublishedHour] = {}
         self._formers: dict[int, Former] = {}
         self._pending: dict[int, bytes] = {}
@@ -244,12 +253,13 @@ class RestatementLog:
         """Writes the records of hours that are published; returns how many are new.
 
         Raises:
-            ElasticsearchError, HBaseError: a server does not answer or refuses.
+            ElasticsearchError, HBaseError, KafkaFailure: a server does not answer or refuses.
         """
         finished = {each.hour: self._pending[each.hour] for each in done if each.hour in self._pending}
         if not finished:
             return 0
         records = [_decoded(pending) for pending in finished.values()]
+        self._announce(records)
         outcome = bulk(
             self._client,
             (

@@ -202,7 +202,8 @@ def of_disks(config: Settings) -> Iterator[Diagnosis]:
 
 def _topics(config: Settings) -> str:
     check_topics(config, KafkaAdmin(Brokers.of(config), timeout_seconds=_SECONDS, refused_seconds=PERSON_SECONDS))
-    return f"{config.clicks_topic} and {config.rejected_topic} are as expected"
+    names = filter(None, (config.clicks_topic, config.rejected_topic, config.restatements_topic))
+    return f"{', '.join(names)} are as expected"
 
 
 def _tables(config: Settings, hbase: HBase) -> str:

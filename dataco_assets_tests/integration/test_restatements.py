@@ -6,18 +6,21 @@ The expected differences are counted from the clicks that the test sends, in pla
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
 from dataco_assets.cli import app
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect
+from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.index.indices import IndexMismatch
 from dataco_assets.index.restatements import Restatement, ensure_restatements, index_name, read_restatements
 from dataco_assets.ledgers.restating import Cause
 from dataco_assets.privacy.erasure import erase
-from dataco_assets_tests.platforms import NOON, Platform, click
+from dataco_assets_tests.platforms import NOON, Platform, click, read_topic
 from dataco_assets_tests.refreshes import Died, Refreshes, die, interpose
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("environment")]
@@ -133,6 +136,34 @@ def test_a_newer_run_takes_over_what_readers_had_before_a_run_that_died(
     (found,) = recorded(search, final)
     assert (found.clicks_before, found.clicks) == (len(SENT), len(SENT + LATE))
     assert (found.users_before, found.users) == (2, 3)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_the_topic_gets_each_restatement(
+    final: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch, *, dies: bool
+) -> None:
+    """Also when the topic is not there at first, and when a run dies once it has sent the record."""
+    topic = f"{final.settings.clicks_topic}.restated"
+    telling = replace(final, settings=final.settings.model_copy(update={"restatements_topic": topic}))
+    refreshes = Refreshes(telling, refreshes.spark)
+    send(final, LATE)
+    with pytest.raises(TopicMissing, match=topic):
+        refreshes.settle()
+    assert recorded(search, final) == [], "first the topic"
+    final.admin.create_topic(topic, partitions=1, replication=1, config={})
+    if dies:
+        with monkeypatch.context() as patch:
+            patch.setattr("dataco_assets.index.restatements.bulk", lambda *_: die())
+            with pytest.raises(Died):
+                refreshes.settle()
+    refreshes.settle()
+    (found,) = recorded(search, final)
+    check(found, SENT, SENT + LATE)
+    messages = read_topic(final.settings.kafka_bootstrap_servers, topic)
+    assert [(message.key(), json.loads(message.value() or b"")) for message in messages] == [
+        (found.id.encode(), {"id": found.id, **json.loads(msgspec.json.encode(found.document))})
+    ] * (2 if dies else 1)
+    final.admin.delete_topic(topic)
 
 
 def test_an_index_with_another_layout_is_refused(platform: Platform, search: SearchClient) -> None:
