@@ -103,6 +103,7 @@ def test_a_programming_error_stays_what_it_is(instance: dg.DagsterInstance) -> N
 
 PASSING = {
     "CheckpointUnavailable",
+    "DriverDied",
     "LiveFailed",
     "MicroBatchFailed",
     "RecordsLost",
