@@ -118,13 +118,42 @@ def test_compose_sets_only_variables_that_exist_to_values_that_are_allowed(
     _assert_settings(ours, monkeypatch)
 
 
-def test_the_code_location_and_the_set_up_see_the_same_settings() -> None:
-    services = _compose()["services"]
-    code, setup = (
-        {name: value for name, value in services[service]["environment"].items() if name.startswith(PREFIX)}
-        for service in ("dataco", "setup")
-    )
-    assert code == setup
+def test_every_process_of_the_platform_sees_the_same_settings() -> None:
+    settings = {
+        service: ours
+        for service, definition in _compose()["services"].items()
+        if (ours := {name: v for name, v in definition.get("environment", {}).items() if name.startswith(PREFIX)})
+    }
+    assert set(settings) == {"dataco", "metrics", "dashboard", "live", "setup"}
+    for service, ours in settings.items():
+        assert ours == settings["dataco"], service
+
+
+@pytest.mark.parametrize(
+    ("service", "variable_name"), [("dataco", "DATACO_AGGREGATES_URI"), ("live", "DATACO_LIVE_CHECKPOINT_URI")]
+)
+def test_what_must_outlive_a_container_is_on_a_volume(service: str, variable_name: str) -> None:
+    definition = _compose()["services"][service]
+    folders = {mount.partition(":")[2] for mount in definition["volumes"]}
+    assert definition["environment"][variable_name].removeprefix("file://") in folders
+    assert f"{variable_name}={definition['environment'][variable_name]}" in (DOCKER / "Dockerfile").read_text()
+
+
+def test_the_images_user_may_write_to_every_volume() -> None:
+    """A new volume takes the owner of the folder that it is mounted over; without one, it is root's."""
+    made, _, owned = (DOCKER / "Dockerfile").read_text().partition("mkdir -p ")[2].partition("&& chown -R dataco ")
+    assert "/var/lib/dataco" in owned.partition("\n")[0].split()
+    image = _compose()["services"]["dataco"]["image"]
+    for name, service in _compose()["services"].items():
+        if service["image"] == image:
+            for mount in service.get("volumes", ()):
+                assert mount.partition(":")[2] in made.split(), name
+
+
+def test_a_service_that_ends_is_started_again() -> None:
+    """The set-up alone ends by itself."""
+    for name, service in _compose()["services"].items():
+        assert service["restart"] == ("no" if name == "setup" else "unless-stopped"), name
 
 
 def test_kubernetes_sets_only_variables_that_exist_to_values_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +162,12 @@ def test_kubernetes_sets_only_variables_that_exist_to_values_that_are_allowed(mo
 
 def test_the_images_own_environment_is_of_settings() -> None:
     names = set(re.findall(rf"\b{PREFIX}\w+(?==)", (DOCKER / "Dockerfile").read_text()))
-    assert names == {"DATACO_AGGREGATES_URI", "DATACO_CONNECTOR_JARS", "DATACO_LIVE_JARS"}
+    assert names == {
+        "DATACO_AGGREGATES_URI",
+        "DATACO_CONNECTOR_JARS",
+        "DATACO_LIVE_CHECKPOINT_URI",
+        "DATACO_LIVE_JARS",
+    }
     assert names <= VARIABLES
 
 
