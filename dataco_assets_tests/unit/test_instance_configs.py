@@ -130,7 +130,12 @@ def test_every_process_of_the_platform_sees_the_same_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "variable_name"), [("dataco", "DATACO_AGGREGATES_URI"), ("live", "DATACO_LIVE_CHECKPOINT_URI")]
+    ("service", "variable_name"),
+    [
+        ("dataco", "DATACO_AGGREGATES_URI"),
+        ("setup", "DATACO_AGGREGATES_URI"),  # it creates the tables, whose first files are there
+        ("live", "DATACO_LIVE_CHECKPOINT_URI"),
+    ],
 )
 def test_what_must_outlive_a_container_is_on_a_volume(service: str, variable_name: str) -> None:
     definition = _compose()["services"][service]
@@ -334,6 +339,9 @@ def test_helm_values_and_manifests_name_the_same_things() -> None:
     assert volume["persistentVolumeClaim"]["claimName"] == _kubernetes("PersistentVolumeClaim")["metadata"]["name"]
     (mount,) = deployment["volumeMounts"]
     assert _kubernetes("ConfigMap")["data"]["DATACO_AGGREGATES_URI"] == f"file://{mount['mountPath']}"
+    # The set-up creates the tables, whose first files are in that folder.
+    assert container["volumeMounts"] == [mount]
+    assert _kubernetes("Job")["spec"]["template"]["spec"]["volumes"] == [volume]
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "PersistentVolumeClaim", "Job"])
