@@ -1,6 +1,6 @@
 """Tests the configuration files of Dagster and the containers: valid by Dagster's schema, and consistent.
 
-No container engine is used: the tests do not show that images build and servers start.
+No container engine is used: that images build and servers start is shown by `make images`.
 """
 
 import re
