@@ -24,13 +24,13 @@ from itertools import islice, pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.hour import VISIT_GAP_MS
 from dataco_assets.clicks.row import KEY_VERSION, OPTIONAL_COLUMNS, split_keys, timestamp_of, with_current_key
 from dataco_assets.clients.hbase import HBase, TimedCells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.hours import HourLedger
-from dataco_assets.ledgers.restating import Cause
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings

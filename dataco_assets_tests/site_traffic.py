@@ -20,6 +20,7 @@ from dataco_assets.aggregates.columns import AGGREGATES, PAGES, Aggregate
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.index.indices import Index
 from dataco_assets.index.layout import alias_of, document_id, host_and_path, month_of, time_text
+from dataco_assets.index.restatements import ensure_restatements
 from dataco_assets.index.setup import ensure_index, ensure_month_indices
 from dataco_assets.settings import Settings
 from dataco_assets_tests import oracle
@@ -142,6 +143,17 @@ class Site:
             self._rows[aggregate.name] = oracle.aggregate(self.clicks, hours, aggregate.group)
         return self._rows[aggregate.name]
 
+    def restate(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Writes records of restatements, in place of those that there are."""
+        name = f"{self.settings.index_alias}-restatements"
+        with closing(connect(self.settings)) as client:
+            client.options(ignore_status=404).indices.delete(index=name)
+            ensure_restatements(client, self.settings)
+        lines = [json.dumps(each) for document in documents for each in ({"index": {"_index": name}}, document)]
+        if lines:
+            _bulk(self.settings, lines)
+        call(self.settings, "POST", f"/{name}/_refresh")
+
     def write(
         self, aggregate: Aggregate, rows: Mapping[oracle.Key, oracle.OracleRow], lacking: Sequence[str] = ()
     ) -> None:
@@ -159,16 +171,45 @@ class Site:
         write(self.settings, aggregate, (document(aggregate, key, row, lacking) for key, row in rows.items()))
 
 
+def restatement(hour: int, noted: int, cause: str, clicks: tuple[int, int], users: tuple[int, int]) -> dict[str, Any]:
+    """The record of a restatement, as the platform writes it.
+
+    Args:
+        hour: The hour, epoch ms.
+        noted: When the difference was found, epoch ms.
+        cause: Why.
+        clicks: Clicks before and since.
+        users: Users before and since.
+    """
+    row = {"page": MARKUP, "country": "DE", "clicks_before": 1, "clicks": 2, "seconds_before": 1.0, "seconds": 2.0}
+    return {
+        "hour": time_text(hour),
+        "generation_before": 1,
+        "generation": 2,
+        "computed_at": time_text(noted),
+        "noted_at": time_text(noted),
+        "cause": cause,
+        "clicks_before": clicks[0],
+        "clicks": clicks[1],
+        "users_before": users[0],
+        "users": users[1],
+        "groups_changed": 3,
+        "rows": [row],
+    }
+
+
 @contextmanager
-def site(elasticsearch_url: str, made: Sequence[oracle.OracleClick] | None = None) -> Iterator[Site]:
+def site(elasticsearch_url: str, made: Sequence[oracle.OracleClick] | None = None, **changed: Any) -> Iterator[Site]:
     """A site with documents of all its hours, which go in the end.
 
     Args:
         elasticsearch_url: The server.
         made: Its clicks; None: those of `clicks`.
+        changed: Settings that differ.
     """
     alias = f"d{uuid4().hex[:10]}"
-    settings = Settings(elasticsearch_url=elasticsearch_url, index_alias=alias, index_replicas=0)  # pyright: ignore[reportCallIssue]
+    given = {"elasticsearch_url": elasticsearch_url, "index_alias": alias, "index_replicas": 0, **changed}
+    settings = Settings(**given)
     found = Site(settings, clicks() if made is None else made)
     try:
         for aggregate in AGGREGATES:

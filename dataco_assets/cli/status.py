@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
+from dataco_assets.clicks.finality import in_words
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clock import now_ms
 from dataco_assets.index.reading import IncompleteHours
@@ -87,6 +88,7 @@ def _rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
     if state.index:
         newest = state.index.newest_hour
         yield "newest hour in the index", "none yet" if newest is None else hour_key(newest)
+        yield "how final the hours are", in_words(state.index.hours.counted(state.asked_at_ms))
         if state.index.incomplete:
             yield "  lacking measures", str(state.index.incomplete)
         if state.index.without_audience:
@@ -146,6 +148,7 @@ def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[s
         "index": {
             "alias": config.index_alias,
             "newest_hour": iso_time(state.index and state.index.newest_hour),
+            "hours": state.index and state.index.hours.counted(state.asked_at_ms),
             "lacking_measures": _incomplete(state.index and state.index.incomplete),
             "lacking_audience": _incomplete(state.index and state.index.without_audience),
         },

@@ -14,7 +14,9 @@ from dataco_assets.cli.listing import Listing, print_listing, watch
 from dataco_assets.cli.output import Json, iso_time, print_json
 from dataco_assets.cli.times import TimeUnclear, last_hour, moment
 from dataco_assets.cli.usage import WrongUsage
+from dataco_assets.clicks.finality import Finality, in_words
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
+from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
 from dataco_assets.settings import settings
 from dataco_assets.untrusted import printable
@@ -39,6 +41,12 @@ _LEGEND_OF_VISITORS = (
     "An empty value, or ZZ: unknown, or none. most users in an hour: distinct users who entered the busiest hour so, "
     f"each counted once; those of several hours do not add up. {_LEGEND.partition('. ')[2]}"
 )
+_STATES = {
+    Finality.RUNNING: "the hour is not over",
+    Finality.PROVISIONAL: "it ended less than 30 minutes ago, and its visits may go on",
+    Finality.RESTATED: "changed after it was final (`dataco restatements`)",
+    Finality.EXPIRED: "clicks may have left HBase (DATACO_CLICKS_TTL_DAYS), so it stays as it is",
+}
 _HOW_TO_FILL = (
     "`dataco setup` creates what is missing, `dataco clicks …` sends clicks, and the sensors (or `dagster asset "
     "materialize`) bring them into the index; `dataco status` tells how far they are."
@@ -86,6 +94,7 @@ class _Answer:
     start: int
     end: int
     live_from: int | None
+    states: "Mapping[Finality, int]"
 
 
 def top(
@@ -147,7 +156,8 @@ def _ask(index: "Index", question: _Question) -> _Answer:
     """
     from dataco_assets.elasticsearch_errors import IndexMissing
     from dataco_assets.index.handover import hours_with_live
-    from dataco_assets.index.reading import busiest_pages, busiest_visitors, span
+    from dataco_assets.index.indices import Index
+    from dataco_assets.index.reading import busiest_pages, busiest_visitors, held_hours, span
 
     country, dimension = question.country, question.dimension
     try:
@@ -161,12 +171,15 @@ def _ask(index: "Index", question: _Question) -> _Answer:
             else busiest_pages(index, start, end, country, question.limit)
         )
         live = hours_with_live(index)
+        config = settings()
+        pages = Index.of(index.client, config, PAGES) if dimension else index
+        states = held_hours(pages, config, (start, end)).counted(now_ms())
     except IndexMissing as error:
         raise NothingToShow(
             f"There is no index behind alias {index.alias} at {index.client.address} yet. {_HOW_TO_FILL}"
         ) from error
     live_from = live.first_within(start, end) if live else None
-    return _Answer(question, found, held, start, end, live_from)
+    return _Answer(question, found, held, start, end, live_from, states)
 
 
 def time_range(hour: str, since: str, until: str, held: "Span") -> tuple[int, int]:
@@ -233,7 +246,7 @@ def _listing(answer: _Answer, before: "Mapping[tuple[str, ...], int] | None" = N
         columns=("#", *groups[0], clicks, *new, *others),
         rows=rows,
         numbers=("#", *_NUMBERS, _NEW),
-        legend=_LEGEND_OF_VISITORS if dimension else _LEGEND,
+        legend=f"{_LEGEND_OF_VISITORS if dimension else _LEGEND} {_states(answer.states)}",
     )
 
 
@@ -243,6 +256,12 @@ def _identity(answer: _Answer, row: "Totals") -> tuple[str, ...]:
 
 def _risen(by: int) -> str:
     return f"{by:+,}" if by else ""
+
+
+def _states(states: "Mapping[Finality, int]") -> str:
+    """The end of the legend: how final the numbers are, and what the words mean that it says."""
+    meanings = [f"{each}: {_STATES[each]}" for each, count in states.items() if count and each in _STATES]
+    return ". ".join((in_words(states), *meanings)) + "."
 
 
 def _group(each: "Totals", dimension: str) -> dict[str, str]:
@@ -274,6 +293,7 @@ def _document(answer: _Answer) -> dict[str, Any]:
         "last_hour": iso_time(answer.end - HOUR_MS),
         "live_from": iso_time(answer.live_from),
         "country": answer.question.country,
+        "hours": answer.states,
         **({"by": dimension} if dimension else {}),
         "visitors" if dimension else "pages": [
             {

@@ -123,7 +123,7 @@ def _serve_files(server: Flask, reader: Reader, clock: Callable[[], int]) -> Non
 
 
 def _trend_file(reader: Reader, view: View, time_ms: int) -> str:
-    return export.hours(reader.period(view), time_ms)
+    return export.hours(reader.period(view), reader.hours(view), time_ms)
 
 
 def _times_file(reader: Reader, view: View, _: int) -> str:

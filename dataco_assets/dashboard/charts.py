@@ -10,10 +10,11 @@ from math import log10
 from typing import Any, Final
 
 from dataco_assets.aggregates.columns import TIME_SPENT
+from dataco_assets.clicks.finality import Finality
 from dataco_assets.clicks.time_spent import LOWER_LIMITS_MS
 from dataco_assets.dashboard import texts
 from dataco_assets.dashboard.countries import DISPUTED, NAMES, ON_THE_MAP
-from dataco_assets.dashboard.figures import HourState, Ranked, Step
+from dataco_assets.dashboard.figures import Ranked, Step
 from dataco_assets.dashboard.view import Measure, written
 
 Figure = Mapping[str, Any]
@@ -68,7 +69,7 @@ SCHEMES: Final = {
 def trend(
     steps: Sequence[Step], before: Sequence[Step], measure: Measure, *, is_hourly: bool, colours: Colours, narrow: bool
 ) -> Figure:
-    """The measure over time: what is over drawn through, the rest dashed with hollow points, the period before dotted.
+    """The measure over time: what is settled drawn through, the rest dashed and hollow, the period before dotted.
 
     Args:
         steps: The period's.
@@ -80,7 +81,7 @@ def trend(
     """
     name = texts.hour if is_hourly else texts.day
     times = [_iso(step.start_ms) for step in steps]
-    over = [step.figure if step.state is HourState.OVER else None for step in steps]
+    over = [step.figure if step.state.is_settled else None for step in steps]
     mode = "lines+markers" if len(steps) <= _MARKED_UP_TO else "lines"
     traces: list[dict[str, Any]] = [
         {
@@ -90,12 +91,12 @@ def trend(
         },
         {
             **_line(times, over, colours.accent, width=2.4),
-            "name": "over",
+            "name": "final",
             "mode": mode,
             "marker": {"size": 5},
             "fill": "tozeroy",
             "fillcolor": colours.fill,
-            "customdata": [texts.figure(measure, figure) for figure in over],
+            "customdata": [_told(measure, step) if step.state.is_settled else "" for step in steps],
         },
         {
             **_line(times, _open(steps), colours.accent, dash="4px,4px", width=2.4),
@@ -106,9 +107,7 @@ def trend(
                 "color": colours.card,
                 "line": {"color": colours.accent, "width": 2},
             },
-            "customdata": [
-                f"{texts.figure(measure, step.figure)} · {step.state}" if _is_open(step) else "" for step in steps
-            ],
+            "customdata": [_told(measure, step) if _is_open(step) else "" for step in steps],
             "hoverinfo": "skip" if not any(map(_is_open, steps)) else None,
         },
     ]
@@ -230,7 +229,13 @@ def _open(steps: Sequence[Step]) -> list[float | None]:
 
 
 def _is_open(step: Step) -> bool:
-    return step.state is not HourState.OVER and step.figure is not None
+    return not step.state.is_settled and step.figure is not None
+
+
+def _told(measure: Measure, step: Step) -> str:
+    """A figure, and how final it is where it is not simply final."""
+    figure = texts.figure(measure, step.figure)
+    return figure if step.state in (Finality.FINAL, Finality.EXPIRED) else f"{figure} · {step.state}"
 
 
 def _line(times: Sequence[str], values: Sequence[float | None], colour: str, **line: Any) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from dataco_assets.aggregates.columns import TIME_SPENT
-from dataco_assets.dashboard.figures import Period, Ranked, TimeOnPage, state_of
+from dataco_assets.clicks.finality import HeldHours
+from dataco_assets.dashboard.figures import Period, Ranked, TimeOnPage
 from dataco_assets.dashboard.queries import Order
 from dataco_assets.dashboard.view import written
 
@@ -24,11 +25,11 @@ _SUMS: Final = {
 }
 
 
-def hours(period: Period, now_ms: int) -> str:
-    """Every hour with clicks, with its sums, its users and its state."""
+def hours(period: Period, held: HeldHours, now_ms: int) -> str:
+    """Every hour with clicks, with its sums, its users and how final it is."""
     header = ["hour", "state", "users", *_SUMS]
     rows = [
-        [written(hour, "%Y-%m-%dT%H:%MZ"), state_of(hour, now_ms), figures.users, *_numbers(figures.sums, _SUMS)]
+        [written(hour, "%Y-%m-%dT%H:%MZ"), held.finality(hour, now_ms), figures.users, *_numbers(figures.sums, _SUMS)]
         for hour, figures in sorted(period.hours.items())
     ]
     return _table(header, rows)

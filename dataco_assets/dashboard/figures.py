@@ -6,7 +6,6 @@ several hours do not add up, so those of a range are the most that an hour had.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -19,28 +18,11 @@ from dataco_assets.aggregates.columns import (
     TIME_SPENT_SAMPLES,
     TIME_SPENT_SECONDS,
 )
-from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_of
+from dataco_assets.clicks.finality import Finality, HeldHours
+from dataco_assets.clicks.hour import HOUR_MS, hour_of
 from dataco_assets.clicks.time_spent import percentile
 from dataco_assets.dashboard.queries import RANKED, Order
 from dataco_assets.dashboard.view import Measure, View
-
-
-class HourState(StrEnum):
-    """What the clock says of an hour. Whether it waits for a refresh is known to the hour ledger only."""
-
-    RUNNING = "running"
-    """Its time is not over."""
-    PROVISIONAL = "provisional"
-    """It ended less than 30 minutes ago: clicks of the next hour may still continue its visits."""
-    OVER = "over"
-    """It ended longer ago. Late clicks can still change it."""
-
-
-def state_of(hour_ms: int, now_ms: int) -> HourState:
-    """The state of the hour that starts then."""
-    if now_ms < hour_ms + HOUR_MS:
-        return HourState.RUNNING
-    return HourState.PROVISIONAL if now_ms < hour_ms + HOUR_MS + VISIT_GAP_MS else HourState.OVER
 
 
 @dataclass(frozen=True)
@@ -232,15 +214,15 @@ class Step:
     Attributes:
         start_ms: Its start, epoch ms.
         figure: The measure; None: not known, or not there yet.
-        state: The state of its last hour.
+        state: How final its last hour is; where that is settled, whether any hour of it was restated.
     """
 
     start_ms: int
     figure: float | None
-    state: HourState
+    state: Finality
 
 
-def trend(period: Period, view: View, held: Held, now_ms: int) -> list[Step]:
+def trend(period: Period, view: View, held: Held, hours: HeldHours, now_ms: int) -> list[Step]:
     """The measure of the view in each hour or day of it.
 
     What lies before the first hour of the index, or after its newest, is not known; an hour between them without
@@ -250,6 +232,7 @@ def trend(period: Period, view: View, held: Held, now_ms: int) -> list[Step]:
         period: Its figures.
         view: The hours, and the measure.
         held: The first and the newest hour of the index.
+        hours: What tells how final hours are.
         now_ms: Epoch ms.
     """
     steps: dict[int, dict[int, HourFigures]] = {
@@ -262,10 +245,10 @@ def trend(period: Period, view: View, held: Held, now_ms: int) -> list[Step]:
     return [
         Step(
             start,
-            _of_step(hours, period, view.measure) if held.first_ms - view.step_ms < start <= held.last_ms else None,
-            _state(start, view, now_ms),
+            _of_step(figures, period, view.measure) if held.first_ms - view.step_ms < start <= held.last_ms else None,
+            _state(start, view, hours, now_ms),
         )
-        for start, hours in steps.items()
+        for start, figures in steps.items()
     ]
 
 
@@ -273,12 +256,13 @@ def _of_step(hours: Mapping[int, HourFigures], period: Period, measure: Measure)
     return Period(hours, lacking=period.lacking).figure(measure)
 
 
-def _state(start_ms: int, view: View, now_ms: int) -> HourState:
+def _state(start_ms: int, view: View, hours: HeldHours, now_ms: int) -> Finality:
     last_ms = min(start_ms + view.step_ms, view.until_ms) - HOUR_MS
     # A day runs until its end, even where the range ends with the running hour.
     if start_ms <= now_ms < start_ms + view.step_ms:
-        return HourState.RUNNING
-    return state_of(last_ms, now_ms)
+        return Finality.RUNNING
+    states = [hours.finality(hour, now_ms) for hour in range(start_ms, last_ms + HOUR_MS, HOUR_MS)]
+    return Finality.RESTATED if states[-1].is_settled and Finality.RESTATED in states else states[-1]
 
 
 @dataclass(frozen=True)
@@ -395,6 +379,7 @@ class Traffic:
         times: Time on the pages with the most clicks of known duration.
         clicks: Clicks of the range and country in the pages' index.
         audience_clicks: The same in the audience's index, which may lack hours.
+        hours: The hours of the range that have documents, whatever the filters.
     """
 
     view: View
@@ -405,6 +390,7 @@ class Traffic:
     times: Sequence[TimeOnPage] = ()
     clicks: int = 0
     audience_clicks: int = 0
+    hours: HeldHours = field(default_factory=HeldHours)
 
 
 def added(each: Iterable[Sums]) -> Sums:

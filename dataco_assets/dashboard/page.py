@@ -11,10 +11,11 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from dataco_assets.aggregates.columns import COUNTRY, PAGE
+from dataco_assets.clicks.finality import Finality, in_words
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.dashboard import charts, texts
 from dataco_assets.dashboard.elements import Screen, built, card, chart, element, hidden, pairs
-from dataco_assets.dashboard.figures import Held, HourState, Lacking, Traffic, compare, state_of, trend
+from dataco_assets.dashboard.figures import Held, Lacking, Traffic, compare, trend
 from dataco_assets.dashboard.panels import panels
 from dataco_assets.dashboard.view import DAY_MS, PRESETS, Measure, View, first_view, words
 from dataco_assets.elasticsearch_errors import IndexMissing
@@ -38,8 +39,8 @@ def page_of(traffic: Traffic, now_ms: int, screen: Screen) -> list[Component]:
     view, held = traffic.view, traffic.held
     if held is None:
         again = html.A("Look again", href=view.query(), className="button")
-        return [_header(view, now_ms, None), _message("There is nothing in the index yet", _HOW_TO_FILL, again)]
-    top = [_header(view, now_ms, held), _chips(view), *_notices(traffic)]
+        return [_header(traffic, now_ms), _message("There is nothing in the index yet", _HOW_TO_FILL, again)]
+    top = [_header(traffic, now_ms), _chips(view), *_notices(traffic)]
     if not traffic.now.hours:
         return [*top, _nothing_here(view, held, now_ms)]
     return [
@@ -84,19 +85,23 @@ _HEADLINES: Final = {
 }
 
 
-def _header(view: View, now_ms: int, held: Held | None) -> Component:
+def _header(traffic: Traffic, now_ms: int) -> Component:
+    view = traffic.view
     span = html.P(f"{texts.span(view)}, UTC", className="span")
     ranges = element(html.Nav, [_presets(view, now_ms), _range_form(view)], {"aria-label": "Range"}, className="range")
-    return html.Header([html.Div([html.H1("Traffic"), span, _data_state(held, now_ms)]), ranges], className="top")
+    return html.Header([html.Div([html.H1("Traffic"), span, *_data_state(traffic, now_ms)]), ranges], className="top")
 
 
-def _data_state(held: Held | None, now_ms: int) -> Component:
+def _data_state(traffic: Traffic, now_ms: int) -> list[Component]:
+    held, hours = traffic.held, traffic.hours
     if held is None:
-        return html.P("The index is empty.", className="state")
-    state = state_of(held.last_ms, now_ms)
-    badge = [] if state is HourState.OVER else [html.Span(str(state), className=f"badge {state}")]
+        return [html.P("The index is empty.", className="state")]
+    state = hours.finality(held.last_ms, now_ms)
+    badge = [] if state is Finality.FINAL else [html.Span(str(state), className=f"badge {state}")]
     changed = f" · changed {texts.clock(held.changed_ms)} UTC" if held.changed_ms else ""
-    return html.P([f"Newest hour in the index: {texts.clock(held.last_ms)} ", *badge, changed], className="state")
+    newest = html.P([f"Newest hour in the index: {texts.clock(held.last_ms)} ", *badge, changed], className="state")
+    counted = f"{in_words(hours.counted(now_ms))}."
+    return [newest, *([html.P(counted, className="state", id="finality")] if hours.hours else [])]
 
 
 def _presets(view: View, now_ms: int) -> Component:
@@ -250,11 +255,11 @@ def _trend(traffic: Traffic, held: Held, now_ms: int, screen: Screen) -> Compone
     view, colours = traffic.view, screen.colours
     is_hourly, has_before = view.step_ms == HOUR_MS, _has_before(view, held)
     step = "hour" if is_hourly else "day"
-    steps = trend(traffic.now, view, held, now_ms)
-    before = trend(traffic.before, view.before, held, now_ms) if has_before else []
+    steps = trend(traffic.now, view, held, traffic.hours, now_ms)
+    before = trend(traffic.before, view.before, held, traffic.hours, now_ms) if has_before else []
     figure = charts.trend(steps, before, view.measure, is_hourly=is_hourly, colours=colours, narrow=screen.narrow)
     legend = [
-        html.Span([html.I(className="key over"), f"{step}s that are over"]),
+        html.Span([html.I(className="key over"), f"{step}s that are final"]),
         html.Span([html.I(className="key open"), f"provisional or running {step}"]),
     ]
     if has_before:
@@ -270,7 +275,7 @@ def _explanation(view: View) -> Component:
     terms = pairs(
         *figures,
         ("Unique users of the range", [_UNIQUE_USERS, html.Code(command)]),
-        ("Running, provisional, over", _STATES),
+        ("Running, provisional, final", _STATES),
         ("An hour without documents", _NO_DOCUMENTS),
         ("Compared with", f"{texts.span(view.before)}: the same hours, in both without the running one."),
     )
@@ -280,8 +285,8 @@ def _explanation(view: View) -> Component:
 _UNIQUE_USERS: Final = "Not on this page: users of several hours do not add up. Estimated with bounds, or counted: "
 _STATES: Final = (
     "By the clock: an hour is running until its end, provisional for 30 minutes more, while clicks of the next hour "
-    "may continue its visits, and then over. Late clicks can still change it. Whether an hour waits to be computed "
-    "again is not known here; `dataco status` says it."
+    "may continue its visits, and then final. Late clicks can still change it: then it is restated. Once its clicks "
+    "are older than HBase keeps them, it is expired and stays as it is."
 )
 _NO_DOCUMENTS: Final = (
     "It had no clicks, or was not computed yet. It is drawn as 0 between the first and the newest hour of the index."

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGE, PAGES, Aggregate
+from dataco_assets.clicks.finality import HeldHours
 from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.dashboard import queries
 from dataco_assets.dashboard.figures import (
@@ -28,7 +29,7 @@ from dataco_assets.dashboard.queries import COUNTRIES, EXPORTED, OF_AUDIENCE, OF
 from dataco_assets.dashboard.view import View, can_filter
 from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.index.indices import Index
-from dataco_assets.index.reading import search_seen, seen
+from dataco_assets.index.reading import held_hours, search_seen, seen
 from dataco_assets.settings import Settings
 
 _AT_ONCE: Final = 6
@@ -73,6 +74,14 @@ class Reader:
         asking = _Asking(self._client, self._config, self._pool)
         return _period(asking.later(view.source, view, queries.period(view))())
 
+    def hours(self, view: View) -> HeldHours:
+        """The hours of a view that have documents, and what tells how final they are.
+
+        Raises:
+            IndexMissing, IndexClosed, IndexMismatch, ElasticsearchError: as `traffic`.
+        """
+        return _Asking(self._client, self._config, self._pool).hours(view)()
+
     def ranking(self, view: View, order: Order) -> Ranking:
         """One ranking with up to `EXPORTED` rows; empty if the view's filters do not allow it.
 
@@ -102,6 +111,7 @@ class Reader:
             return Traffic(view, None)
         orders = _orders(view)
         now, before = (asking.later(view.source, each, queries.period(each)) for each in (view, view.before))
+        hours = asking.hours(view)
         asked = {each: asking.later(each, view, queries.rankings(view, wanted)) for each, wanted in orders.items()}
         answers = {aggregate: waiting() for aggregate, waiting in asked.items()}
         rankings = {
@@ -121,6 +131,7 @@ class Reader:
             times,
             clicks.get(PAGES, 0),
             clicks.get(AUDIENCE, 0),
+            hours(),
         )
 
 
@@ -129,6 +140,7 @@ class _Asking:
 
     def __init__(self, client: SearchClient, config: Settings, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
+        self._config = config
         self._indices = {aggregate: Index.of(client, config, aggregate) for aggregate in (PAGES, AUDIENCE)}
 
     def everything(self, aggregate: Aggregate, body: Body) -> Mapping[str, Any]:
@@ -139,6 +151,11 @@ class _Asking:
     def later(self, aggregate: Aggregate, view: View, body: Body) -> Callable[[], Mapping[str, Any] | None]:
         """The answer of the indices of a view's hours, once it is called; None: there are none."""
         return self._pool.submit(self._ask, aggregate, view, body).result
+
+    def hours(self, view: View) -> Callable[[], HeldHours]:
+        """The hours of a view that have documents, once it is called."""
+        span = view.since_ms, view.until_ms
+        return self._pool.submit(held_hours, self._indices[PAGES], self._config, span).result
 
     def times(self, view: View, ranking: Ranking) -> Sequence[TimeOnPage]:
         """The distributions of time of a ranking's pages."""

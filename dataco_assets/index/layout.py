@@ -1,4 +1,4 @@
-"""How an index is laid out: names, mapping, templates, documents and their ids. Pure, no server is involved.
+"""How an index is laid out: names, mapping, templates, documents, their ids and hours. Pure, no server is involved.
 
 Each aggregate has an alias, which readers search. Behind it is one index per month (UTC), `<alias>-YYYY.MM`. A rebuild
 replaces a month's index by `<alias>-YYYY.MM-r2`, the next one by `-r3`, and so on; so the index to write to is looked
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 TEMPLATE_PRIORITY = 500
 TOMBSTONES_KEPT = "1h"
 """How long a deleted document's version is remembered, so that a run of an older generation cannot bring it back."""
+
+MOST_HOURS: Final = 40_000
+"""More hours than an index holds, four years: the most that Elasticsearch counts exactly."""
 
 MAX_TERM_BYTES = 32_766
 """Lucene's limit of one keyword; see `_FIELDS_OF_PAGE` for why no page reaches it."""
@@ -238,6 +241,12 @@ def _template(
             **({"aliases": aliases} if aliases else {}),
         },
     }
+
+
+def hour_range(since_ms: int | None, until_ms: int | None) -> dict[str, Any]:
+    """The query for documents of the hours that start in [since, until), epoch ms; None: without that limit."""
+    limits = {name: limit for name, limit in (("gte", since_ms), ("lt", until_ms)) if limit is not None}
+    return {"range": {"hour": {**limits, "format": "epoch_millis"}}} if limits else {"match_all": {}}
 
 
 def differences(expected: Any, found: Any, at: str = "") -> list[str]:

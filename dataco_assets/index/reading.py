@@ -7,17 +7,22 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataco_assets.aggregates.columns import TIME_SPENT, Aggregate, Column
+from dataco_assets.clicks.finality import HeldHours
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.time_spent import percentile
 from dataco_assets.clients.elasticsearch import search
 from dataco_assets.index.indices import Index
+from dataco_assets.index.layout import MOST_HOURS, hour_range
+from dataco_assets.index.restatements import restated_hours
 from dataco_assets.quantities import quantity
 
+if TYPE_CHECKING:
+    from dataco_assets.settings import Settings
+
 _GROUPS_PER_REQUEST = 10_000
-_EXACT_HOURS = 40_000  # the most that Elasticsearch counts exactly: four years
 _SUMS = ("click_count", "time_spent_samples", "time_spent_seconds_sum")
 _TOTALS: dict[str, Any] = {
     **{name: {"sum": {"field": name}} for name in _SUMS},
@@ -26,9 +31,8 @@ _TOTALS: dict[str, Any] = {
 _DISTRIBUTION: dict[str, Any] = {
     bucket: {"sum": {"field": f"{TIME_SPENT.name}.{bucket}"}} for bucket in TIME_SPENT.buckets
 }
-_ANY: dict[str, Any] = {"match_all": {}}
 _ENDS: dict[str, Any] = {name: {name: {"field": "hour"}} for name in ("min", "max")}
-_HOURS: dict[str, Any] = {"count": {"cardinality": {"field": "hour", "precision_threshold": _EXACT_HOURS}}}
+_HOURS: dict[str, Any] = {"count": {"cardinality": {"field": "hour", "precision_threshold": MOST_HOURS}}}
 _TOTALS_OF_VISITORS: dict[str, Any] = {name: {"sum": {"field": name}} for name in (*_SUMS, "entering_users")}
 
 
@@ -217,9 +221,35 @@ def span(index: Index, country: str | None = None) -> Span | None:
         IndexClosed: all of them are closed.
         ElasticsearchError: Elasticsearch does not answer or refuses.
     """
-    query = {"term": {"country": country}} if country else _ANY
+    query = {"term": {"country": country}} if country else hour_range(None, None)
     names = seen(index, index.searchable())
     return _span_of(search_seen(index, names, size=0, query=query, aggregations=_ENDS)["aggregations"])
+
+
+def held_hours(index: Index, settings: "Settings", within: tuple[int, int] | None = None) -> HeldHours:
+    """The hours that have documents, with what tells how final they are.
+
+    Args:
+        index: The alias of the pages.
+        settings: Its alias, and how long clicks are kept.
+        within: Only those that start from the first time on and before the second, epoch ms; None: all.
+
+    Raises:
+        IndexMissing: there is no index behind the alias yet.
+        IndexClosed: an index of these months is closed; without a range: all are.
+        ElasticsearchError: Elasticsearch does not answer or refuses.
+    """
+    names = seen(index, index.covering(*within) if within else index.searchable())
+    since_ms, until_ms = within or (None, None)
+    hours = {"hours": {"terms": {"field": "hour", "size": MOST_HOURS, "order": {"_key": "asc"}}}}
+    # A search without names is one of all indices of the cluster.
+    query = hour_range(since_ms, until_ms)
+    found = search_seen(index, names, size=0, query=query, aggregations=hours)["aggregations"] if names else None
+    return HeldHours(
+        tuple(int(bucket["key"]) for bucket in found["hours"]["buckets"]) if found else (),
+        restated_hours(index.client, settings.index_alias, since_ms=since_ms, until_ms=until_ms),
+        settings.clicks_ttl_days * 24 * HOUR_MS,
+    )
 
 
 def incomplete_hours(index: Index) -> IncompleteHours | None:
@@ -248,8 +278,8 @@ def hours_without_audience(pages: Index, audience: Index) -> IncompleteHours | N
     Raises:
         IndexMissing, IndexClosed, ElasticsearchError: as `span`, about the pages.
     """
-    of_pages = _counted(pages, _ANY)
-    of_audience = _counted(audience, _ANY) if audience.behind_alias() else None
+    of_pages = _counted(pages, hour_range(None, None))
+    of_audience = _counted(audience, hour_range(None, None)) if audience.behind_alias() else None
     if of_pages is None:
         return None
     (there, wanted), (held, found) = of_pages, of_audience or (None, 0)
@@ -282,7 +312,7 @@ def _lacks(column: Column) -> dict[str, Any]:
 
 
 def _in_range(since_ms: int, until_ms: int, country: str | None) -> dict[str, Any]:
-    filters: list[dict[str, Any]] = [{"range": {"hour": {"gte": since_ms, "lt": until_ms, "format": "epoch_millis"}}}]
+    filters = [hour_range(since_ms, until_ms)]
     if country:
         filters.append({"term": {"country": country}})
     return {"bool": {"filter": filters}}

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dataco_assets import clock
+from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.hour import hour_key
-from dataco_assets.clients.elasticsearch import SearchClient, bulk, documents_by_id, refresh, scan_documents
+from dataco_assets.clients.elasticsearch import SearchClient, bulk, documents_by_id, refresh, scan_documents, search
 from dataco_assets.elasticsearch_errors import AlreadyThere, IndexMissing
 from dataco_assets.index.differences import ChangedRow, HourDifference
 from dataco_assets.index.indices import IndexMismatch, listed
-from dataco_assets.index.layout import differences, time_of, time_text
-from dataco_assets.ledgers.restating import Cause, Former, Restating
+from dataco_assets.index.layout import MOST_HOURS, differences, hour_range, time_of, time_text
 
 if TYPE_CHECKING:
     from dataco_assets.index.publication import PublishedHour
+    from dataco_assets.ledgers.restating import Former, Restating
     from dataco_assets.settings import Settings
 
 _TIMES: Final = ("hour", "computed_at", "noted_at")
@@ -139,7 +140,7 @@ def check_restatements(client: SearchClient, settings: "Settings") -> bool:
     return True
 
 
-def stated(published: "PublishedHour", former: Former, found: HourDifference, *, noted_at: int) -> Restatement:
+def stated(published: "PublishedHour", former: "Former", found: HourDifference, *, noted_at: int) -> Restatement:
     """The restatement that follows from a difference.
 
     Args:
@@ -200,7 +201,7 @@ class RestatementLog:
     def __init__(
         self,
         client: SearchClient,
-        restating: Restating,
+        restating: "Restating",
         index: str,
         announce: Callable[[Sequence[Restatement]], None] = lambda _: None,
     ) -> None:
@@ -288,11 +289,31 @@ def read_restatements(
         IndexMissing: `dataco setup` has not created the index.
         ElasticsearchError: it does not answer or refuses.
     """
-    limits = {name: limit for name, limit in (("gte", since_ms), ("lt", until_ms)) if limit is not None}
-    query = {"range": {"hour": {**limits, "format": "epoch_millis"}}} if limits else {"match_all": {}}
     order = [{"hour": "asc"}, {"generation": "asc"}, {"computed_at": "asc"}]
-    for hit in scan_documents(client, [index_name(alias)], query, source=True, sort=order):
+    for hit in scan_documents(client, [index_name(alias)], hour_range(since_ms, until_ms), source=True, sort=order):
         yield Restatement.of(hit["_source"])
+
+
+def restated_hours(
+    client: SearchClient, alias: str, *, since_ms: int | None = None, until_ms: int | None = None
+) -> frozenset[int]:
+    """The hours that start in [since, until) of which there is a restatement, epoch ms; none without the index.
+
+    Args:
+        client: The client.
+        alias: The alias of the hours.
+        since_ms: Epoch ms; None: from the first one on.
+        until_ms: Epoch ms; None: without an end.
+
+    Raises:
+        ElasticsearchError: it does not answer or refuses.
+    """
+    hours = {"hours": {"terms": {"field": "hour", "size": MOST_HOURS}}}
+    try:
+        found = search(client, [index_name(alias)], size=0, query=hour_range(since_ms, until_ms), aggregations=hours)
+    except IndexMissing:
+        return frozenset()
+    return frozenset(int(bucket["key"]) for bucket in found["aggregations"]["hours"]["buckets"])
 
 
 def _decoded(pending: bytes) -> Restatement:

@@ -7,10 +7,10 @@ messages are then read once more, by this run or the next one, and dropped: that
 
 from collections.abc import Sequence
 
+from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.row import timestamp_of
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.ledgers.hours import HourLedger
-from dataco_assets.ledgers.restating import Cause
 
 _ROWS_AT_ONCE = 1_000
 _READ = b"click_data:event_id"  # every row has it

@@ -25,11 +25,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from dataco_assets.clicks.finality import SCAN_MARGIN_MS, Cause
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key, touched_hours
 from dataco_assets.clients.hbase import Cells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
-from dataco_assets.ledgers.restating import Cause, cause_cell
+from dataco_assets.ledgers.restating import cause_cell
 from dataco_assets.ledgers.table import LedgerTable, batches
 
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ MARKED_WITHIN_SECONDS = 120.0
 The same holds for rows that an erasure or a drain deletes."""
 _MARK_POLL_SECONDS = 2.0
 _ROWS_PER_SCAN_PAGE = 10_000  # more than a year of hours; about 1 MB
-_SCAN_MARGIN_MS = HOUR_MS
-"""A scan takes time, and clocks of region servers differ by up to 30 s (hbase.master.maxclockskew): what may expire
-within this time counts as expired."""
 
 
 class HourExpired(DatacoError):
@@ -414,7 +412,7 @@ def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) ->
 
 def losing_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) -> set[int]:
     """Hours that may have lost clicks of their own to the time to live; arguments as of `expired_hours`."""
-    oldest = now_ms - ttl_days * 24 * HOUR_MS + _SCAN_MARGIN_MS
+    oldest = now_ms - ttl_days * 24 * HOUR_MS + SCAN_MARGIN_MS
     return {s.hour for s in states if s.first_stored_at is not None and s.first_stored_at < oldest}
 
 

@@ -9,9 +9,9 @@ Kept in the table of the hour ledger, in the row of the hour:
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_key
 from dataco_assets.ledgers.table import LedgerTable, batches
 
@@ -19,19 +19,6 @@ _DONE: Final = b"h:done"
 _CAUSE: Final = b"h:cause"
 _RESTATING: Final = b"h:restating"
 _NONE: Final = b"null"
-
-
-class Cause(StrEnum):
-    """Why an hour that was final changed."""
-
-    LATE_CLICKS = "late_clicks"
-    """Clicks arrived, among them rejected ones that were replayed."""
-    ERASURE = "erasure"
-    """Clicks of an erased user were deleted; late clicks may have come, too."""
-    REPAIR = "repair"
-    """Something other than the platform had changed the documents."""
-    RECOMPUTED = "recomputed"
-    """No click came or went: the hour was computed again, by other rules or another version."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES
+from dataco_assets.clicks.finality import HeldHours
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
@@ -19,7 +20,7 @@ from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
 from dataco_assets.index.live_state import LiveReport, read_report
-from dataco_assets.index.reading import IncompleteHours, hours_without_audience, incomplete_hours, span
+from dataco_assets.index.reading import IncompleteHours, held_hours, hours_without_audience, incomplete_hours
 from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag, oldest_waiting_ms
 from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger
 from dataco_assets.ledgers.offsets import OffsetLedger
@@ -79,16 +80,21 @@ class Readable:
     """What readers find in the index.
 
     Attributes:
-        newest_hour: The newest hour, epoch ms; None when it is empty.
+        hours: Its hours, and what tells how final they are.
         incomplete: Hours that lack measures.
         without_audience: Hours that lack the audience.
         live: What live last said of itself; None when it never ran.
     """
 
-    newest_hour: int | None = None
+    hours: HeldHours = field(default_factory=HeldHours)
     incomplete: IncompleteHours | None = None
     without_audience: IncompleteHours | None = None
     live: LiveReport | None = None
+
+    @property
+    def newest_hour(self) -> int | None:
+        """The newest hour, epoch ms; None when there is none."""
+        return self.hours.hours[-1] if self.hours.hours else None
 
 
 @dataclass(frozen=True)
@@ -233,10 +239,10 @@ def _readable(config: Settings) -> Readable:
     index, audience = Index.of(client, config, PAGES), Index.of(client, config, AUDIENCE)
     live = read_report(client, config.index_alias)
     try:
-        held = span(index)
-        if held is None:
+        held = held_hours(index, config)
+        if not held.hours:
             return Readable(live=live)
-        return Readable(held.last_hour, incomplete_hours(index), hours_without_audience(index, audience), live)
+        return Readable(held, incomplete_hours(index), hours_without_audience(index, audience), live)
     except IndexMissing:
         return Readable(live=live)  # before the first publication
 

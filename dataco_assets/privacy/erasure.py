@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.hour import VISIT_GAP_MS, touched_hours
 from dataco_assets.clicks.row import timestamp_of
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.errors import DatacoError, ErrorKind
 from dataco_assets.ledgers.hours import HourLedger
-from dataco_assets.ledgers.restating import Cause
 from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.privacy.stored import find_clicks
 from dataco_assets.rejected.replay import erase_from_rejected

@@ -25,7 +25,7 @@ from dataco_assets.dashboard.reading import Reader
 from dataco_assets.dashboard.view import view_of
 from dataco_assets_tests.browsers import browser, needs_chromium
 from dataco_assets_tests.server_process import ServerProcess, running
-from dataco_assets_tests.site_traffic import BACKWARDS, HOUR, MARKUP, NOW, Expected, Site, site
+from dataco_assets_tests.site_traffic import BACKWARDS, HOUR, MARKUP, NEWEST, NOW, Expected, Site, restatement, site
 from local_stack.ports import LOOPBACK, choose
 from local_stack.stack import Stack
 
@@ -67,6 +67,7 @@ def served(reader: Reader) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def dashboard(stack: Stack) -> Iterator[Dashboard]:
     with site(stack.env()["DATACO_ELASTICSEARCH_URL"]) as made, served(Reader(made.settings)) as address:
+        made.restate([restatement(NEWEST - 2 * HOUR, NOW - HOUR, "late_clicks", (3, 5), (1, 2))])
         yield Dashboard(address, made)
 
 
@@ -266,7 +267,10 @@ def test_a_range_can_be_typed(dashboard: Dashboard, chromium: BrowserContext) ->
 
 def test_running_and_provisional_hours_are_drawn_apart(dashboard: Dashboard, chromium: BrowserContext) -> None:
     with opened(chromium, dashboard.address + "?range=24h") as page:
-        assert "running" in page.locator(".state").inner_text()
+        assert "running" in page.locator(".state").first.inner_text()
+        number_of_hours = len(dashboard.expected("?range=24h").by("hour", "click_count"))
+        told = f"{number_of_hours} hours: 1 running, 1 provisional, {number_of_hours - 3} final, 1 restated."
+        assert page.locator("#finality").inner_text() == told
         over, open_ones = page.evaluate("document.querySelector('#trend .js-plotly-plot').data.slice(1)")
         by_hour = dashboard.expected("?range=24h").by("hour", "click_count")
         running, provisional = NOW // HOUR * HOUR, NOW // HOUR * HOUR - HOUR

@@ -16,6 +16,7 @@ from prometheus_client import generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataco_assets.clicks.event import Reason
+from dataco_assets.clicks.finality import HeldHours
 from dataco_assets.clients.connect import Connector, Task
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
 from dataco_assets.monitoring.exporter import Exporter
@@ -190,7 +191,7 @@ def test_the_page_lists_every_metric_and_no_other(platform: Platform) -> None:
     platform.configure_topic("retention.ms", 60 * MINUTE_MS)
     state = ask(platform.settings, 15.0, asked_at_ms=_now_ms())
     full = metrics(
-        replace(state, index=Readable(newest_hour=NOON)),
+        replace(state, index=Readable(HeldHours((NOON,)))),
         Orchestration(1.0, {"a": 1.0}, {"a": 1}, {"b": 2.0}),
         Connector("sink", "RUNNING", (Task(0, "FAILED", "w", "", passing=True),)),
         {},

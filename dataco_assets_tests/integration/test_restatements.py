@@ -13,12 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from dataco_assets.cli import app
+from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.index.indices import IndexMismatch
 from dataco_assets.index.restatements import Restatement, ensure_restatements, index_name, read_restatements
-from dataco_assets.ledgers.restating import Cause
 from dataco_assets.privacy.erasure import erase
 from dataco_assets_tests.platforms import NOON, Platform, click, read_topic
 from dataco_assets_tests.refreshes import Died, Refreshes, die, interpose

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from dataco_assets.aggregates.columns import TIME_SPENT
+from dataco_assets.clicks.finality import Finality, HeldHours
 from dataco_assets.dashboard import queries, texts
 from dataco_assets.dashboard.export import safe
 from dataco_assets.dashboard.figures import (
@@ -12,7 +13,6 @@ from dataco_assets.dashboard.figures import (
     Comparison,
     Held,
     HourFigures,
-    HourState,
     Lacking,
     Period,
     Sums,
@@ -20,7 +20,6 @@ from dataco_assets.dashboard.figures import (
     held_of,
     period_of,
     ranking_of,
-    state_of,
     trend,
 )
 from dataco_assets.dashboard.queries import RANKED, TOP_PAGES
@@ -30,21 +29,7 @@ HOUR, MINUTE, DAY = 3_600_000, 60_000, 86_400_000
 NOON = 1_769_860_800_000
 """2026-01-31 12:00 UTC."""
 NOW = NOON + 20 * MINUTE
-
-
-@pytest.mark.parametrize(
-    ("now", "state"),
-    [
-        (NOON, HourState.RUNNING),
-        (NOON + HOUR - 1, HourState.RUNNING),
-        (NOON + HOUR, HourState.PROVISIONAL),
-        (NOON + HOUR + 30 * MINUTE - 1, HourState.PROVISIONAL),
-        (NOON + HOUR + 30 * MINUTE, HourState.OVER),
-        (NOON - 1, HourState.RUNNING),  # ahead of the clock
-    ],
-)
-def test_the_clock_tells_the_state_of_an_hour(now: int, state: HourState) -> None:
-    assert state_of(NOON, now) is state
+HOURS = HeldHours(restated=frozenset({NOON - 2 * HOUR}))
 
 
 def hours(**sums: float) -> HourFigures:
@@ -98,9 +83,9 @@ def test_an_empty_index_holds_nothing() -> None:
 def test_the_trend_has_every_hour_and_nothing_behind_the_newest() -> None:
     view = view_of("?from=2026-01-31T09:00&to=2026-01-31T14:00", NOW)
     period = Period({NOON - 3 * HOUR: hours(views=5), NOON - HOUR: hours(views=2), NOON: hours(views=1)})
-    steps = trend(period, view, Held(0, NOON, NOW), now_ms=NOW)
+    steps = trend(period, view, Held(0, NOON, NOW), HOURS, now_ms=NOW)
     assert [step.figure for step in steps] == [5, 0, 2, 1, None, None]
-    assert [step.state for step in steps[:4]] == ["over", "over", "provisional", "running"]
+    assert [step.state for step in steps[:4]] == ["final", "restated", "provisional", "running"]
     assert [step.start_ms for step in steps] == [view.since_ms + number * HOUR for number in range(6)]
 
 
@@ -108,25 +93,35 @@ def test_a_day_is_running_until_its_end() -> None:
     view = view_of("?range=28d", NOW)
     midnight = NOON - 12 * HOUR
     period = Period({midnight - HOUR: hours(views=3), midnight: hours(views=1), NOON: hours(views=1)})
-    steps = trend(period, view, Held(0, NOON, NOW), now_ms=NOW)
+    steps = trend(period, view, Held(0, NOON, NOW), HOURS, now_ms=NOW)
     assert len(steps) == 28
-    assert [(step.figure, step.state) for step in steps[-2:]] == [(3, HourState.OVER), (2, HourState.RUNNING)]
-    just_after = trend(period, view, Held(0, NOON, NOW), now_ms=midnight + 10 * MINUTE)
-    assert just_after[-2].state is HourState.PROVISIONAL
+    assert [(step.figure, step.state) for step in steps[-2:]] == [(3, Finality.FINAL), (2, Finality.RUNNING)]
+    just_after = trend(period, view, Held(0, NOON, NOW), HOURS, now_ms=midnight + 10 * MINUTE)
+    assert just_after[-2].state is Finality.PROVISIONAL
+
+
+def test_a_day_with_a_restated_hour_is_restated_once_it_is_over() -> None:
+    view = view_of("?range=28d", NOW)
+    midnight = NOON - 12 * HOUR
+    hours_known = HeldHours(restated=frozenset({midnight - 20 * HOUR, NOON - 5 * HOUR}))
+    steps = trend(Period({}), view, Held(0, NOON, NOW), hours_known, now_ms=NOW)
+    assert [step.state for step in steps[-3:]] == ["final", "restated", "running"]
+    just_after = trend(Period({}), view, Held(0, NOON, NOW), hours_known, now_ms=midnight + 10 * MINUTE)
+    assert just_after[-2].state is Finality.PROVISIONAL
 
 
 def test_a_day_that_the_newest_hour_is_in_is_drawn_and_the_next_is_not() -> None:
     view = view_of("?from=2026-01-20&to=2026-02-02", NOW)
-    steps = trend(Period({NOON: hours(views=1)}), view, Held(0, NOON, NOW), now_ms=NOW)
+    steps = trend(Period({NOON: hours(views=1)}), view, Held(0, NOON, NOW), HOURS, now_ms=NOW)
     assert [step.figure for step in steps[-4:]] == [0, 1, None, None]
 
 
 def test_nothing_is_drawn_before_the_index_begins() -> None:
     view = view_of("?from=2026-01-31T09:00&to=2026-01-31T12:00", NOW)
-    steps = trend(Period({NOON: hours(views=1)}), view, Held(NOON - HOUR, NOON, NOW), now_ms=NOW)
+    steps = trend(Period({NOON: hours(views=1)}), view, Held(NOON - HOUR, NOON, NOW), HOURS, now_ms=NOW)
     assert [step.figure for step in steps] == [None, None, 0, 1]
     month = view_of("?range=28d", NOW)
-    days = trend(Period({NOON: hours(views=1)}), month, Held(NOON - DAY, NOON, NOW), now_ms=NOW)
+    days = trend(Period({NOON: hours(views=1)}), month, Held(NOON - DAY, NOON, NOW), HOURS, now_ms=NOW)
     assert [step.figure for step in days[-3:]] == [None, 0, 1], "the day in which it begins is drawn"
 
 

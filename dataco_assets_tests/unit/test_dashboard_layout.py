@@ -8,6 +8,7 @@ import pytest
 from dash._utils import to_json
 
 from dataco_assets.cli.dashboard import ExtraMissing, dashboard
+from dataco_assets.clicks.finality import Finality, HeldHours
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.dashboard import charts
 from dataco_assets.dashboard.countries import DISPUTED, NAMES, ON_THE_MAP
@@ -16,7 +17,6 @@ from dataco_assets.dashboard.figures import (
     EMPTY,
     Held,
     HourFigures,
-    HourState,
     Period,
     Ranked,
     Ranking,
@@ -172,6 +172,15 @@ def test_running_and_provisional_are_named() -> None:
     assert "13:00 provisional" in " ".join(shown(traffic(held=held)).split())
 
 
+def test_the_number_of_hours_by_how_final_they_are_is_told() -> None:
+    found = traffic()
+    hours = tuple(range(found.view.since_ms, found.view.until_ms, HOUR_MS))
+    held = HeldHours(hours, frozenset({hours[5], hours[7]}))
+    assert "159 hours: 1 running, 1 provisional, 155 final, 2 restated." in shown(traffic(hours=held))
+    expired = HeldHours(hours, frozenset({hours[5], hours[150]}), retention_ms=6 * 24 * HOUR_MS)
+    assert "17 expired" in shown(traffic(hours=expired))
+
+
 def test_an_empty_index_and_an_empty_range_have_a_way_out() -> None:
     assert "dataco setup" in shown(traffic(held=None))
     assert "Show its last 7 days" in shown(traffic("?from=2020-01-01", now=EMPTY, held=Held(NOW, NOW, NOW)))
@@ -187,7 +196,7 @@ def test_errors_have_a_headline_the_message_and_a_way_out() -> None:
 
 
 def test_hours_that_are_not_over_are_drawn_differently() -> None:
-    states = [HourState.OVER, HourState.OVER, HourState.PROVISIONAL, HourState.RUNNING]
+    states = [Finality.FINAL, Finality.RESTATED, Finality.PROVISIONAL, Finality.RUNNING]
     steps = [Step(number * HOUR_MS, number + 1.0, state) for number, state in enumerate(states)]
     colours = charts.SCHEMES["light"]
     figure = charts.trend(steps, steps, Measure.VIEWS, is_hourly=True, colours=colours, narrow=False)
@@ -198,6 +207,7 @@ def test_hours_that_are_not_over_are_drawn_differently() -> None:
     assert open_ones["line"]["dash"] != "solid"
     assert open_ones["marker"]["size"][1:] == [0, 9, 9]
     assert [text.rpartition(" · ")[2] for text in open_ones["customdata"][2:]] == ["provisional", "running"]
+    assert over["customdata"][:2] == ["1", "2 · restated"]
 
 
 def test_every_country_of_the_map_has_a_shape_and_a_name() -> None:

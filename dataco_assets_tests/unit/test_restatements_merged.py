@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from dataco_assets.clicks.finality import Cause
 from dataco_assets.index.differences import ChangedRow
 from dataco_assets.index.restatements import Restatement, merged
-from dataco_assets.ledgers.restating import Cause, Former
+from dataco_assets.ledgers.restating import Former
 
 PENDING = Restatement(
     hour=0,
