@@ -1,20 +1,17 @@
 """`dataco status`: shows servers, lag, dirty hours and parked work; exits with 1 when manual intervention is needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.clicks.finality import in_words
-from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clock import now_ms
 from dataco_assets.index.reading import IncompleteHours
 from dataco_assets.ledgers.parked import Parked
-from dataco_assets.monitoring.state import LIVE_SILENT_SECONDS, State, ask
-from dataco_assets.quantities import quantity
+from dataco_assets.monitoring.state import State, ask
+from dataco_assets.monitoring.summary import addresses, status_rows
 from dataco_assets.settings import Settings, settings
 from dataco_assets.untrusted import printable
 
@@ -41,76 +38,11 @@ def status(
     if as_json:
         print_json(_document(settings(), state, problems))
     else:
-        print_table(("what", "state"), [*_rows(settings(), state)])
+        print_table(("what", "state"), [*status_rows(settings(), state)])
         for problem in problems:
             typer.echo(f"Needs a hand: {printable(problem)}")
     if problems:
         raise typer.Exit(NEEDS_A_HAND)
-
-
-def _age(state: State) -> str:
-    if not state.ingest or state.ingest.oldest_ms is None:
-        return ""
-    seconds = max(0, state.asked_at_ms - state.ingest.oldest_ms) // 1000
-    return f", the oldest for {timedelta(seconds=seconds)}"
-
-
-def _addresses(config: Settings) -> dict[str, str]:
-    return {
-        "Kafka": config.kafka_bootstrap_servers,
-        "HBase": f"{config.hbase_thrift_host}:{config.hbase_thrift_port}",
-        "Elasticsearch": config.elasticsearch_url,
-    }
-
-
-def _rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
-    yield "time", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    for name, address in _addresses(config).items():
-        yield name, f"{address} {'answers' if state.servers[name] is None else 'needs manual intervention'}"
-    if state.ingest:
-        lag = state.ingest.lag
-        yield (
-            f"topic {config.clicks_topic}",
-            f"{quantity(len(lag.topic.partitions), 'partition')}, id {lag.topic.topic_id}",
-        )
-        yield "waiting in Kafka", quantity(lag.total, "click") + _age(state)
-        for partition, start in sorted(lag.start.items()):
-            yield f"partition {partition}", f"next offset {start:,}, {lag.waiting[partition]:,} waiting"
-    if state.hours:
-        dirty = state.hours.dirty
-        yield "hours in the ledger", f"{state.hours.known:,}"
-        yield "dirty hours", _count_and_oldest(dirty.waiting)
-        if dirty.expired:
-            yield "  not computed again", f"{_count_and_oldest(dirty.expired)}: HBase may have dropped earlier clicks"
-        if dirty.outside:
-            yield "  before the first partition", f"{_count_and_oldest(dirty.outside)}: no run computes them"
-        yield "parked", f"{len(state.hours.parked):,}"
-    if state.index:
-        newest = state.index.newest_hour
-        yield "newest hour in the index", "none yet" if newest is None else hour_key(newest)
-        yield "how final the hours are", in_words(state.index.hours.counted(state.asked_at_ms))
-        if state.index.incomplete:
-            yield "  lacking measures", str(state.index.incomplete)
-        if state.index.without_audience:
-            yield "  lacking the audience", str(state.index.without_audience)
-        yield "live", _live(state)
-
-
-def _live(state: State) -> str:
-    report = state.live
-    if report is None:
-        return "has never run; the batch serves all hours"
-    if report.stopped:
-        return "stopped; the batch serves all hours"
-    if state.live_silent_seconds > LIVE_SILENT_SECONDS:
-        return f"has not reported for {timedelta(seconds=round(state.live_silent_seconds))}"
-    served = "has not caught up" if report.running_from is None else f"serves {hour_key(report.running_from)} and later"
-    earlier = f" and {quantity(len(report.closed), 'hour')} before" if report.closed else ""
-    last = "" if report.batch_seconds is None else f", last micro-batch {report.batch_seconds:.1f} s"
-    if report.latency_seconds is not None:
-        last += f", p95 from Kafka to readers {report.latency_seconds:.1f} s"
-    behind = "" if report.behind is None else f", {quantity(report.behind, 'record')} behind"
-    return f"{served}{earlier}{behind}{last}"
 
 
 def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[str, Any]:
@@ -121,7 +53,7 @@ def _document(config: Settings, state: State, problems: Sequence[str]) -> dict[s
         "problems": list(problems),
         "servers": [
             {"name": name, "address": address, "ok": state.servers[name] is None, "error": state.servers[name]}
-            for name, address in _addresses(config).items()
+            for name, address in addresses(config).items()
         ],
         "ingest": lag
         and {
@@ -182,7 +114,3 @@ def _incomplete(hours: IncompleteHours | None) -> dict[str, Any] | None:
         "first_hour": iso_time(hours.first_hour),
         "last_hour": iso_time(hours.last_hour),
     }
-
-
-def _count_and_oldest(hours: Sequence[int]) -> str:
-    return f"{len(hours):,}" + (f", oldest {hour_key(hours[0])}" if hours else "")

@@ -11,6 +11,8 @@ from dataco_assets.dashboard import charts
 from dataco_assets.dashboard.view import View
 
 Content = Component | str | Sequence[Component | str]
+Cell = Content
+"""What is in a cell of a table."""
 
 _CHART: Final = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 
@@ -75,9 +77,37 @@ def chart(name: str, about: str, figure: charts.Figure, height: int, style: str 
     return element(html.Div, drawn, {"role": "img", "aria-label": f"{about}. The CSV file has the numbers."})
 
 
+def table(names: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str] = ()) -> Component:
+    """A table, which a narrow screen shows as a list of its rows.
+
+    Args:
+        names: Headings of the columns, each different.
+        rows: A cell for each column.
+        numbers: The columns that have numbers.
+    """
+    styles = ["number" if name in numbers else "" for name in names]
+    head = [html.Th(name, scope="col", className=style) for name, style in zip(names, styles, strict=True)]
+    body = [
+        html.Tr(
+            [
+                element(html.Td, cell, {"data-label": name}, className=style)
+                for cell, name, style in zip(row, names, styles, strict=True)
+            ]
+        )
+        for row in rows
+    ]
+    return html.Table([html.Thead(html.Tr(head)), html.Tbody(body)], className="listed")
+
+
 def pairs(*each: tuple[str, Content]) -> list[Component]:
     """Terms with what they are, for a list of definitions."""
     return [html.Div([html.Dt(name), html.Dd(value)]) for name, value in each]
+
+
+def prose(text: str) -> list[Component | str]:
+    """A text in which what is between backticks, such as a command, is set as code."""
+    parts = text.split("`")
+    return [html.Code(part) if place % 2 else part for place, part in enumerate(parts) if part]
 
 
 def hidden(text: str) -> Component:

@@ -341,6 +341,24 @@ def clicks_of(answer: Mapping[str, Any]) -> int:
     return round(answer["aggregations"]["all"]["value"])
 
 
+def sum_of(answer: Mapping[str, Any]) -> int:
+    """What the answer to `queries.clicks_since` says."""
+    return round(answer["aggregations"][CLICK_COUNT.name]["value"])
+
+
+@dataclass(frozen=True)
+class LateClicks:
+    """Clicks that came when their hour was final.
+
+    Attributes:
+        late: How many.
+        clicks: All clicks of the same hours.
+    """
+
+    late: int
+    clicks: int
+
+
 @dataclass(frozen=True)
 class TimeOnPage:
     """How long clicks on a page were stayed on.

@@ -71,6 +71,12 @@ def problem_page(error: DatacoError, query: str, now_ms: int) -> list[Component]
     ]
 
 
+def no_such_page() -> Component:
+    """What is shown where there is no page."""
+    home = dcc.Link("Show the traffic", href="/", className="button")
+    return _message("There is no such page", "The address is none of this dashboard's.", home)
+
+
 _HOW_TO_FILL: Final = (
     "`dataco setup` creates what is missing, `dataco clicks …` sends clicks, and Dagster's sensors bring them into the "
     "index, hour by hour; `dataco status` tells how far they are."

@@ -93,6 +93,12 @@ def held() -> Body:
     }
 
 
+def clicks_since(since_ms: int) -> Body:
+    """The clicks of the hours from a time on, epoch ms."""
+    query = {"range": {HOUR.name: {"gte": since_ms, "format": "epoch_millis"}}}
+    return {"size": 0, "query": query, "aggregations": {CLICK_COUNT.name: _sum(CLICK_COUNT)}}
+
+
 def period(view: View) -> Body:
     """The sums of each hour, the distribution of time over all, and the hours that lack visits."""
     each = {column.name: _sum(column) for column in SUMS} | {"users": _users_of_an_hour(view)}

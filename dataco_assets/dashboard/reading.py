@@ -15,6 +15,7 @@ from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.dashboard import queries
 from dataco_assets.dashboard.figures import (
     EMPTY,
+    LateClicks,
     Period,
     Ranking,
     TimeOnPage,
@@ -23,6 +24,7 @@ from dataco_assets.dashboard.figures import (
     held_of,
     period_of,
     ranking_of,
+    sum_of,
     times_of,
 )
 from dataco_assets.dashboard.queries import COUNTRIES, EXPORTED, OF_AUDIENCE, OF_PAGES, TIMES, Body, Order
@@ -30,8 +32,11 @@ from dataco_assets.dashboard.view import View, can_filter
 from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.index.indices import Index
 from dataco_assets.index.reading import held_hours, search_seen, seen
+from dataco_assets.index.restatements import RecentRestatements, late_clicks, recent_restatements
 from dataco_assets.settings import Settings
 
+RESTATEMENTS: Final = 20
+"""So many are read one by one."""
 _AT_ONCE: Final = 6
 _REQUEST_SECONDS: Final = 20.0
 _RETRY_SECONDS: Final = 1.5
@@ -81,6 +86,33 @@ class Reader:
             IndexMissing, IndexClosed, IndexMismatch, ElasticsearchError: as `traffic`.
         """
         return _Asking(self._client, self._config, self._pool).hours(view)()
+
+    def all_hours(self) -> HeldHours:
+        """The hours of all open indices, and what tells how final they are.
+
+        Raises:
+            IndexMissing, IndexClosed, IndexMismatch, ElasticsearchError: as `traffic`.
+        """
+        return held_hours(Index.of(self._client, self._config, PAGES), self._config)
+
+    def restatements(self, noted_since_ms: int) -> RecentRestatements:
+        """The restatements noted from a time on, epoch ms.
+
+        Raises:
+            ElasticsearchError: as `traffic`.
+        """
+        alias = self._config.index_alias
+        return recent_restatements(self._client, alias, noted_since_ms=noted_since_ms, limit=RESTATEMENTS)
+
+    def late_clicks(self, since_ms: int) -> LateClicks:
+        """How many clicks of the hours from a time on, epoch ms, came when their hour was final.
+
+        Raises:
+            IndexMissing, IndexClosed, IndexMismatch, ElasticsearchError: as `traffic`.
+        """
+        late = late_clicks(self._client, self._config.index_alias, since_ms=since_ms)
+        asking = _Asking(self._client, self._config, self._pool)
+        return LateClicks(late, sum_of(asking.everything(PAGES, queries.clicks_since(since_ms))))
 
     def ranking(self, view: View, order: Order) -> Ranking:
         """One ranking with up to `EXPORTED` rows; empty if the view's filters do not allow it.

@@ -7,7 +7,7 @@ from dataco_assets.aggregates.columns import COUNTRY, REFERRER_HOST
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.dashboard.figures import Comparison
 from dataco_assets.dashboard.view import DAY_MS, Measure, View, written
-from dataco_assets.untrusted import printable
+from dataco_assets.untrusted import on_one_line, printable
 
 UNKNOWN_FIGURE: Final = "\N{EN DASH}"
 _LONGEST: Final = 120
@@ -55,13 +55,16 @@ def share(part: float, all_of_it: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time: `24.5 s`, `3 min 20 s`, `1 h 5 min`."""
+    """A length of time: `24.5 s`, `3 min 20 s`, `1 h 5 min`, `6 d 23 h`."""
     if seconds is None:
         return UNKNOWN_FIGURE
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def change(measure: Measure, comparison: Comparison) -> str:
@@ -119,6 +122,11 @@ def page_parts(page: str) -> tuple[str, str]:
     if not parts.netloc or not page.startswith(origin):
         return "", printable(page, _LONGEST)
     return printable(parts.netloc, _LONGEST), printable(page[len(origin) :] or "/", _LONGEST)
+
+
+def line(text: str) -> str:
+    """An untrusted text as one line: escaped and shortened."""
+    return on_one_line(text, _LONGEST)
 
 
 def in_full(text: str) -> str:

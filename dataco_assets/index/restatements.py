@@ -316,5 +316,95 @@ def restated_hours(
     return frozenset(int(bucket["key"]) for bucket in found["aggregations"]["hours"]["buckets"])
 
 
+@dataclass(frozen=True)
+class CauseTotals:
+    """The restatements of one cause.
+
+    Attributes:
+        count: How many.
+        clicks: By how many clicks they changed the hours, in sum.
+    """
+
+    count: int
+    clicks: int
+
+
+@dataclass(frozen=True)
+class RecentRestatements:
+    """The restatements noted from a time on.
+
+    Attributes:
+        causes: Their number and clicks by cause.
+        newest: The last ones, the newest first.
+    """
+
+    causes: Mapping[Cause, CauseTotals]
+    newest: tuple[Restatement, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(each.count for each in self.causes.values())
+
+
+def recent_restatements(client: SearchClient, alias: str, *, noted_since_ms: int, limit: int) -> RecentRestatements:
+    """The restatements that were noted from a time on; none without the index.
+
+    Args:
+        client: The client.
+        alias: The alias of the hours.
+        noted_since_ms: Epoch ms.
+        limit: Maximum number of those that are returned one by one.
+
+    Raises:
+        ElasticsearchError: it does not answer or refuses.
+    """
+    query = {"range": {"noted_at": {"gte": noted_since_ms, "format": "epoch_millis"}}}
+    try:
+        found = search(
+            client,
+            [index_name(alias)],
+            size=limit,
+            query=query,
+            sort=[{"noted_at": "desc"}, {"hour": "desc"}],
+            aggregations={"causes": {"terms": {"field": "cause", "size": len(Cause)}, "aggregations": _CLICKS}},
+        )
+    except IndexMissing:
+        return RecentRestatements({})
+    causes = {
+        Cause(bucket["key"]): CauseTotals(bucket["doc_count"], _change_of_clicks(bucket))
+        for bucket in found["aggregations"]["causes"]["buckets"]
+    }
+    return RecentRestatements(causes, tuple(Restatement.of(hit["_source"]) for hit in found["hits"]["hits"]))
+
+
+def late_clicks(client: SearchClient, alias: str, *, since_ms: int) -> int:
+    """Clicks of the hours from a time on that came when their hour was final; 0 without the index.
+
+    Restatements have them in sum: one that follows from late clicks and something else counts for the other.
+
+    Args:
+        client: The client.
+        alias: The alias of the hours.
+        since_ms: Start of the first hour, epoch ms.
+
+    Raises:
+        ElasticsearchError: it does not answer or refuses.
+    """
+    query = {"bool": {"filter": [hour_range(since_ms, None), {"term": {"cause": str(Cause.LATE_CLICKS)}}]}}
+    try:
+        found = search(client, [index_name(alias)], size=0, query=query, aggregations=_CLICKS)
+    except IndexMissing:
+        return 0
+    return _change_of_clicks(found["aggregations"])
+
+
+_CLICKS: Final = {name: {"sum": {"field": name}} for name in ("clicks_before", "clicks")}
+
+
+def _change_of_clicks(sums: Mapping[str, Any]) -> int:
+    return round(sums["clicks"]["value"] - sums["clicks_before"]["value"])
+
+
 def _decoded(pending: bytes) -> Restatement:
     return msgspec.json.decode(pending, type=Restatement)

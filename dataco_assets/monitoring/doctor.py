@@ -81,7 +81,17 @@ def examine(config: Settings, storage: Storage | None, max_wait_minutes: float) 
         storage: Opens Dagster's storage; None: Dagster is not examined.
         max_wait_minutes: Longest acceptable wait of clicks and of dirty hours.
     """
-    state = ask(config, max_wait_minutes, asked_at_ms=now_ms())
+    return examine_further(config, storage, ask(config, max_wait_minutes, asked_at_ms=now_ms()))
+
+
+def examine_further(config: Settings, storage: Storage | None, state: State) -> list[Diagnosis]:
+    """The same, of a state that is known.
+
+    Args:
+        config: Addresses and names.
+        storage: Opens Dagster's storage; None: Dagster is not examined.
+        state: What each server answered.
+    """
     with (
         connect(config, timeout_seconds=_SECONDS, retry_seconds=0) as hbase,
         ThreadPoolExecutor(max_workers=4) as threads,
@@ -131,16 +141,15 @@ def of_state(state: State) -> Iterator[Diagnosis]:
 
 
 def _retention(state: State) -> Iterator[Diagnosis]:
-    ingest = state.ingest
-    if ingest is None or ingest.retention_ms is None or ingest.oldest_ms is None:
+    ingest, seconds = state.ingest, state.retention_headroom_seconds
+    if ingest is None or ingest.retention_ms is None or seconds is None:
         return
-    seconds = (ingest.oldest_ms + ingest.retention_ms - state.asked_at_ms) // 1000
     if seconds < min(_HEADROOM_SECONDS, ingest.retention_ms // 2_000):
         yield Diagnosis(
             "retention",
             Verdict.WARNING,
-            f"Kafka removes the oldest click that waits in {timedelta(seconds=max(0, seconds))}: let ingest catch up, "
-            "or raise the topic's retention.ms.",
+            f"Kafka removes the oldest click that waits in {timedelta(seconds=max(0, int(seconds)))}: let ingest "
+            "catch up, or raise the topic's retention.ms.",
         )
 
 

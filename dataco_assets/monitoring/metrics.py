@@ -14,7 +14,6 @@ from dataco_assets.index.live_state import LiveReport
 from dataco_assets.monitoring.orchestration import Orchestration
 from dataco_assets.monitoring.state import Hours, Ingest, State
 
-_HOUR_SECONDS: Final = 3_600
 _TASK_STATES: Final = ("RUNNING", "FAILED", "PAUSED", "UNASSIGNED")
 
 
@@ -38,8 +37,8 @@ def metrics(
     yield up
     yield _gauge("dataco_problems", "What needs a person, as `dataco status` says it.", len([*state.problems()]))
     parts = (
-        state.ingest and _of_ingest(state.ingest, now),
-        state.hours and _of_hours(state.hours, now),
+        state.ingest and _of_ingest(state, state.ingest),
+        state.hours and _of_hours(state, state.hours),
         dagster and _of_dagster(dagster, now),
         connector and _of_connector(connector),
         state.live and _of_live(state.live, state.live_silent_seconds),
@@ -53,18 +52,18 @@ def metrics(
         )
 
 
-def _of_ingest(ingest: Ingest, now: float) -> Iterator[Metric]:
+def _of_ingest(state: State, ingest: Ingest) -> Iterator[Metric]:
     waiting = GaugeMetricFamily("dataco_clicks_waiting", "Clicks in Kafka, not stored yet.", labels=["partition"])
     for partition, count in sorted(ingest.lag.waiting.items()):
         waiting.add_metric([str(partition)], count)
     yield waiting
-    oldest = 0.0 if ingest.oldest_ms is None else max(0.0, now - ingest.oldest_ms / 1000)
+    oldest = state.oldest_waiting_seconds or 0.0
     yield _gauge("dataco_oldest_waiting_click_seconds", "Age of the oldest click that waits; 0: none waits.", oldest)
-    if ingest.retention_ms is not None:
+    if (headroom := state.retention_headroom_seconds) is not None:
         yield _gauge(
             "dataco_retention_headroom_seconds",
             "Time until the topic's retention removes the oldest click that waits.",
-            ingest.retention_ms / 1000 - oldest,
+            headroom,
         )
     yield _gauge(
         "dataco_lost_ranges",
@@ -73,14 +72,13 @@ def _of_ingest(ingest: Ingest, now: float) -> Iterator[Metric]:
     )
 
 
-def _of_hours(hours: Hours, now: float) -> Iterator[Metric]:
+def _of_hours(state: State, hours: Hours) -> Iterator[Metric]:
     yield _gauge("dataco_hours", "Hours in the ledger.", hours.known)
     yield _gauge("dataco_dirty_hours", "Hours that wait for a refresh.", len(hours.dirty.waiting))
-    oldest = hours.dirty.waiting[0] / 1000 + _HOUR_SECONDS if hours.dirty.waiting else now
     yield _gauge(
         "dataco_oldest_dirty_hour_seconds",
         "Time since the end of the oldest hour that waits for a refresh; 0: none waits, or it has not ended.",
-        max(0.0, now - oldest),
+        state.oldest_dirty_seconds or 0.0,
     )
     yield _gauge(
         "dataco_overdue_hours", "Hours that wait for a refresh although no click came for long.", len(hours.waiting)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES
 from dataco_assets.clicks.finality import HeldHours
-from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.brokers import Brokers
@@ -160,6 +160,27 @@ class State:
                 f"the last is {hour_key(live.given_up[-1])}: readers get the batch's numbers. `dataco verify` tells "
                 "whether these are right."
             )
+
+    @property
+    def oldest_waiting_seconds(self) -> float | None:
+        """For how long the oldest click has waited in Kafka; None when none does, or it is not known."""
+        if self.ingest is None or self.ingest.oldest_ms is None:
+            return None
+        return max(0, self.asked_at_ms - self.ingest.oldest_ms) / 1000
+
+    @property
+    def retention_headroom_seconds(self) -> float | None:
+        """How long until Kafka removes the oldest click that waits; None: it never does, or it is not known."""
+        if self.ingest is None or self.ingest.retention_ms is None:
+            return None
+        return self.ingest.retention_ms / 1000 - (self.oldest_waiting_seconds or 0.0)
+
+    @property
+    def oldest_dirty_seconds(self) -> float | None:
+        """How long ago the oldest hour ended that waits for a refresh; None when none waits, or it is not known."""
+        if self.hours is None or not self.hours.dirty.waiting:
+            return None
+        return max(0, self.asked_at_ms - self.hours.dirty.waiting[0] - HOUR_MS) / 1000
 
     @property
     def live(self) -> LiveReport | None:

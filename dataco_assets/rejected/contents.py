@@ -6,7 +6,7 @@ the first record of that time on.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dataco_assets.clicks.event import Rejection
@@ -69,11 +69,13 @@ class Contents:
         entries: Each rejected click once, in the order of rejection.
         erased: Ids of clicks whose user was erased; they are not among the entries.
         foreign: Records that are neither rejected clicks nor marks.
+        skipped: Older records that were left out.
     """
 
     entries: tuple[Entry, ...]
     erased: frozenset[str] = frozenset()
     foreign: int = 0
+    skipped: int = 0
 
     def find(self, record_id: str) -> Entry:
         """The click with an id; the one rejected last where a topic created anew used its offsets twice.
@@ -198,13 +200,16 @@ class ContentsBuilder:
         return Contents(tuple(entries), frozenset(erased), self._foreign)
 
 
-def read_rejected(settings: "Settings", hbase: "HBase", *, since_ms: int | None = None) -> Contents:
+def read_rejected(
+    settings: "Settings", hbase: "HBase", *, since_ms: int | None = None, newest: int | None = None
+) -> Contents:
     """Reads the rejected topic from a time on; about a kilobyte of memory for each click, whatever its size.
 
     Args:
         settings: Names of the topic and the suppression list.
         hbase: Where that list is.
         since_ms: Read what was rejected from this time on, epoch ms; None: the whole topic.
+        newest: Read at most so many records of each partition, the newest; None: all.
 
     Raises:
         TopicMissing, KafkaUnavailable, HBaseUnavailable, HBaseRefused: and what else the clients raise.
@@ -216,8 +221,9 @@ def read_rejected(settings: "Settings", hbase: "HBase", *, since_ms: int | None 
     if since_ms is not None:
         found = admin.first_at_or_after(topic, since_ms)
         starts = {partition: ends[partition] if at is None else at for partition, at in found.items()}
-    _read(settings, starts, ends, builder.take)
-    return builder.contents()
+    first = starts if newest is None else {each: max(start, ends[each] - newest) for each, start in starts.items()}
+    _read(settings, first, ends, builder.take)
+    return replace(builder.contents(), skipped=sum(first.values()) - sum(starts.values()))
 
 
 def find_rejected(settings: "Settings", hbase: "HBase", record_ids: Collection[str]) -> Contents:

@@ -6,24 +6,22 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import BrowserContext, Page, ViewportSize, expect
-from waitress.server import create_server
+from playwright.sync_api import BrowserContext, ViewportSize, expect
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES, Aggregate
 from dataco_assets.dashboard.app import application
 from dataco_assets.dashboard.reading import Reader
 from dataco_assets.dashboard.view import view_of
 from dataco_assets_tests.browsers import browser, needs_chromium
+from dataco_assets_tests.dashboards import NARROW, WIDE, figure, number, opened, panel, served
 from dataco_assets_tests.server_process import ServerProcess, running
 from dataco_assets_tests.site_traffic import BACKWARDS, HOUR, MARKUP, NEWEST, NOW, Expected, Site, restatement, site
 from local_stack.ports import LOOPBACK, choose
@@ -32,9 +30,6 @@ from local_stack.stack import Stack
 pytestmark = [pytest.mark.stack, needs_chromium]
 
 WEEK = "?from=2026-01-25&to=2026-01-31"
-WIDE: ViewportSize = {"width": 1280, "height": 900}
-NARROW: ViewportSize = {"width": 390, "height": 844}
-_PATIENCE_MS = 60_000
 _PROGRAM = Path(sys.executable).with_name("dataco")
 
 
@@ -51,24 +46,12 @@ class Dashboard:
         return self.site.expected(aggregate, view.since_ms, view.until_ms).where(**filters)
 
 
-@contextmanager
-def served(reader: Reader) -> Iterator[str]:
-    """The page at an address, at a time that stands still."""
-    server: Any = create_server(application(reader, lambda: NOW), host=LOOPBACK, port=0, threads=4)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{LOOPBACK}:{server.effective_port}"
-    finally:
-        server.close()
-        thread.join(10)
-
-
 @pytest.fixture(scope="module")
 def dashboard(stack: Stack) -> Iterator[Dashboard]:
-    with site(stack.env()["DATACO_ELASTICSEARCH_URL"]) as made, served(Reader(made.settings)) as address:
+    with site(stack.env()["DATACO_ELASTICSEARCH_URL"]) as made:
         made.restate([restatement(NEWEST - 2 * HOUR, NOW - HOUR, "late_clicks", (3, 5), (1, 2))])
-        yield Dashboard(address, made)
+        with served(application(Reader(made.settings), lambda: NOW)) as address:
+            yield Dashboard(address, made)
 
 
 @pytest.fixture(scope="module")
@@ -76,44 +59,6 @@ def chromium() -> Iterator[BrowserContext]:
     """A browser. Its windows share what was loaded once, as anybody's do."""
     with browser() as started:
         yield started.new_context(viewport=WIDE)
-
-
-@contextmanager
-def opened(
-    chromium: BrowserContext, address: str, *, scheme: Literal["light", "dark"] = "light", size: ViewportSize = WIDE
-) -> Iterator[Page]:
-    """A page in a window of its own, which must ask no other host for anything and report no error."""
-    page = chromium.new_page()
-    page.set_viewport_size(size)
-    page.emulate_media(color_scheme=scheme)
-    page.set_default_timeout(_PATIENCE_MS)
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector(".tiles, .message")
-    yield page
-    origin = "{0.scheme}://{0.netloc}".format(urlsplit(address))
-    assert [url for url in asked if not url.startswith((origin, "data:", "blob:"))] == []
-    assert said == []
-    page.close()
-
-
-def figure(page: Page, name: str) -> str:
-    return page.locator(f"[data-figure={name}]").inner_text()
-
-
-def number(text: str) -> float:
-    return float(re.sub(r"[^0-9.]", "", text))
-
-
-def panel(page: Page, title: str) -> dict[str, list[str]]:
-    """The rows of a panel: what is written first, and the numbers."""
-    rows = page.locator(f"[data-panel='{title}'] tbody tr")
-    cells = [row.locator("td").all_inner_texts() for row in rows.all()]
-    return {first.strip(): rest for first, *rest in cells}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -283,7 +228,7 @@ def test_a_server_that_went_away_is_told_and_the_page_recovers(dashboard: Dashbo
         nobody.bind((LOOPBACK, 0))
         url = f"http://{LOOPBACK}:{nobody.getsockname()[1]}"
         away = Reader(dashboard.site.settings.model_copy(update={"elasticsearch_url": url}))
-        with served(away) as address, opened(chromium, address + WEEK) as page:
+        with served(application(away, lambda: NOW)) as address, opened(chromium, address + WEEK) as page:
             assert "Elasticsearch does not answer" in page.locator("[role=alert]").inner_text()
             away._client = Reader(dashboard.site.settings)._client
             page.locator("a", has_text="Try again").click()

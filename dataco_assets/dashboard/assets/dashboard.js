@@ -35,6 +35,14 @@
             save(button.dataset.png);
         }
     });
+    const titles = { "/trust": "Trust", "/operations": "Operations" };
+    window.dash_clientside = window.dash_clientside || {};
+    window.dash_clientside.page = {
+        title: function (path) {
+            document.title = (titles[path] || "Traffic") + " · DataCo";
+        },
+    };
+
     dark.addEventListener("change", tell);
     narrow.addEventListener("change", tell);
     tell();
