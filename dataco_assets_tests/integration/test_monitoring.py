@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dataco_assets.clicks.event import Reason
 from dataco_assets.clicks.finality import HeldHours
 from dataco_assets.clients.connect import Connector, Task
+from dataco_assets.index.live_state import LiveReport
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
 from dataco_assets.monitoring.exporter import Exporter
 from dataco_assets.monitoring.metrics import metrics
@@ -191,7 +192,12 @@ def test_the_page_lists_every_metric_and_no_other(platform: Platform) -> None:
     platform.configure_topic("retention.ms", 60 * MINUTE_MS)
     state = ask(platform.settings, 15.0, asked_at_ms=_now_ms())
     full = metrics(
-        replace(state, index=Readable(HeldHours((NOON,)))),
+        replace(
+            state,
+            index=Readable(
+                HeldHours((NOON,)), live=LiveReport(owner="one", behind=1, batch_seconds=1.0, latency_seconds=1.0)
+            ),
+        ),
         Orchestration(1.0, {"a": 1.0}, {"a": 1}, {"b": 2.0}),
         Connector("sink", "RUNNING", (Task(0, "FAILED", "w", "", passing=True),)),
         {},
