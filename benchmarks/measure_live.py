@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -28,6 +28,7 @@ from dataco_assets.sources.generator import GeneratorSpec, generate
 _SLOW, _SLOW_USERS = 50, 250
 _FAST, _FAST_USERS = 2_000, 10_000
 _PROBE_SECONDS: Final = 1.7  # no multiple of a micro-batch's interval
+_CAUGHT_UP_WITHIN_SECONDS: Final = 1_800.0
 _WARM_SECONDS: Final = 40.0
 _STOP_SECONDS: Final = 60.0
 _MOST_IN_STEP = 100
@@ -37,7 +38,7 @@ _CATCH_UP_RATE: Final = 5 * _FAST
 
 
 def measure(bench: Bench) -> None:
-    """Measures live with little traffic, with much, after an outage, and with a user who clicks all the time."""
+    """Measures live with little traffic, with much, after an outage, with a busy user, and with very many users."""
     platform = bench.platform("live")
     bench.provision(platform)
     seconds = bench.sizes.live_seconds
@@ -45,7 +46,7 @@ def measure(bench: Bench) -> None:
     with _live(bench, platform) as live:
         live.probe()  # waits until it serves
         live.measured(_SLOW, _SLOW_USERS, warm)  # for the JVM's compilers
-        slow = live.measured(_SLOW, _SLOW_USERS, seconds)
+        slow = live.measured(_SLOW, _SLOW_USERS, bench.sizes.live_long_seconds)
         live.measured(_FAST, _FAST_USERS, warm)
         _note(bench, _SLOW, slow, "an hour that has just begun to fill")
         fast = live.measured(_FAST, _FAST_USERS, seconds)
@@ -69,6 +70,16 @@ def measure(bench: Bench) -> None:
         bench.findings.figures += [
             Figure(f"live, a user of {busy:,} clicks who clicks {_SLOW} times a second, {name}", value, "s")
             for name, value in percentiles(single.seconds)
+        ]
+        users = bench.sizes.live_users
+        rate, done = live.caught_up(users, users=users)
+        bench.findings.figures.append(
+            Figure(f"live, {users:,} users in an hour, a click each", rate, "clicks/s", note=done)
+        )
+        many = live.measured(_SLOW, _SLOW_USERS, seconds)
+        bench.findings.figures += [
+            Figure(f"live, {_SLOW} clicks/s with {users:,} users in the state, {name}", value, "s")
+            for name, value in percentiles(many.seconds)
         ]
     bench.findings.figures.append(Figure("live, peak memory of the driver's JVM", live.driver_rss_bytes / 1e6, "MB"))
     bench.drop(platform)
@@ -134,14 +145,18 @@ class _Live:
     def caught_up(self, clicks: int, *, users: int = _FAST_USERS) -> tuple[float, str]:
         """Sends the clicks of an hour at once; returns clicks per second until readers find all, and how it was."""
         until = now_ms()
-        spec = GeneratorSpec(count=clicks, hours=1.0, until_ms=until, seed=until, users=users)
-        sent = [(each.key, each.value) for each in generate(spec)] if users > 1 else _of_one_user(clicks, until)
+        sent: Iterable[tuple[bytes, bytes | None]]
+        if users in (1, clicks):
+            sent = _evenly(clicks, users, until)
+        else:
+            spec = GeneratorSpec(count=clicks, hours=1.0, until_ms=until, seed=until, users=users)
+            sent = [(each.key, each.value) for each in generate(spec)]
         began = time.monotonic()
         with click_producer(self._platform.settings) as producer:
             for key, value in sent:
                 producer.send(key, value)
             producer.flush()
-        self.probe()
+        self._prober.probe(_CAUGHT_UP_WITHIN_SECONDS)
         seconds = time.monotonic() - began
         return clicks / seconds, f"load average {psutil.getloadavg()[0]:.1f}"
 
@@ -154,7 +169,7 @@ class _Live:
         values: Iterator[tuple[bytes, bytes | None]] = (
             ((each.key, each.value) for each in generate(spec))
             if users > 1
-            else ((b"busy", click(page, "busy", now_ms())) for page in cycle(_PAGES))
+            else ((b"busy-0", click(page, "busy-0", now_ms())) for page in cycle(_PAGES))
         )
         began = time.monotonic()
         with click_producer(self._platform.settings) as producer:
@@ -171,10 +186,12 @@ class _Live:
 _PAGES = [f"https://shop.example/{number}" for number in range(20)]
 
 
-def _of_one_user(clicks: int, until_ms: int) -> list[tuple[bytes, bytes]]:
+def _evenly(clicks: int, users: int, until_ms: int) -> Iterator[tuple[bytes, bytes]]:
+    """Clicks of the hour before a time, at even distances, of each user in turn."""
     hour_ms = 3_600_000
-    times = (until_ms - hour_ms + number * hour_ms // clicks for number in range(clicks))
-    return [(b"busy", click(page, "busy", at)) for page, at in zip(cycle(_PAGES), times)]  # endless
+    for number, page in zip(range(clicks), cycle(_PAGES), strict=False):
+        user = f"busy-{number % users}"
+        yield user.encode(), click(page, user, until_ms - hour_ms + number * hour_ms // clicks)
 
 
 def _profile(lines: Sequence[str]) -> tuple[dict[str, float], float]:

@@ -32,15 +32,19 @@ class Prober:
         self._producer = Producer({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
         self._numbers = count()
 
-    def probe(self) -> float:
-        """Sends a click on a page of its own; returns the seconds until readers of the alias find it."""
+    def probe(self, within_seconds: float = _FOUND_WITHIN_SECONDS) -> float:
+        """Sends a click on a page of its own; returns the seconds until readers of the alias find it.
+
+        Raises:
+            WorkerFailed: they do not find it in time.
+        """
         page = f"https://probe.example/{next(self._numbers)}"
         sent = time.monotonic()
         self._producer.produce(self._settings.clicks_topic, click(page, "probe", now_ms()), b"probe")
         self._producer.flush()
         while not self._finds(page):
-            if time.monotonic() - sent > _FOUND_WITHIN_SECONDS:
-                raise WorkerFailed(f"Readers did not find a click within {_FOUND_WITHIN_SECONDS:.0f} s.")
+            if time.monotonic() - sent > within_seconds:
+                raise WorkerFailed(f"Readers did not find a click within {within_seconds:.0f} s.")
             time.sleep(_LOOK_SECONDS)
         return time.monotonic() - sent
 

@@ -19,6 +19,8 @@ class Sizes:
         refreshes: Refreshes of a small hour by a running `dagster dev`.
         warm_refreshes: Of an hour in a session before one is measured warm: until then, compilers work.
         live_seconds: How long live is probed at each rate.
+        live_long_seconds: How long at the lower one: 200 probes.
+        live_users: Users of an hour with very many.
         batch_latency_seconds: How long the batch alone is probed with each settings.
         live_clicks_of_a_user: Clicks of the busiest user of an hour.
         repetitions: Of short measurements, of which the median counts.
@@ -35,6 +37,8 @@ class Sizes:
     refreshes: int
     warm_refreshes: int
     live_seconds: float
+    live_long_seconds: float
+    live_users: int
     batch_latency_seconds: float
     live_clicks_of_a_user: int
     repetitions: int
@@ -52,6 +56,8 @@ FULL = Sizes(
     refreshes=5,
     warm_refreshes=5,
     live_seconds=90.0,
+    live_long_seconds=345.0,
+    live_users=5_000_000,
     batch_latency_seconds=240.0,
     live_clicks_of_a_user=500_000,
     repetitions=3,
@@ -68,6 +74,8 @@ QUICK = Sizes(
     refreshes=1,
     warm_refreshes=1,
     live_seconds=10.0,
+    live_long_seconds=10.0,
+    live_users=20_000,
     batch_latency_seconds=15.0,
     live_clicks_of_a_user=5_000,
     repetitions=1,
