@@ -100,13 +100,14 @@ def live_world(made: "World", folder: Path) -> "Iterator[tuple[LiveWorld, LivePr
             process.stop()
 
 
+@pytest.mark.soak  # two drivers and every server, for minutes
 @pytest.mark.usefixtures("searchable")
 @pytest.mark.timeout(900)
 def test_live_goes_on_after_each_fault(make_world: "Callable[..., World]", tmp_path: Path) -> None:
     made = make_world(
         live_checkpoint_uri=(tmp_path / "live").as_uri(),
         live_hours=6,
-        live_interval_seconds=0.1,
+        live_interval_seconds=0.5,
         live_max_clicks=40,
         spark_master="local[2]",
         spark_driver_memory="1g",
