@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 from confluent_kafka import Producer
@@ -30,6 +31,7 @@ class Prober:
         self._settings = platform.settings
         self._search = search
         self._producer = Producer({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
+        self._name = uuid4().hex[:8]  # an alias may hold the probes of another one
         self._numbers = count()
 
     def probe(self, within_seconds: float = _FOUND_WITHIN_SECONDS) -> float:
@@ -38,7 +40,7 @@ class Prober:
         Raises:
             WorkerFailed: they do not find it in time.
         """
-        page = f"https://probe.example/{next(self._numbers)}"
+        page = f"https://probe.example/{self._name}/{next(self._numbers)}"
         sent = time.monotonic()
         self._producer.produce(self._settings.clicks_topic, click(page, "probe", now_ms()), b"probe")
         self._producer.flush()
