@@ -29,6 +29,7 @@ from dataco_assets.dashboard.page import page_of, problem_page
 from dataco_assets.dashboard.queries import COUNTRIES, OF_AUDIENCE, OF_PAGES, RANKED
 from dataco_assets.dashboard.view import Measure, view_of
 from dataco_assets.elasticsearch_errors import IndexMissing, unavailable
+from dataco_assets_tests.components import words_of
 
 NOW = 1_769_869_200_000
 """2026-01-31 14:20 UTC."""
@@ -61,15 +62,6 @@ def traffic(query: str = "", value: str = NASTY, **changes: Any) -> Traffic:
 
 def page(found: Traffic, screen: Screen | None = None) -> str:
     return to_json(page_of(found, NOW, screen or Screen())) or ""
-
-
-def words_of(element: Any) -> str:
-    """All text of an element, in order."""
-    if isinstance(element, dict):
-        return words_of(element.get("props", {}).get("children"))
-    if isinstance(element, list):
-        return " ".join(map(words_of, element))
-    return "" if element is None else str(element)
 
 
 def shown(found: Traffic) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from dash._utils import to_json
@@ -22,21 +21,14 @@ from dataco_assets.monitoring.state import State
 from dataco_assets.rejected.contents import Contents, Entry
 from dataco_assets.rejected.records import RejectedRecord
 from dataco_assets.rejected.summary import RejectedSummary, summary
+from dataco_assets_tests.components import words_of
 
 NASTY = "\u202e\x1b[31m<img src=x onerror=alert(1)>" + "y" * 5_000
 
 
 def shown(parts: Sequence[Component]) -> str:
     """All text of a part, in order."""
-    return " ".join(_words(json.loads(to_json(list(parts)) or "")).split())
-
-
-def _words(element: Any) -> str:
-    if isinstance(element, dict):
-        return _words(element.get("props", {}).get("children"))
-    if isinstance(element, list):
-        return " ".join(map(_words, element))
-    return "" if element is None else str(element)
+    return " ".join(words_of(json.loads(to_json(list(parts)) or "")).split())
 
 
 def entry(number: int, reason: str, *, replays: int = 0, passes: bool = False, detail: str = "wrong") -> Entry:
