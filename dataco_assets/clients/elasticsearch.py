@@ -121,13 +121,23 @@ class SearchClient(Elasticsearch):
         return failure(self.address, error.status_code, cause)
 
 
-def connect(settings: "Settings") -> SearchClient:
-    """The client that the settings describe; nothing is sent yet."""
+def connect(
+    settings: "Settings", *, request_seconds: float = REQUEST_SECONDS, retry_seconds: float = RETRY_SECONDS
+) -> SearchClient:
+    """The client that the settings describe; nothing is sent yet.
+
+    Args:
+        settings: Address and user.
+        request_seconds: As `open_client`.
+        retry_seconds: As `open_client`.
+    """
     return open_client(
         settings.elasticsearch_url,
         username=settings.elasticsearch_username,
         password=settings.elasticsearch_password.get_secret_value(),
         ca_file=settings.elasticsearch_ca_file,
+        request_seconds=request_seconds,
+        retry_seconds=retry_seconds,
     )
 
 

@@ -25,3 +25,15 @@ class ElasticsearchResource(dg.ConfigurableResource):
 
         with closing(connect(self.settings)) as client:
             yield client
+
+    @contextmanager
+    def impatient_client(self, request_seconds: float) -> "Iterator[SearchClient]":
+        """A client that tries nothing again, closed afterwards: for sensors, which look again anyway.
+
+        Args:
+            request_seconds: Most one request may take.
+        """
+        from dataco_assets.clients.elasticsearch import connect
+
+        with closing(connect(self.settings, request_seconds=request_seconds, retry_seconds=0)) as client:
+            yield client

@@ -96,10 +96,8 @@ def _running_hour_seconds(view: HoursView, settings: Settings, elasticsearch: El
     from dataco_assets.index.indices import Index
 
     try:
-        with elasticsearch.client() as client:
-            quick = client.options(request_timeout=_INDEX_CALL_SECONDS)
-            quick.retry_seconds = 0
-            return with_live if Index.of(quick, settings, PAGES).live() else usual
+        with elasticsearch.impatient_client(_INDEX_CALL_SECONDS) as client:
+            return with_live if Index.of(client, settings, PAGES).live() else usual
     except DatacoError as error:
         logger.info("Cannot see whether readers get the running hour from live, so it is refreshed: %s", error)
         return usual

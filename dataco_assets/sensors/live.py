@@ -133,8 +133,8 @@ def live_sensor(
 ) -> dg.SkipReason | dg.SensorResult:
     """Watches the lease of live; the cursor records for how long it has not changed, and which hours live served."""
     try:
-        with elasticsearch.client() as client:
-            return _look(context, settings, client.options(request_timeout=_CALL_SECONDS))
+        with elasticsearch.impatient_client(_CALL_SECONDS) as client:
+            return _look(context, settings, client)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot see whether live runs: {error}")
 
@@ -146,7 +146,6 @@ def _look(
     from dataco_assets.index.indices import Index
     from dataco_assets.index.live_state import read_report
 
-    client.retry_seconds = 0
     now, cursor = time.time(), _Cursor.of(context.cursor)
     report = read_report(client, settings.index_alias)
     watch = LeaseWatch.from_json(cursor.watch).updated({_LIVE: report.lease if report else ""}, now)
