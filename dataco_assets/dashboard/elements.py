@@ -11,8 +11,6 @@ from dataco_assets.dashboard import charts
 from dataco_assets.dashboard.view import View
 
 Content = Component | str | Sequence[Component | str]
-Cell = Content
-"""What is in a cell of a table."""
 
 _CHART: Final = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
 
@@ -77,7 +75,7 @@ def chart(name: str, about: str, figure: charts.Figure, height: int, style: str 
     return element(html.Div, drawn, {"role": "img", "aria-label": f"{about}. The CSV file has the numbers."})
 
 
-def table(names: Sequence[str], rows: Sequence[Sequence[Cell]], numbers: Sequence[str] = ()) -> Component:
+def table(names: Sequence[str], rows: Sequence[Sequence[Content]], numbers: Sequence[str] = ()) -> Component:
     """A table, which a narrow screen shows as a list of its rows.
 
     Args:

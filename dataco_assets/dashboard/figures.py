@@ -337,13 +337,8 @@ def ranking_of(answer: Mapping[str, Any], order: Order) -> Ranking:
 
 
 def clicks_of(answer: Mapping[str, Any]) -> int:
-    """Clicks of the range, whatever the filters but the country."""
+    """What the answer to `queries.rankings` or `queries.clicks_since` says of all clicks of its hours and country."""
     return round(answer["aggregations"]["all"]["value"])
-
-
-def sum_of(answer: Mapping[str, Any]) -> int:
-    """What the answer to `queries.clicks_since` says."""
-    return round(answer["aggregations"][CLICK_COUNT.name]["value"])
 
 
 @dataclass(frozen=True)

@@ -95,8 +95,7 @@ def held() -> Body:
 
 def clicks_since(since_ms: int) -> Body:
     """The clicks of the hours from a time on, epoch ms."""
-    query = {"range": {HOUR.name: {"gte": since_ms, "format": "epoch_millis"}}}
-    return {"size": 0, "query": query, "aggregations": {CLICK_COUNT.name: _sum(CLICK_COUNT)}}
+    return {"size": 0, "query": _hours(since_ms), "aggregations": {"all": _sum(CLICK_COUNT)}}
 
 
 def period(view: View) -> Body:
@@ -158,8 +157,12 @@ def distribution() -> dict[str, Any]:
 
 def selected(view: View, filters: Mapping[str, str]) -> dict[str, Any]:
     """The query for the documents of the view's hours that have these values."""
-    hours = {"range": {HOUR.name: {"gte": view.since_ms, "lt": view.until_ms, "format": "epoch_millis"}}}
-    return {"bool": {"filter": [hours, *_terms(filters)]}}
+    return {"bool": {"filter": [_hours(view.since_ms, view.until_ms), *_terms(filters)]}}
+
+
+def _hours(since_ms: int, until_ms: int | None = None) -> dict[str, Any]:
+    until = {} if until_ms is None else {"lt": until_ms}
+    return {"range": {HOUR.name: {"gte": since_ms, **until, "format": "epoch_millis"}}}
 
 
 def _terms(filters: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -24,7 +24,6 @@ from dataco_assets.dashboard.figures import (
     held_of,
     period_of,
     ranking_of,
-    sum_of,
     times_of,
 )
 from dataco_assets.dashboard.queries import COUNTRIES, EXPORTED, OF_AUDIENCE, OF_PAGES, TIMES, Body, Order
@@ -52,8 +51,7 @@ class Reader:
 
     def __init__(self, config: Settings) -> None:
         self._config = config
-        self._client = connect(config).options(request_timeout=_REQUEST_SECONDS)
-        self._client.retry_seconds = _RETRY_SECONDS
+        self._client = connect(config, request_seconds=_REQUEST_SECONDS, retry_seconds=_RETRY_SECONDS)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="dashboard")
 
     def traffic(self, view: View) -> Traffic:
@@ -112,7 +110,7 @@ class Reader:
         """
         late = late_clicks(self._client, self._config.index_alias, since_ms=since_ms)
         asking = _Asking(self._client, self._config, self._pool)
-        return LateClicks(late, sum_of(asking.everything(PAGES, queries.clicks_since(since_ms))))
+        return LateClicks(late, clicks_of(asking.everything(PAGES, queries.clicks_since(since_ms))))
 
     def ranking(self, view: View, order: Order) -> Ranking:
         """One ranking with up to `EXPORTED` rows; empty if the view's filters do not allow it.

@@ -9,7 +9,7 @@ from dash.development.base_component import Component
 from dataco_assets.clicks.finality import Cause, Finality, HeldHours
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.dashboard import texts
-from dataco_assets.dashboard.elements import Cell, pairs, prose, table
+from dataco_assets.dashboard.elements import Content, pairs, prose, table
 from dataco_assets.dashboard.figures import LateClicks
 from dataco_assets.quantities import quantity
 
@@ -88,7 +88,7 @@ def _badge(state: Finality) -> Component:
     return html.Span(str(state), className=f"badge {state}")
 
 
-def _restated(each: "Restatement") -> list[Cell]:
+def _restated(each: "Restatement") -> list[Content]:
     return [
         texts.clock(each.hour),
         texts.clock(each.noted_at),
@@ -101,7 +101,7 @@ def _restated(each: "Restatement") -> list[Cell]:
     ]
 
 
-def _reason(each: "OfReason") -> list[Cell]:
+def _reason(each: "OfReason") -> list[Content]:
     record = each.newest.record
     example = html.Div([texts.line(record.detail), html.Span(texts.line(record.record_id), className="host")])
     counts = map(texts.whole, (each.clicks, each.replayed, each.passing))

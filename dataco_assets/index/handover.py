@@ -20,6 +20,7 @@ from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_of
 from dataco_assets.clients.elasticsearch import Hit, documents_by_id, scan_documents
 from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, hours_held, read_contents
 from dataco_assets.index.indices import Index, batch_filter, shows
+from dataco_assets.index.layout import hour_range
 from dataco_assets.index.live import HAS_CLICKS
 from dataco_assets.index.live_state import LiveReport, read_report
 from dataco_assets.untrusted import printable
@@ -44,7 +45,7 @@ class LiveHours:
 
     def query(self) -> dict[str, Any]:
         """The query for documents of these hours."""
-        running = {"range": {"hour": {"gte": self.running_from, "format": "epoch_millis"}}}
+        running = hour_range(self.running_from, None)
         some = [{"terms": {"hour": sorted(self.closed)}}] if self.closed else []
         return {"bool": {"should": [running, *some], "minimum_should_match": 1}}
 

@@ -37,6 +37,7 @@ from dataco_assets.index.layout import (
     differences,
     document_id,
     host_and_path,
+    hour_range,
     index_settings,
     live_index_name,
     properties,
@@ -171,8 +172,7 @@ class LiveIndex:
 
     def remove_before(self, hour: int) -> int:
         """Deletes the documents of the hours before one (epoch ms), of which readers get none; returns how many."""
-        query = {"range": {HOUR.name: {"lt": hour, "format": "epoch_millis"}}}
-        old = scan_documents(self._client, [self.name], query)
+        old = scan_documents(self._client, [self.name], hour_range(None, hour))
         deletions = ({"_op_type": "delete", "_index": self.name, "_id": hit["_id"]} for hit in old)
         return bulk(self._client, deletions).done
 

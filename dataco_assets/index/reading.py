@@ -242,8 +242,8 @@ def held_hours(index: Index, settings: "Settings", within: tuple[int, int] | Non
     names = seen(index, index.covering(*within) if within else index.searchable())
     since_ms, until_ms = within or (None, None)
     hours = {"hours": {"terms": {"field": "hour", "size": MOST_HOURS, "order": {"_key": "asc"}}}}
-    # A search without names is one of all indices of the cluster.
     query = hour_range(since_ms, until_ms)
+    # A search without names is one of all indices of the cluster.
     found = search_seen(index, names, size=0, query=query, aggregations=hours)["aggregations"] if names else None
     return HeldHours(
         tuple(int(bucket["key"]) for bucket in found["hours"]["buckets"]) if found else (),
