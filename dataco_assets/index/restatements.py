@@ -309,9 +309,8 @@ def restated_hours(
         ElasticsearchError: it does not answer or refuses.
     """
     hours = {"hours": {"terms": {"field": "hour", "size": MOST_HOURS}}}
-    try:
-        found = search(client, [index_name(alias)], size=0, query=hour_range(since_ms, until_ms), aggregations=hours)
-    except IndexMissing:
+    found = _found(client, alias, size=0, query=hour_range(since_ms, until_ms), aggregations=hours)
+    if found is None:
         return frozenset()
     return frozenset(int(bucket["key"]) for bucket in found["aggregations"]["hours"]["buckets"])
 
@@ -360,16 +359,15 @@ def recent_restatements(client: SearchClient, alias: str, *, noted_since_ms: int
         ElasticsearchError: it does not answer or refuses.
     """
     query = {"range": {"noted_at": {"gte": noted_since_ms, "format": "epoch_millis"}}}
-    try:
-        found = search(
-            client,
-            [index_name(alias)],
-            size=limit,
-            query=query,
-            sort=[{"noted_at": "desc"}, {"hour": "desc"}],
-            aggregations={"causes": {"terms": {"field": "cause", "size": len(Cause)}, "aggregations": _CLICKS}},
-        )
-    except IndexMissing:
+    found = _found(
+        client,
+        alias,
+        size=limit,
+        query=query,
+        sort=[{"noted_at": "desc"}, {"hour": "desc"}],
+        aggregations={"causes": {"terms": {"field": "cause", "size": len(Cause)}, "aggregations": _CLICKS}},
+    )
+    if found is None:
         return RecentRestatements({})
     causes = {
         Cause(bucket["key"]): CauseTotals(bucket["doc_count"], _change_of_clicks(bucket))
@@ -392,11 +390,16 @@ def late_clicks(client: SearchClient, alias: str, *, since_ms: int) -> int:
         ElasticsearchError: it does not answer or refuses.
     """
     query = {"bool": {"filter": [hour_range(since_ms, None), {"term": {"cause": str(Cause.LATE_CLICKS)}}]}}
+    found = _found(client, alias, size=0, query=query, aggregations=_CLICKS)
+    return 0 if found is None else _change_of_clicks(found["aggregations"])
+
+
+def _found(client: SearchClient, alias: str, **body: Any) -> Mapping[str, Any] | None:
+    """The answer to a search of the restatements; None: there is no index of them yet."""
     try:
-        found = search(client, [index_name(alias)], size=0, query=query, aggregations=_CLICKS)
+        return search(client, [index_name(alias)], **body)
     except IndexMissing:
-        return 0
-    return _change_of_clicks(found["aggregations"])
+        return None
 
 
 _CLICKS: Final = {name: {"sum": {"field": name}} for name in ("clicks_before", "clicks")}
