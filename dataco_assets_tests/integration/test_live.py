@@ -366,10 +366,15 @@ def test_a_new_month_and_a_rebuild_keep_the_hours_with_live(world: World) -> Non
         ensure_month_indices(index, settings, [MONTH_END, MONTH_END + HOUR_MS])
         list(rebuild(index, settings, months=["2026.01"], grace_seconds=0))
         for name in index.look_again().by_month([MONTH_END, MONTH_END + HOUR_MS]).values():
-            document = live_document((MONTH_END + HOUR_MS, "https://batch.example/", "DE"), [1] * len(MEASURES), NOW)
-            kept = {name: value for name, value in document.items() if name not in ("source", "time_spent_ms")}
-            world.search.index(index=name, document={**kept, "generation": 1}, refresh=True)
+            put_as_batch(world, name, (MONTH_END + HOUR_MS, "https://batch.example/", "DE"), [1] * len(MEASURES))
         assert world.shown() == world.expected()
+
+
+def put_as_batch(world: World, index: str, group: Group, sums: Sums) -> None:
+    """Writes a document of these sums as the batch has it, and shows it."""
+    document = live_document(group, sums, NOW)
+    kept = {name: value for name, value in document.items() if name not in ("source", "time_spent_ms")}
+    world.search.index(index=index, document={**kept, "generation": 1}, refresh=True)
 
 
 @pytest.mark.parametrize("times", [60, pytest.param(1_000, marks=pytest.mark.soak)])
@@ -385,10 +390,7 @@ def test_no_query_sees_a_wrong_sum_while_hours_go_over(world: World, times: int)
     live.show()
     months = world.index.look_again().by_month(hours)
     for group in groups:
-        document = live_document(group, clicks, NOW)
-        kept = {name: value for name, value in document.items() if name not in ("source", "time_spent_ms")}
-        month = months[month_of(group[0])]
-        world.search.index(index=month, document={**kept, "generation": 1}, refresh=True)
+        put_as_batch(world, months[month_of(group[0])], group, clicks)
     index = world.index
     with ExitStack() as readers:
         watching = [readers.enter_context(Watch(world, dict.fromkeys(hours, 100))) for _ in range(4)]
