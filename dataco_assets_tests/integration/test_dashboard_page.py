@@ -134,7 +134,8 @@ def test_a_page_filters_and_a_tile_chooses_the_trend(dashboard: Dashboard, chrom
 
 def test_the_map_filters_by_its_country(dashboard: Dashboard, chromium: BrowserContext) -> None:
     with opened(chromium, dashboard.address + WEEK) as page:
-        page.wait_for_function("document.querySelectorAll('#map .choroplethlayer path').length > 100")
+        # Not by a function that the page would have to evaluate again: its policy forbids that.
+        page.locator("#map .choroplethlayer path").nth(100).wait_for(state="attached")
         codes = page.evaluate("document.querySelector('#map .js-plotly-plot').data[1].locations")
         assert set(codes) == set(dashboard.expected(WEEK).by("country", "click_count")) - {"ZZ", "SG"}
         place = page.evaluate(
