@@ -145,7 +145,7 @@ class _Looks:
     def __call__(self) -> Listing:
         answer = _ask(self._index.look_again(), self._question)
         before, self._clicks = self._clicks, {_identity(answer, each): each.clicks for each in answer.found}
-        return _listing(answer, before or self._clicks)
+        return _listing(answer, self._clicks if before is None else before)
 
 
 def _ask(index: "Index", question: _Question) -> _Answer:
@@ -234,7 +234,7 @@ def _listing(answer: _Answer, before: "Mapping[tuple[str, ...], int] | None" = N
             str(rank),
             *group.values(),
             f"{each.clicks:,}",
-            *(() if before is None else (_risen(each.clicks - before.get(_identity(answer, each), 0)),)),
+            *(() if before is None else (_risen(answer, each, before),)),
             f"{each.most_users_in_an_hour:,}",
             *map(_seconds, (each.average_seconds, each.seconds(50), each.seconds(90))),
         )
@@ -254,7 +254,12 @@ def _identity(answer: _Answer, row: "Totals") -> tuple[str, ...]:
     return tuple(_group(row, answer.question.dimension).values())
 
 
-def _risen(by: int) -> str:
+def _risen(answer: _Answer, row: "Totals", before: "Mapping[tuple[str, ...], int]") -> str:
+    """How many clicks came to a row since the look before; empty: none, or its clicks were below the last row's."""
+    known = before.get(_identity(answer, row))
+    if known is None and len(before) == answer.question.limit:
+        return ""
+    by = row.clicks - (known or 0)
     return f"{by:+,}" if by else ""
 
 

@@ -1061,13 +1061,18 @@ def test_top_shows_what_came_while_it_is_watched(index: Index, command: Callable
     index.publish(NOON, {page: 3}, generation=1)
     index.plain.indices.refresh(index=index.alias)
     program = str(Path(sys.executable).with_name("dataco"))
-    with subprocess.Popen([program, "top", "--watch"], stdout=subprocess.PIPE, text=True) as watching:
+    with subprocess.Popen([program, "top", "--watch", "--limit", "1"], stdout=subprocess.PIPE, text=True) as watching:
         try:
             lines = (line.split("\t") for line in watching.stdout or ())
             assert next(line for line in lines if line[0] == "1")[1:5] == [*page, "3", ""]
             index.publish(NOON, {page: 8}, generation=2)
             index.plain.indices.refresh(index=index.alias)
             assert next(line for line in lines if line[:4] == ["1", *page, "8"])[4] == "+5"
+            other = ("https://shop.example/other", "DE")
+            index.publish(NOON, {page: 8, other: 20}, generation=3)
+            index.plain.indices.refresh(index=index.alias)
+            shown = next(line for line in lines if line[:4] == ["1", *other, "20"])
+            assert shown[4] == "", "it was below the only row that was read before"
         finally:
             watching.send_signal(signal.SIGINT)
         assert watching.wait(30) == 0
