@@ -3,16 +3,11 @@
 After each fault, what readers find equals the oracle's rows of all that was sent, field by field.
 """
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from dataco_assets.clicks.hour import HOUR_MS, hour_of
@@ -20,6 +15,7 @@ from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.index.setup import ensure_index
 from dataco_assets_tests.faults.servers import ELASTICSEARCH
 from dataco_assets_tests.faults.table import Tried
+from dataco_assets_tests.live_process import LiveProcess
 from dataco_assets_tests.live_worlds import LiveWorld, traffic
 from dataco_assets_tests.waiting import wait_until
 
@@ -34,55 +30,6 @@ SECONDS_TO_GO_ON = 150.0
 """Within this time after a fault readers find everything; live pauses for up to a minute between its tries."""
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
-
-
-class LiveProcess:
-    """`dataco live`, which is to go on by itself.
-
-    Args:
-        environment: The settings, as variables.
-        log: File that its output is appended to.
-    """
-
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
-        self._environment = os.environ | environment
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Starts it."""
-        program = Path(sys.executable).with_name("dataco")
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen([program, "live"], env=self._environment, stdout=log, stderr=log)
-
-    def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._process is not None and self._process.poll() is None
-
-    def told(self) -> str:
-        """What it has printed."""
-        return self._log.read_text()
-
-    def kill_driver(self) -> None:
-        """Kills Spark's JVM, and only that."""
-        (driver,) = (each for each in self._family() if each.name() == "java")
-        driver.kill()
-        driver.wait(30)
-
-    def stop(self) -> None:
-        """Ends it, and what it started."""
-        family = self._family()
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(60)
-        for left in family:
-            if left.is_running():
-                left.kill()
-
-    def _family(self) -> list[psutil.Process]:
-        if self._process is None or not self.is_running():
-            return []
-        return psutil.Process(self._process.pid).children(recursive=True)
 
 
 @contextmanager
