@@ -28,6 +28,7 @@ from dataco_assets.sources.generator import GeneratorSpec, generate
 _SLOW, _SLOW_USERS = 50, 250
 _FAST, _FAST_USERS = 2_000, 10_000
 _PROBE_SECONDS: Final = 1.7  # no multiple of a micro-batch's interval
+_LOOK_SECONDS: Final = 0.02
 _CAUGHT_UP_WITHIN_SECONDS: Final = 1_800.0
 _WARM_SECONDS: Final = 40.0
 _STOP_SECONDS: Final = 60.0
@@ -43,7 +44,7 @@ def measure(bench: Bench) -> None:
     bench.provision(platform)
     seconds = bench.sizes.live_seconds
     warm = min(_WARM_SECONDS, seconds)
-    with _live(bench, platform) as live:
+    with running_live(bench, platform) as live:
         live.probe()  # waits until it serves
         live.measured(_SLOW, _SLOW_USERS, warm)  # for the JVM's compilers
         slow = live.measured(_SLOW, _SLOW_USERS, bench.sizes.live_long_seconds)
@@ -113,7 +114,7 @@ def _note(bench: Bench, rate: int, found: Latencies, hour: str) -> None:
     bench.findings.stages += [Stage(work, name, value, "s") for name, value in found.stages.items()]
 
 
-class _Live:
+class Live:
     """Live in a process of its own, and the traffic that it gets.
 
     Args:
@@ -124,7 +125,7 @@ class _Live:
     def __init__(self, platform: Platform, reports: Path, search: SearchClient) -> None:
         self._platform = platform
         self._reports = reports
-        self._prober = Prober(platform, search)
+        self._prober = Prober(platform, search, _LOOK_SECONDS)
         self.driver_rss_bytes = 0
 
     def probe(self) -> float:
@@ -212,15 +213,15 @@ def _records(source: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def _live(bench: Bench, platform: Platform) -> Iterator[_Live]:
+def running_live(bench: Bench, platform: Platform) -> Iterator[Live]:
     """Live, until the end of the block."""
-    reports, answer, log = (bench.folder / f"live.{name}" for name in ("reports", "answer", "log"))
-    checkpoint = {"DATACO_LIVE_CHECKPOINT_URI": (bench.folder / "live").as_uri()}
+    reports, answer, log = (bench.folder / f"{platform.name}.{name}" for name in ("reports", "answer", "log"))
+    checkpoint = {"DATACO_LIVE_CHECKPOINT_URI": (bench.folder / "live" / platform.name).as_uri()}
     own = replace(platform, env={**platform.env, **checkpoint})
     command = [sys.executable, "-m", "benchmarks.workers", "live", json.dumps({"reports": str(reports)}), str(answer)]
     with log.open("wb") as output, closing(connect(platform.settings)) as search:
         process = subprocess.Popen(command, env={**os.environ, **own.env}, stdout=output, stderr=output)
-        live = _Live(own, reports, search)
+        live = Live(own, reports, search)
         try:
             yield live
         finally:

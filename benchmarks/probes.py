@@ -15,7 +15,6 @@ from benchmarks.bench import Platform, WorkerFailed
 from dataco_assets.clients.elasticsearch import SearchClient
 from dataco_assets.clock import now_ms
 
-_LOOK_SECONDS: Final = 0.02
 _FOUND_WITHIN_SECONDS: Final = 180.0
 
 
@@ -25,11 +24,13 @@ class Prober:
     Args:
         platform: Whose topic and alias.
         search: Elasticsearch.
+        look_seconds: Seconds between two looks at the alias.
     """
 
-    def __init__(self, platform: Platform, search: SearchClient) -> None:
+    def __init__(self, platform: Platform, search: SearchClient, look_seconds: float) -> None:
         self._settings = platform.settings
         self._search = search
+        self._look_seconds = look_seconds
         self._producer = Producer({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
         self._name = uuid4().hex[:8]  # an alias may hold the probes of another one
         self._numbers = count()
@@ -47,7 +48,7 @@ class Prober:
         while not self._finds(page):
             if time.monotonic() - sent > within_seconds:
                 raise WorkerFailed(f"Readers did not find a click within {within_seconds:.0f} s.")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self._look_seconds)
         return time.monotonic() - sent
 
     def probe_each(self, seconds: float, is_over: Callable[[float], bool]) -> list[float]:
