@@ -15,7 +15,7 @@ from dataco_assets.assets.live_hours import live_hours
 from dataco_assets.assets.raw_clicks import clicks_topic, raw_clicks
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.checks import CHECKS
-from dataco_assets.jobs import ingest_clicks, refresh_hours
+from dataco_assets.jobs import ingest_and_refresh, ingest_clicks, refresh_hours
 from dataco_assets.maintenance import maintain_aggregates, maintenance_schedule
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
@@ -71,7 +71,7 @@ def build_defs(
         *(audience_aggregates, es_audience_index, live_hours),
     )
     sensors = (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor, parked_work_sensor, live_sensor)
-    jobs = (ingest_clicks, refresh_hours, purge_old_runs, maintain_aggregates)
+    jobs = (ingest_clicks, refresh_hours, ingest_and_refresh, purge_old_runs, maintain_aggregates)
     return dg.Definitions(
         assets=_with_overrides("asset", {each.key.to_user_string(): each for each in assets}, asset_overrides),
         asset_checks=_with_overrides("check", {each.node_def.name: each for each in CHECKS}, asset_check_overrides),

@@ -1,4 +1,4 @@
-"""The two jobs, which sensors start and which can be started by hand."""
+"""The jobs that sensors start and that can be started by hand."""
 
 import dagster as dg
 
@@ -6,6 +6,7 @@ from dataco_assets.run_leases import leased_executor
 
 INGEST_JOB = "ingest_clicks"
 REFRESH_JOB = "refresh_hours"
+INGEST_AND_REFRESH_JOB = "ingest_and_refresh"
 MAINTENANCE_JOB = "maintain_aggregates"
 
 ingest_clicks = dg.define_asset_job(
@@ -23,6 +24,17 @@ refresh_hours = dg.define_asset_job(
     selection=dg.AssetSelection.assets("url_country_aggregates", "es_click_index").without_checks(),
     description="Computes hours from HBase and publishes them, in one process with one Spark session. Started by "
     "dirty_hours_sensor; a range of hours is one Spark job.",
+    executor_def=leased_executor,
+    tags={"domain": "clickstream"},
+)
+
+ingest_and_refresh = dg.define_asset_job(
+    INGEST_AND_REFRESH_JOB,
+    selection=dg.AssetSelection.assets("raw_clicks")
+    | dg.AssetSelection.assets("url_country_aggregates", "es_click_index").without_checks(),
+    description="Stores the clicks waiting in the topic, then computes and publishes the hours that clicks of this "
+    "moment belong to, in one process: they are found sooner than after two runs. Started by kafka_lag_sensor while "
+    "readers do not get the running hour from live.",
     executor_def=leased_executor,
     tags={"domain": "clickstream"},
 )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from dataco_assets.jobs import INGEST_JOB, MAINTENANCE_JOB, REFRESH_JOB
+from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, MAINTENANCE_JOB, REFRESH_JOB
 from dataco_assets.run_leases import leased_executor
 from dataco_assets.settings import Settings
 
@@ -36,7 +36,7 @@ def purge(instance: dg.DagsterInstance, *, before: datetime) -> int:
     last = _last_runs(instance)
     removable = [
         run_id
-        for job in (INGEST_JOB, REFRESH_JOB, PURGE_JOB, MAINTENANCE_JOB)
+        for job in (INGEST_JOB, REFRESH_JOB, INGEST_AND_REFRESH_JOB, PURGE_JOB, MAINTENANCE_JOB)
         for run_id in _old_runs(instance, job, before)
         if run_id not in last
     ]

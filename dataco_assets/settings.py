@@ -369,9 +369,15 @@ class Settings(BaseSettings):
     )
     lag_min_clicks: int = Field(1_000, ge=1, description="Lag, in clicks, at which the Kafka lag sensor starts a run.")
     lag_max_age_seconds: float = Field(
-        30.0,
+        1.0,
         ge=0,
         description="Start a run once the oldest pending click is this old, in seconds, regardless of lag.",
+    )
+    live_lag_max_age_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="The same age while readers get the running hour from `dataco live`, in seconds, if it is the "
+        "longer one: readers then do not wait for the ingest.",
     )
     sensor_interval_seconds: int = Field(
         4,
@@ -383,7 +389,7 @@ class Settings(BaseSettings):
         168, ge=1, le=8_760, description="Maximum number of hours that `dirty_hours_sensor` puts into one run."
     )
     running_hour_refresh_seconds: int = Field(
-        60, ge=0, description="Minimum interval between refreshes of the running hour, in seconds."
+        5, ge=0, description="Minimum interval between refreshes of the running hour, in seconds."
     )
     live_refresh_seconds: int = Field(
         600,

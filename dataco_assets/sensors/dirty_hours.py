@@ -1,13 +1,11 @@
 """`dirty_hours_sensor`: starts refreshes of dirty hours, whose clicks are not all in the index yet."""
 
-import logging
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.clicks.hour import hour_from_key, hour_key
 from dataco_assets.errors import DatacoError
@@ -18,11 +16,12 @@ from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.sensors.circumstances import circumstances
 from dataco_assets.sensors.parking import settled_hours
-from dataco_assets.sensors.refresh import HoursView, failures_by_hour, hours_to_refresh, run_request
+from dataco_assets.sensors.readers import readers_have_live
+from dataco_assets.sensors.refresh import HoursView, failures_by_hour, hours_to_refresh, last_refreshes, run_request
 from dataco_assets.sensors.runs import (
     CIRCUMSTANCES_TAG,
     backlog_speed,
-    past_runs,
+    past_refreshes,
     refreshes_in_flight,
     register_pool,
 )
@@ -33,11 +32,8 @@ if TYPE_CHECKING:
     from dataco_assets.ledgers.hours import DirtyHours
     from dataco_assets.sensors.back_off import PastRun
 
-logger = logging.getLogger(__name__)
-
 _CALL_SECONDS = 4.0
 """Deadline of each call of the gateway; with it down, an evaluation ends within 5 s."""
-_INDEX_CALL_SECONDS = 2.0
 
 
 @dg.sensor(
@@ -62,7 +58,7 @@ def dirty_hours_sensor(
     from dataco_assets.ledgers.hours import Collecting, HourLedger
 
     now, now_circumstances = time.time(), circumstances(settings)
-    past = past_runs(context.instance, REFRESH_JOB)
+    past = past_refreshes(context.instance)
     try:
         with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
             ledger = HourLedger(client, settings.hours_table)
@@ -93,14 +89,7 @@ def _running_hour_seconds(view: HoursView, settings: Settings, elasticsearch: El
     usual, with_live = settings.running_hour_refresh_seconds, settings.live_refresh_seconds
     if with_live <= usual or not any(view.is_due(hour, usual) for hour in view.running_hours if hour in view.dirty):
         return usual
-    from dataco_assets.index.indices import Index
-
-    try:
-        with elasticsearch.impatient_client(_INDEX_CALL_SECONDS) as client:
-            return with_live if Index.of(client, settings, PAGES).live() else usual
-    except DatacoError as error:
-        logger.info("Cannot see whether readers get the running hour from live, so it is refreshed: %s", error)
-        return usual
+    return with_live if readers_have_live(elasticsearch, settings) else usual
 
 
 def _settle(
@@ -128,17 +117,13 @@ def _view(
 ) -> HoursView:
     in_flight, lanes = refreshes_in_flight(instance)
     settled_at = {hour: entry.ended_at for hour, entry in entries.items() if entry.ended_at is not None}
-    refreshed_at: dict[int, float] = {}
-    for run in past:
-        for hour in run.hours:
-            refreshed_at.setdefault(hour, run.started_at)
     return HoursView(
         dirty=dirty,
         in_flight=in_flight,
         lanes=lanes,
         parked={hour for hour, entry in entries.items() if entry.is_active},
         failures=failures_by_hour(past, settled_at),
-        refreshed_at=refreshed_at,
+        refreshed_at=last_refreshes(past),
         backlog_speed=backlog_speed(past),
         now=now,
     )

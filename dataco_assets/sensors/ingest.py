@@ -1,10 +1,19 @@
-"""Whether to start an ingest. Pure."""
+"""Whether to start an ingest, and whether the same run refreshes the running hour. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.ledgers.parked import Parked, why_parked
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_in_a_row
+from dataco_assets.sensors.refresh import HoursView
+
+MOST_CLICKS_TOGETHER = 50_000
+"""Number of waiting clicks above which a run only stores them: they are not all of this moment."""
+LONGEST_TOGETHER_SECONDS = 60.0
+"""A longer run of both would keep clicks waiting in the topic for too long."""
+APART_SECONDS = 600.0
+"""Seconds without runs of both after one that failed or took too long."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +55,38 @@ def reason_to_wait(view: IngestView, least_waiting: int) -> str | None:
         if again_in > 0:
             return f"The last {failures} runs failed; trying again in {again_in:.0f} s. {view.waiting:,} clicks wait."
     return None
+
+
+def hours_refreshed_too(
+    waiting: int, view: HoursView, together: Sequence[PastRun], running_hour_seconds: float
+) -> Sequence[int]:
+    """Returns the hours, oldest first, that the run that stores the waiting clicks refreshes, too; it may be none.
+
+    These are the hours that clicks of this moment belong to, if such clicks have been coming. A run of both needs one
+    process where two runs need two, and no evaluation of a sensor between them. It takes the places of an ingest and of
+    a refresh of the newest hours, so it is only started when neither has to wait for it: no refresh is in progress, not
+    many clicks wait, and the last such run was short. After one that failed, ingest and refresh are runs of their own,
+    whose failures the sensors know how to treat.
+
+    Args:
+        waiting: Number of offsets to drain.
+        view: The refreshes; its dirty hours are not used.
+        together: Finished runs that did both, newest first.
+        running_hour_seconds: Minimum interval between refreshes of the running hour.
+    """
+    hours = sorted(view.running_hours)
+    were_coming = any(hour in view.refreshed_at for hour in (hours[0] - HOUR_MS, *hours))
+    is_free = not view.in_flight and not view.lanes and waiting <= MOST_CLICKS_TOGETHER
+    are_well = not any(hour in view.parked or view.failures_of(hour) for hour in hours)
+    are_due = all(view.is_due(hour, running_hour_seconds) for hour in hours)
+    if were_coming and is_free and are_well and are_due and not _are_kept_apart(together, view.now):
+        return hours
+    return ()
+
+
+def _are_kept_apart(together: Sequence[PastRun], now: float) -> bool:
+    if not together:
+        return False
+    last = together[0]
+    was_bad = last.failed or last.ended_at - last.started_at > LONGEST_TOGETHER_SECONDS
+    return was_bad and now - last.ended_at < APART_SECONDS

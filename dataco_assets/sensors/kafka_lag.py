@@ -1,17 +1,20 @@
-"""`kafka_lag_sensor`: starts an ingest when clicks wait in Kafka."""
+"""`kafka_lag_sensor`: starts an ingest when clicks wait in Kafka, without live together with a refresh."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dataco_assets.assets.url_country_aggregates import url_country_aggregates
+from dataco_assets.clicks.hour import hour_from_key
 from dataco_assets.clients.connect import Connect
 from dataco_assets.errors import DatacoError
-from dataco_assets.jobs import INGEST_JOB
+from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, ingest_and_refresh, ingest_clicks
 from dataco_assets.ledgers.owner import Mode, Owner
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
+from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.sensors.back_off import PastRun
@@ -26,9 +29,19 @@ from dataco_assets.sensors.connector import (
     tasks_to_restart,
     with_memory,
 )
-from dataco_assets.sensors.ingest import IngestView, reason_to_wait
+from dataco_assets.sensors.ingest import IngestView, hours_refreshed_too, reason_to_wait
 from dataco_assets.sensors.parking import settled_ingest
-from dataco_assets.sensors.runs import CIRCUMSTANCES_TAG, drains_in_flight, past_runs
+from dataco_assets.sensors.readers import readers_have_live
+from dataco_assets.sensors.refresh import HoursView, Lane, RefreshRun, failures_by_hour, last_refreshes, run_request
+from dataco_assets.sensors.runs import (
+    CIRCUMSTANCES_TAG,
+    drains_in_flight,
+    past_ingests,
+    past_refreshes,
+    past_together,
+    refreshes_in_flight,
+    register_pool,
+)
 from dataco_assets.settings import Settings, settings
 
 if TYPE_CHECKING:
@@ -40,18 +53,21 @@ _CALL_SECONDS = 1.0
 
 
 @dg.sensor(
-    job_name=INGEST_JOB,
+    jobs=[ingest_clicks, ingest_and_refresh],
     minimum_interval_seconds=settings().sensor_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=f"Starts an ingest when {settings().lag_min_clicks:,} clicks wait in Kafka, or one has waited for "
-    f"{settings().lag_max_age_seconds:.0f} s. Never two at once; a failed one is retried with back-off, or parked "
-    "until something changes. While Kafka Connect stores the clicks, it observes them and restarts failed tasks.",
+    f"{settings().lag_max_age_seconds:g} s ({settings().live_lag_max_age_seconds:g} s while readers get the running "
+    "hour from live; while they do not, the same run refreshes that hour). Never two at once; a failed one is retried "
+    "with back-off, or parked until something changes. While Kafka Connect stores the clicks, it observes them and "
+    "restarts failed tasks.",
 )
 def kafka_lag_sensor(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
     kafka: KafkaResource,
     hbase: HBaseResource,
+    elasticsearch: ElasticsearchResource,
 ) -> dg.RunRequest | dg.SkipReason | dg.SensorResult:
     """Requests an ingest when clicks wait; the cursor records since when.
 
@@ -59,21 +75,49 @@ def kafka_lag_sensor(
     """
     if drains_in_flight(context.instance):
         return dg.SkipReason("A run that drains the topic is queued or in progress.")
-    past = past_runs(context.instance, INGEST_JOB)
+    past, now = past_ingests(context.instance), time.time()
     try:
         with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
-            measured = _measure(settings, kafka, client, context.cursor)
+            measured = _measure(settings, kafka, client, elasticsearch, context.cursor)
             now_circumstances = circumstances(settings, measured.topic_id)
-            entry = _settle(ParkedWork(client, settings.hours_table), past, now_circumstances)
+            work = ParkedWork(client, settings.hours_table)
+            entry = _settle(work, past, now_circumstances)
+            parked = () if measured.has_live else _parked_hours(work)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot measure the lag: {error}")
     if measured.owner.mode is Mode.CONNECT:
         return _guard_connector(settings, kafka, measured, context.cursor)
     context.update_cursor(measured.cursor)
-    view = IngestView(measured.waiting, measured.waited_long, past, time.time(), entry)
+    view = IngestView(measured.waiting, measured.waited_long, past, now, entry)
     if (reason := reason_to_wait(view, settings.lag_min_clicks)) is not None:
         return dg.SkipReason(reason)
-    return dg.RunRequest(tags={"dataco/clicks_waiting": str(measured.waiting), CIRCUMSTANCES_TAG: now_circumstances})
+    tags = {"dataco/clicks_waiting": str(measured.waiting), CIRCUMSTANCES_TAG: now_circumstances}
+    if not measured.has_live and (hours := _refreshed_too(context.instance, measured.waiting, parked, now, settings)):
+        register_pool(context.instance, str(url_country_aggregates.op.pool))
+        return run_request(RefreshRun(Lane.NEWEST, hours), tags, INGEST_AND_REFRESH_JOB)
+    return dg.RunRequest(job_name=INGEST_JOB, tags=tags)
+
+
+def _parked_hours(work: ParkedWork) -> Collection[int]:
+    return {hour_from_key(name) for name, entry in work.all().items() if name != INGEST and entry.is_active}
+
+
+def _refreshed_too(
+    instance: dg.DagsterInstance, waiting: int, parked: Collection[int], now: float, settings: Settings
+) -> Sequence[int]:
+    """The hours that the ingest refreshes, too."""
+    in_flight, lanes = refreshes_in_flight(instance)
+    past = past_refreshes(instance)
+    view = HoursView(
+        dirty=(),
+        in_flight=in_flight,
+        lanes=lanes,
+        parked=parked,
+        failures=failures_by_hour(past, {}),
+        refreshed_at=last_refreshes(past),
+        now=now,
+    )
+    return hours_refreshed_too(waiting, view, past_together(instance), settings.running_hour_refresh_seconds)
 
 
 def _settle(work: ParkedWork, past: Sequence[PastRun], now_circumstances: str) -> Parked | None:
@@ -97,6 +141,7 @@ class _Measured:
         owner: Who stores them.
         passed: Sum of the offset ledger's positions.
         seconds_behind: How long a click has been seen to wait.
+        has_live: Whether readers get the running hour from live; asked only while clicks wait.
     """
 
     waiting: int
@@ -106,9 +151,12 @@ class _Measured:
     owner: Owner = _DRAIN
     passed: int = 0
     seconds_behind: float = 0.0
+    has_live: bool = True
 
 
-def _measure(settings: Settings, kafka: KafkaResource, hbase: "HBase", cursor: str | None) -> _Measured:
+def _measure(
+    settings: Settings, kafka: KafkaResource, hbase: "HBase", elasticsearch: ElasticsearchResource, cursor: str | None
+) -> _Measured:
     from dataco_assets.clients.kafka.topics import KafkaAdmin
     from dataco_assets.ingest.log import Watch, has_waited_since, measure_lag
     from dataco_assets.ledgers.offsets import OffsetLedger
@@ -118,7 +166,11 @@ def _measure(settings: Settings, kafka: KafkaResource, hbase: "HBase", cursor: s
     lag = measure_lag(admin, ledger, settings.clicks_topic, settings.kafka_group)
     # Lost offsets count as waiting: the run that they start fails and reports the loss.
     waiting = lag.total + len(lag.losses)
-    now, longest = time.time(), settings.lag_max_age_seconds
+    has_live = not waiting or readers_have_live(elasticsearch, settings)
+    longest = settings.lag_max_age_seconds
+    if has_live:
+        longest = max(longest, settings.live_lag_max_age_seconds)
+    now = time.time()
     watch = Watch.from_json(cursor).updated(lag, now)
     waited_long = (
         bool(lag.losses) or watch.longest(now) > longest or has_waited_since(admin, lag, int((now - longest) * 1000))
@@ -131,6 +183,7 @@ def _measure(settings: Settings, kafka: KafkaResource, hbase: "HBase", cursor: s
         ledger.owner(settings.clicks_topic),
         passed=sum(lag.start.values()),
         seconds_behind=watch.longest(now),
+        has_live=has_live,
     )
 
 

@@ -8,6 +8,7 @@ from math import ceil
 import dagster as dg
 
 from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_key, hour_of, touched_hours
+from dataco_assets.jobs import REFRESH_JOB
 from dataco_assets.partitions import MOST_SPANS, range_tags, scattered_tags
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds
 
@@ -185,18 +186,29 @@ def failures_by_hour(past: Sequence[PastRun], settled_at: Mapping[int, float]) -
     return failures
 
 
-def run_request(run: RefreshRun, tags: Mapping[str, str]) -> dg.RunRequest:
+def last_refreshes(past: Sequence[PastRun]) -> dict[int, float]:
+    """When the last refresh of each hour was started (epoch seconds).
+
+    Args:
+        past: Finished runs, newest first.
+    """
+    return {hour: run.started_at for run in reversed(past) for hour in run.hours}
+
+
+def run_request(run: RefreshRun, tags: Mapping[str, str], job: str = REFRESH_JOB) -> dg.RunRequest:
     """The request for a run.
 
     Args:
         run: Lane and hours.
         tags: Tags besides those that name lane and hours.
+        job: Name of the job.
     """
     first, last = run.hours[0], run.hours[-1]
     tags = {**tags, LANE_TAG: run.lane.value}
     if len(run.hours) == 1:
-        return dg.RunRequest(partition_key=hour_key(first), tags=tags)
+        return dg.RunRequest(job_name=job, partition_key=hour_key(first), tags=tags)
     is_range = last - first == (len(run.hours) - 1) * HOUR_MS
     return dg.RunRequest(
-        tags=tags | (range_tags(hour_key(first), hour_key(last)) if is_range else scattered_tags(run.hours))
+        job_name=job,
+        tags=tags | (range_tags(hour_key(first), hour_key(last)) if is_range else scattered_tags(run.hours)),
     )

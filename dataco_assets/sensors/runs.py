@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from dataco_assets.assets.failures import failure_of
-from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
+from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, REFRESH_JOB
 from dataco_assets.partitions import run_hours
 from dataco_assets.sensors.back_off import PastRun
 from dataco_assets.sensors.refresh import LANE_TAG, Lane
@@ -25,7 +25,8 @@ def drains_in_flight(instance: dg.DagsterInstance) -> bool:
     """Whether any run drains the topic, including one started by hand."""
     topic_drain = dg.AssetKey("raw_clicks")
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=IN_FLIGHT))
-    return any(run.job_name == INGEST_JOB or topic_drain in (run.asset_selection or ()) for run in runs)
+    jobs = (INGEST_JOB, INGEST_AND_REFRESH_JOB)
+    return any(run.job_name in jobs or topic_drain in (run.asset_selection or ()) for run in runs)
 
 
 def refreshes_in_flight(instance: dg.DagsterInstance) -> tuple[set[int], set[Lane]]:
@@ -34,7 +35,7 @@ def refreshes_in_flight(instance: dg.DagsterInstance) -> tuple[set[int], set[Lan
     going = [
         run
         for run in instance.get_runs(filters=dg.RunsFilter(statuses=IN_FLIGHT))
-        if run.job_name == REFRESH_JOB or index in (run.asset_selection or ())
+        if run.job_name in (REFRESH_JOB, INGEST_AND_REFRESH_JOB) or index in (run.asset_selection or ())
     ]
     hours = {hour for run in going for hour in run_hours(run.tags)}
     named = {run.tags.get(LANE_TAG) for run in going}
@@ -53,8 +54,30 @@ def register_pool(instance: dg.DagsterInstance, pool: str) -> None:
         storage.initialize_concurrency_limit_to_default(pool)
 
 
-def past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
-    """The job's finished runs, newest first, within the sensors' look-back."""
+def past_ingests(instance: dg.DagsterInstance) -> list[PastRun]:
+    """Finished runs that drained the topic, newest first, within the sensors' look-back.
+
+    A failed run of `ingest_and_refresh` is not among them: the next run only ingests, and shows whether that works.
+    """
+    return _with_those_together(instance, INGEST_JOB)
+
+
+def past_refreshes(instance: dg.DagsterInstance) -> list[PastRun]:
+    """Finished runs that refreshed hours, newest first; of those of `ingest_and_refresh` likewise the good ones."""
+    return _with_those_together(instance, REFRESH_JOB)
+
+
+def past_together(instance: dg.DagsterInstance) -> list[PastRun]:
+    """Finished runs of `ingest_and_refresh`, newest first, within the sensors' look-back."""
+    return _past_runs(instance, INGEST_AND_REFRESH_JOB)
+
+
+def _with_those_together(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
+    together = [run for run in past_together(instance) if not run.failed]
+    return sorted([*_past_runs(instance, job), *together], key=lambda run: run.ended_at, reverse=True)
+
+
+def _past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
     finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=finished), limit=_RUNS_LOOKED_AT)
     return [_past_run(record) for record in records]

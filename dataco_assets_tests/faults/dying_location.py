@@ -11,13 +11,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from dataco_assets.assets.raw_clicks import clicks_topic, raw_clicks
+from dataco_assets.definitions import build_defs
 from dataco_assets.ingest.drain import Drain, Step
-from dataco_assets.jobs import ingest_clicks
-from dataco_assets.resources.hbase import HBaseResource
-from dataco_assets.resources.kafka import KafkaResource
+from dataco_assets.jobs import ingest_and_refresh, ingest_clicks
 from dataco_assets.sensors import dead_runs_sensor, kafka_lag_sensor
-from dataco_assets.settings import settings
 
 
 def _die_once(step: Step) -> None:
@@ -29,13 +26,10 @@ def _die_once(step: Step) -> None:
 
 Drain.__init__ = partialmethod(Drain.__init__, on_step=_die_once)  # pyright: ignore[reportAttributeAccessIssue]
 
+_platform = build_defs()
 defs = dg.Definitions(
-    assets=[clicks_topic, raw_clicks],
-    jobs=[ingest_clicks],
+    assets=_platform.assets,
+    jobs=[ingest_clicks, ingest_and_refresh],
     sensors=[kafka_lag_sensor, dead_runs_sensor],
-    resources={
-        "settings": settings(),
-        "kafka": KafkaResource(settings=settings()),
-        "hbase": HBaseResource(settings=settings()),
-    },
+    resources=_platform.resources,
 )

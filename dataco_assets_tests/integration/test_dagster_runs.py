@@ -22,7 +22,7 @@ from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.failures import failure_of
 from dataco_assets.cli.resume import NotParked, resume
-from dataco_assets.clicks.hour import HOUR_MS, hour_key
+from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.errors import DatacoError
@@ -447,6 +447,43 @@ def test_the_sensors_do_it_all_without_a_hand(platform: Platform) -> None:
     at_once = platform.settings.model_copy(update={"late_refresh_max_seconds": 0.0})
     (request,) = tick(Platform(at_once, platform.hbase), dirty_hours_sensor, instance).run_requests or []
     assert list(run_hours(request.tags)) == late, "its time is over"
+
+
+def test_without_live_the_run_that_stores_clicks_of_now_publishes_their_hours(platform: Platform) -> None:
+    """It is asked for once such clicks have been coming, and does what two runs do."""
+    instance = dg.DagsterInstance.ephemeral()
+    now = time.time_ns() // 1_000_000
+    hour = hour_of(now)
+
+    def asked_for() -> dg.RunRequest:
+        (request,) = tick(platform, kafka_lag_sensor, instance).run_requests or []
+        return request
+
+    def run(request: dg.RunRequest) -> Sequence[int]:
+        """Runs what was asked for; returns its hours."""
+        partition = {"dagster/partition": request.partition_key} if request.partition_key else {}
+        tags = {**request.tags, **partition}
+        result = run_job(platform, str(request.job_name), tags, instance=instance)
+        assert result.success, failure(result)
+        return run_hours(tags)
+
+    platform = Platform(platform.settings.model_copy(update={"running_hour_refresh_seconds": 0}), platform.hbase)
+    platform.produce([click("a", at=now, user="a")])
+    first = asked_for()
+    assert first.job_name == "ingest_clicks"
+    run(first)
+    for refresh_wanted in tick(platform, dirty_hours_sensor, instance).run_requests or []:
+        run(refresh_wanted)
+    platform.produce([click("b", at=now, user="b")])
+
+    second = asked_for()
+
+    assert second.job_name == "ingest_and_refresh"
+    assert hour in run(second)
+    clicks = {name: clicks for name, _, clicks, _ in indexed(platform)}
+    assert clicks[hour_key(hour)] == 2
+    assert asked(platform, kafka_lag_sensor, instance) == "No click is waiting."
+    assert hour not in [state.hour for state in platform.hours.all() if state.is_dirty]
 
 
 def test_a_record_from_the_future_does_not_hide_how_long_those_behind_it_wait(platform: Platform) -> None:

@@ -23,7 +23,7 @@ from dataco_assets.assets.failures import RunFailure
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key, hour_of, touched_hours
 from dataco_assets.definitions import build_defs
 from dataco_assets.errors import ErrorKind
-from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
+from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger, HourState, dirty_hours
 from dataco_assets.ledgers.parked import Parked, ParkedWork
 from dataco_assets.partitions import HOURS, MOST_SPANS, is_partition, range_tags, run_hours, scattered_tags
@@ -33,7 +33,7 @@ from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.sensors import dirty_hours_sensor, kafka_lag, kafka_lag_sensor
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_in_a_row
 from dataco_assets.sensors.circumstances import circumstances
-from dataco_assets.sensors.ingest import IngestView, reason_to_wait
+from dataco_assets.sensors.ingest import IngestView, hours_refreshed_too, reason_to_wait
 from dataco_assets.sensors.parking import CHANGED, SUCCEEDED, WIDESPREAD, settled_hours, settled_ingest
 from dataco_assets.sensors.refresh import (
     HoursView,
@@ -115,6 +115,57 @@ def test_reasons_to_wait(seen: IngestView, reason: str) -> None:
 )
 def test_reasons_to_start(seen: IngestView) -> None:
     assert reason_to_wait(seen, 1_000) is None
+
+
+# Whether the ingest refreshes the running hour, too
+
+AT_TEN_PAST = FIRST / 1000 + 12 * 3_600 + 600  # clicks of this time change the hour before, too
+HOURS_OF_NOW = [FIRST + 11 * HOUR_MS, FIRST + 12 * HOUR_MS]
+
+
+def refreshed_too(waiting: int = 100, *, together: Sequence[PastRun] = (), **rest: Any) -> list[int]:
+    rest.setdefault("refreshed_at", dict.fromkeys(HOURS_OF_NOW, AT_TEN_PAST - 5))
+    return list(hours_refreshed_too(waiting, HoursView(dirty=(), now=AT_TEN_PAST, **rest), together, 5.0))
+
+
+def both(*, seconds: float, ago: float, failed: bool = False) -> list[PastRun]:
+    ended_at = AT_TEN_PAST - ago
+    return [PastRun(failed=failed, ended_at=ended_at, started_at=ended_at - seconds), PastRun(failed=False, ended_at=0)]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {},
+        {"waiting": 50_000},
+        {"refreshed_at": {HOURS_OF_NOW[0]: 0.0}},  # the running hour has just begun
+        {"refreshed_at": {HOURS_OF_NOW[0] - HOUR_MS: 0.0}},
+        {"parked": [hour(3)], "failures": {hour(3): (1, 0.0)}},
+        {"together": both(seconds=60, ago=1)},
+        {"together": both(seconds=61, ago=600)},
+        {"together": both(seconds=1, ago=600, failed=True)},
+    ],
+)
+def test_an_ingest_of_clicks_of_now_refreshes_their_hours_too(seen: Mapping[str, Any]) -> None:
+    assert refreshed_too(**seen) == HOURS_OF_NOW
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"waiting": 50_001},
+        {"refreshed_at": {}},  # perhaps all clicks are old
+        {"refreshed_at": dict.fromkeys(HOURS_OF_NOW, AT_TEN_PAST - 4.9)},
+        {"in_flight": [hour(3)]},
+        {"lanes": [Lane.BACKLOG]},
+        {"parked": HOURS_OF_NOW[:1]},
+        {"failures": {HOURS_OF_NOW[1]: (1, 0.0)}},
+        {"together": both(seconds=61, ago=599)},
+        {"together": both(seconds=1, ago=599, failed=True)},
+    ],
+)
+def test_it_does_not_where_either_would_wait_for_the_other(seen: Mapping[str, Any]) -> None:
+    assert refreshed_too(**seen) == []
 
 
 # Which hours to refresh
@@ -592,11 +643,13 @@ def tick(
             "elasticsearch_url": f"http://127.0.0.1:{elasticsearch}",
         }
     )
-    resources: dict[str, Any] = {"settings": settings, "hbase": HBaseResource(settings=settings)}
+    resources: dict[str, Any] = {
+        "settings": settings,
+        "hbase": HBaseResource(settings=settings),
+        "elasticsearch": ElasticsearchResource(settings=settings),
+    }
     if sensor is kafka_lag_sensor:
         resources["kafka"] = KafkaResource(settings=settings)
-    else:
-        resources["elasticsearch"] = ElasticsearchResource(settings=settings)
     with dg.build_sensor_context(instance=instance, resources=resources) as context:
         return sensor(context)
 
@@ -649,15 +702,12 @@ def test_with_a_stalled_gateway_the_hours_sensor_says_so(instance: dg.DagsterIns
         dg.DagsterRunStatus.CANCELING,
     ],
 )
-@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("job", ["__ASSET_JOB", INGEST_JOB, INGEST_AND_REFRESH_JOB])
 def test_a_drain_in_flight_is_not_doubled_whoever_started_it(
-    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, by_hand: bool
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, job: str
 ) -> None:
-    if by_hand:
-        selection = frozenset({dg.AssetKey("raw_clicks")})
-        create_run_for_test(instance, job_name="__ASSET_JOB", status=status, asset_selection=selection)
-    else:
-        create_run_for_test(instance, job_name=INGEST_JOB, status=status)
+    selection = frozenset({dg.AssetKey("raw_clicks")}) if job == "__ASSET_JOB" else None
+    create_run_for_test(instance, job_name=job, status=status, asset_selection=selection)
     started = time.monotonic()
     assert "queued or in progress" in skip_reason(tick(kafka_lag_sensor, instance, kafka=1, hbase=1))
     assert time.monotonic() - started < 1, "no server need be asked"
@@ -671,17 +721,50 @@ def test_every_unfinished_status_is_in_flight() -> None:
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets what the lag sensor measures."""
 
-    def set_lag(waiting: int) -> None:
-        monkeypatch.setattr(kafka_lag, "_measure", lambda *_: kafka_lag._Measured(waiting, False, "topic", "{}"))
+    def set_lag(waiting: int, *, has_live: bool = True) -> None:
+        lag = kafka_lag._Measured(waiting, False, "topic", "{}", has_live=has_live)
+        monkeypatch.setattr(kafka_lag, "_measure", lambda *_: lag)
 
     return set_lag
 
 
+def test_without_live_one_run_ingests_and_refreshes_until_one_fails(
+    instance: dg.DagsterInstance, measured: Callable[..., None]
+) -> None:
+    def asked() -> dg.RunRequest:
+        request = tick(kafka_lag_sensor, instance, kafka=1, hbase=1)
+        assert isinstance(request, dg.RunRequest)
+        return request
+
+    def ran(job: str, tags: Mapping[str, str], *, well: bool = True) -> None:
+        run = create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTED, tags=dict(tags))
+        if well:
+            instance.report_dagster_event(
+                dg.DagsterEvent(dg.DagsterEventType.RUN_SUCCESS.value, job), run_id=run.run_id
+            )
+        else:
+            instance.report_run_failed(run)
+
+    measured(5_000, has_live=False)
+    assert asked().job_name == INGEST_JOB, "nothing says that clicks of now are coming"
+    now = int(time.time() * 1000)
+    long_ago = {"dagster/partition": hour_key(hour_of(now) - HOUR_MS)}
+    ran(REFRESH_JOB, long_ago)
+    wanted = asked()
+    assert wanted.job_name == INGEST_AND_REFRESH_JOB
+    assert set(run_hours({**wanted.tags, "dagster/partition": wanted.partition_key or ""})) <= set(touched_hours(now))
+    measured(5_000, has_live=True)
+    assert asked().job_name == INGEST_JOB, "readers do not wait for the batch"
+    measured(5_000, has_live=False)
+    ran(INGEST_AND_REFRESH_JOB, wanted.tags, well=False)
+    assert asked().job_name == INGEST_JOB, "at once: whether it was the ingest that failed is not known"
+
+
 def test_lag_starts_a_run_and_failures_hold_the_next_one_back(
-    instance: dg.DagsterInstance, measured: Callable[[int], None]
+    instance: dg.DagsterInstance, measured: Callable[..., None]
 ) -> None:
     measured(5_000)
     request = tick(kafka_lag_sensor, instance, kafka=1, hbase=1)
