@@ -4,8 +4,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
+import pytest
 import requests
+from pyspark.sql import SparkSession
 
 from dataco_assets_tests.server_process import ServerProcess, running
 from local_stack.ports import LOOPBACK, choose
@@ -48,3 +51,14 @@ class S3(ServerProcess):
 def running_s3(folder: Path) -> AbstractContextManager[S3]:
     """A server without buckets, whose log is in the folder."""
     return running(S3(folder))
+
+
+def use_credentials(spark: SparkSession, patch: pytest.MonkeyPatch) -> None:
+    """Gives this process credentials as one finds them in its environment; the JVM, which is older, has properties."""
+    patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    patch.setenv("AWS_REGION", "eu-west-3")
+    jvm: Any = spark._jvm
+    system = jvm.java.lang.System
+    system.setProperty("aws.accessKeyId", ACCESS_KEY)
+    system.setProperty("aws.secretAccessKey", SECRET_KEY)

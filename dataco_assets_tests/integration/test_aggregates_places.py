@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -27,7 +26,7 @@ from dataco_assets.errors import ErrorKind
 from dataco_assets_tests import rest_catalog
 from dataco_assets_tests.postgres import PASSWORD, USER, Postgres, needs_postgres, running_postgres
 from dataco_assets_tests.rest_catalog import RestCatalog, running_rest_catalog
-from dataco_assets_tests.s3 import ACCESS_KEY, S3, SECRET_KEY, running_s3
+from dataco_assets_tests.s3 import S3, running_s3, use_credentials
 from dataco_assets_tests.stored_aggregates import iceberg_table
 from local_stack.ports import LOOPBACK, choose
 from local_stack.stack import Stack
@@ -62,14 +61,7 @@ def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestCatalog]:
 
 @pytest.fixture(autouse=True)
 def credentials(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process finds in its environment; the JVM, which is older, finds it in its properties."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    monkeypatch.setenv("AWS_REGION", "eu-west-3")
-    jvm: Any = spark._jvm
-    system = jvm.java.lang.System
-    system.setProperty("aws.accessKeyId", ACCESS_KEY)
-    system.setProperty("aws.secretAccessKey", SECRET_KEY)
+    use_credentials(spark, monkeypatch)
 
 
 def on_s3(server: S3, folder: Path, scheme: str = "s3", bucket: str | None = None) -> TablePlace:

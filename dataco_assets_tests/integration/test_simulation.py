@@ -1,18 +1,22 @@
 """Simulates days of clicks with refreshes, killed runs and erasures; in the end `verify` finds no difference.
 
-Six days in `make test`; forty in `make soak`, and six with each of six planted bugs, of which it must find every one.
+Six days in `make test`. In `make soak` forty; three with the aggregates on S3 and on HDFS; and six with each of six
+planted bugs, of which it must find every one.
 Everything is drawn from a seed. The functions of the drain and of the assets run on real servers; only the clicks are
 made up.
 """
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
+from dataco_assets.aggregates.reading import stored_hours
+from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets import url_country_aggregates
 from dataco_assets.clicks.hour import HOUR_MS, scan_span, touched_hours
 from dataco_assets.clients.elasticsearch import open_client
@@ -23,6 +27,9 @@ from dataco_assets.privacy.erasure import erase
 from dataco_assets.verification.compare import Outcome
 from dataco_assets_tests.platforms import Platform, click
 from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, counted, die, failure_of, interpose
+from dataco_assets_tests.s3 import running_s3, use_credentials
+from local_stack.ports import LOOPBACK
+from local_stack.stack import Stack
 from spark_resources import index_documents
 
 pytestmark = pytest.mark.stack
@@ -213,6 +220,39 @@ def test_forty_days_in_any_order_are_true_at_rest(platform: Platform, refreshes:
     assert sum(verdict.clicks for verdict in verdicts) == world.left(), "every click, and nobody's who was erased"
     needed = {"drains that died", "refreshes with clicks arriving", "refreshes that died", "erasures"}
     assert needed <= world.seen.keys(), world.seen
+
+
+@pytest.fixture(params=["s3", "hdfs"])
+def shared_storage(
+    request: pytest.FixtureRequest, stack: Stack, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    """Settings that put the aggregates where several machines would share them."""
+    catalog = {"catalog_uri": f"sqlite:///{tmp_path}/catalog.db"}
+    if request.param == "hdfs":
+        yield catalog | {
+            "aggregates_uri": f"hdfs://{LOOPBACK}:{stack.port('namenode.rpc')}/{tmp_path.name}/aggregates",
+            "webhdfs_url": f"http://{LOOPBACK}:{stack.port('namenode.http')}",
+        }
+        return
+    use_credentials(spark, monkeypatch)
+    with running_s3(tmp_path) as server:
+        server.create_bucket("aggregates")
+        yield catalog | {"aggregates_uri": "s3://aggregates/hours", "s3_endpoint": server.endpoint}
+
+
+@pytest.mark.soak
+def test_a_short_simulation_with_aggregates_on_storage_that_machines_share(
+    platform: Platform, spark: SparkSession, shared_storage: dict[str, str]
+) -> None:
+    there = Platform(platform.settings.model_copy(update=shared_storage), platform.hbase)
+    world, refreshes = make_world(seed=3, days=3, visits=60), Refreshes(there, spark)
+
+    Simulation(world, there, refreshes, turns=3).run()
+
+    verdicts = refreshes.verdicts()
+    assert [difference for verdict in verdicts for difference in verdict.differences] == []
+    assert sum(verdict.clicks for verdict in verdicts) == world.left()
+    assert stored_hours(TablePlace.of(there.settings)), "the hours are there"
 
 
 def _without_look_ahead(patch: pytest.MonkeyPatch) -> None:
