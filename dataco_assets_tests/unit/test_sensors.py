@@ -704,13 +704,12 @@ def test_with_a_stalled_gateway_the_hours_sensor_says_so(instance: dg.DagsterIns
 )
 @pytest.mark.parametrize("job", ["__ASSET_JOB", INGEST_JOB, INGEST_AND_REFRESH_JOB])
 def test_a_drain_in_flight_is_not_doubled_whoever_started_it(
-    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, job: str
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, job: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kafka_lag, "_measure", lambda *_: pytest.fail("no server need be asked"))
     selection = frozenset({dg.AssetKey("raw_clicks")}) if job == "__ASSET_JOB" else None
     create_run_for_test(instance, job_name=job, status=status, asset_selection=selection)
-    started = time.monotonic()
     assert "queued or in progress" in skip_reason(tick(kafka_lag_sensor, instance, kafka=1, hbase=1))
-    assert time.monotonic() - started < 1, "no server need be asked"
 
 
 def test_every_unfinished_status_is_in_flight() -> None:
