@@ -19,9 +19,17 @@ import org.apache.kafka.common.header.Header;
  */
 record Message(
         int partition, long offset, long recordTimeMs, long arrivedMs, byte[] key, byte[] value, List<Header> headers) {
-    /** Bytes that it holds in memory, roughly. */
+    /** Bytes that it holds in memory, roughly: value, key and headers, each of which a producer may make large. */
     long size() {
-        return value == null ? 0 : value.length;
+        long bytes = length(value) + length(key);
+        for (Header header : headers) {
+            bytes += header.key().length() + length(header.value());
+        }
+        return bytes;
+    }
+
+    private static long length(byte[] bytes) {
+        return bytes == null ? 0 : bytes.length;
     }
 
     /** What names the schema of the value; null when no header does. */
