@@ -3,6 +3,7 @@ package dataco.hbase;
 import dataco.failures.IngestException;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.apache.hadoop.hbase.client.RetriesExhaustedWithDetailsException;
 
 /** HBase did not do what was asked, for a reason that lies in no single click. */
 public final class StoreException extends IngestException {
@@ -47,9 +48,16 @@ public final class StoreException extends IngestException {
         Throwable cause = error;
         for (int i = 0; i < MAX_CAUSES && cause != null; i++) {
             text.append(i == 0 ? "" : "; ").append(cause);
-            cause = cause.getCause();
+            cause = causeOf(cause);
         }
         return text.toString();
+    }
+
+    /** The failure of a batch has no cause; its text names the message of those of its rows, but not their classes. */
+    private static Throwable causeOf(Throwable error) {
+        return error instanceof RetriesExhaustedWithDetailsException batch && batch.getNumExceptions() > 0
+                ? batch.getCause(0)
+                : error.getCause();
     }
 
     /** The first line of a message, which may quote a row, bounded and printable. */
