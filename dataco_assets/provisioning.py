@@ -45,18 +45,25 @@ class Finding:
     created: bool
 
 
-def provision(settings: Settings, spark_session: "Callable[[], SparkSession]") -> Iterator[Finding]:
+def provision(
+    settings: Settings, spark_session: "Callable[[], SparkSession]", *, only_clicks: bool = False
+) -> Iterator[Finding]:
     """Creates what is missing, one finding after another.
 
     Args:
         settings: Names and addresses.
         spark_session: Returns a Spark session; called only when the clicks table is created or described, since the
             Thrift gateway can do neither in full.
+        only_clicks: Only topics and HBase tables, which is what storing clicks needs; asks no other server.
 
     Raises:
         SetupMismatch: something exists and differs.
         KafkaUnavailable, HBaseUnavailable, AggregatesUnavailable, ElasticsearchUnavailable: a server does not answer.
     """
+    if only_clicks:
+        yield from _topics(settings)
+        yield from _tables(settings, spark_session)
+        return
     from dataco_assets.clients.elasticsearch import connect_at_once
 
     search = connect_at_once(settings)  # first, because tables and Spark may take minutes

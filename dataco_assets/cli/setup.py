@@ -20,6 +20,14 @@ def setup(
     this_machine: Annotated[
         bool, typer.Option("--this-machine", help="Only what needs no server, for when an image is built.")
     ] = False,
+    only_clicks: Annotated[
+        bool,
+        typer.Option(
+            "--only-clicks",
+            help="Only the topics and HBase tables that storing clicks needs, by the drain or Kafka Connect; needs no "
+            "Elasticsearch.",
+        ),
+    ] = False,
     rekey_clicks: Annotated[
         bool,
         typer.Option(
@@ -48,22 +56,28 @@ def setup(
     """
     from spark_resources.class_archive import ClassArchiveFailed
 
+    if only_clicks and (this_machine or import_aggregates):
+        raise typer.BadParameter(
+            "it goes with neither --this-machine nor --import-aggregates", param_hint="--only-clicks"
+        )
     console = Console(highlight=False, stderr=as_json)
     findings: list[Finding] = []
     if not this_machine:
-        findings += _provision(console, rekey=rekey_clicks, old_aggregates=import_aggregates)
+        findings += _provision(console, rekey=rekey_clicks, old_aggregates=import_aggregates, only_clicks=only_clicks)
     try:
-        _archive_classes(console, findings)
+        if not only_clicks:
+            _archive_classes(console, findings)
     except ClassArchiveFailed as error:
         if this_machine:
             raise
         console.print(f"  [yellow]without[/]  {escape(str(error))} Each run starts some seconds later.")
-    console.print("This machine is prepared." if this_machine else "Everything the platform needs is there.")
+    needed = "Everything that storing clicks needs" if only_clicks else "Everything the platform needs"
+    console.print("This machine is prepared." if this_machine else f"{needed} is there.")
     if as_json:
         print_json({"findings": [{"what": finding.what, "created": finding.created} for finding in findings]})
 
 
-def _provision(console: Console, *, rekey: bool, old_aggregates: Path | None) -> list[Finding]:
+def _provision(console: Console, *, rekey: bool, old_aggregates: Path | None, only_clicks: bool) -> list[Finding]:
     findings: list[Finding] = []
     with ExitStack() as cleanup:
 
@@ -91,7 +105,7 @@ def _provision(console: Console, *, rekey: bool, old_aggregates: Path | None) ->
             _rekey(console, session())
         if old_aggregates is not None:
             _import(console, session(), old_aggregates)
-        for finding in provision(settings(), session):
+        for finding in provision(settings(), session, only_clicks=only_clicks):
             _show(console, finding)
             findings.append(finding)
     return findings

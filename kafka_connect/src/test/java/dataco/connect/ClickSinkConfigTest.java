@@ -4,7 +4,11 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import dataco.registry.RegistryAccess;
+import java.io.IOException;
+import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
@@ -70,6 +74,18 @@ class ClickSinkConfigTest {
                         "header.converter",
                         "consumer.override.isolation.level"),
                 Surroundings.problems(Map.of()).keySet());
+    }
+
+    @Test
+    void configurationInTheArchiveIsComplete() throws IOException {
+        Map<String, String> given = new ObjectMapper()
+                .readValue(Path.of("src", "assembly", "connector.json").toFile(), new TypeReference<>() {});
+        assertEquals(Map.of(), Surroundings.problems(given));
+        new ClickSinkConfig(given); // throws what is wrong or missing
+        given.keySet().removeAll(ClickSinkConfig.DEFINITION.names());
+        given.keySet().removeIf(name -> name.startsWith("consumer.override.") || name.endsWith(".converter"));
+        assertEquals(Set.of("connector.class", "tasks.max", "topics"), given.keySet(), "settings of Connect itself");
+        assertEquals(ClickSinkConnector.class.getName(), given.get("connector.class"));
     }
 
     @Test
