@@ -37,7 +37,7 @@ connect: ## build the sink for Kafka Connect: kafka_connect/target/dataco-clicks
 	@mv kafka_connect/target/plugins.zip kafka_connect/target/dataco-clicks.zip
 	@echo "kafka_connect/target/dataco-clicks.zip; unpacked in kafka_connect/target/plugins"
 
-images: ## build the images, run the compose file with them, and kill each of its containers once; needs Docker
+images: ## build the images, run the compose file with them, by Kafka Connect too, and kill each container once; needs Docker
 	@$(PYTHON) docker/try_images.py
 
 ui: $(VENV)/.installed ## run the Dagster UI on the demo's servers, with sensors, at PORT=3000; Ctrl-C stops it

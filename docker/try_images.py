@@ -1,8 +1,9 @@
 """`make images`: builds the images, sends clicks through the compose file, and kills each of its containers once.
 
-It is a compose project of its own, `dataco-try`, with its own volumes and no published ports; nothing of it is left in
-the end. It needs Docker with Compose, and Python's standard library alone. Images of others are pulled unless this
-machine has them already, whatever they hold: where none can be pulled, images of the same names do.
+The drain stores the clicks, then Kafka Connect, then the drain again. It is a compose project of its own, `dataco-try`,
+with its own volumes and no published ports; nothing of it is left in the end. It needs Docker with Compose, and
+Python's standard library alone. Images of others are pulled unless this machine has them already, whatever they hold:
+where none can be pulled, images of the same names do.
 """
 
 import argparse
@@ -21,6 +22,10 @@ from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent
+CONNECTOR: Final = FOLDER.parent / "kafka_connect" / "src" / "assembly" / "connector.json"
+"""A connector's configuration, as the archive of the sink has it; its addresses are those of the compose file."""
+CONNECT_URL: Final = "http://connect:8083"
+CONNECTOR_NAME: Final = "dataco-clicks"  # the default of DATACO_CONNECT_CONNECTOR
 PROJECT: Final = "dataco-try"
 LEAST_COMPOSE: Final = (2, 24)  # the first that knows `!reset`
 ALIAS: Final = "dataco-url-country"
@@ -32,6 +37,14 @@ UP_SECONDS: Final = 900
 RECOVERY_SECONDS: Final = 300
 ARRIVAL_SECONDS: Final = 900
 _POLL_SECONDS: Final = 3.0  # each look is a process of Docker's command
+_PUT: Final = """\
+import sys, requests
+url, document = sys.argv[1:]
+answer = requests.put(url, document, headers={"Content-Type": "application/json"}, timeout=60)
+print(answer.text)
+sys.exit(not answer.ok)
+"""
+"""Run with Python in a container of the platform: not every image has curl."""
 
 
 class TryFailed(Exception):
@@ -164,7 +177,11 @@ class Trial:
     def verify(self, what: str) -> None:
         """Has the platform recompute all hours from HBase: they equal table and index, and none is left out."""
         with self._timed(f"{what}: verified"):
-            self._until("`dataco verify --strict` passes", ARRIVAL_SECONDS, self._verified)
+            self._until(
+                "`dataco verify --strict` passes",
+                ARRIVAL_SECONDS,
+                lambda: self._done("dataco", "verify", "--strict"),
+            )
 
     def kill_each(self) -> None:
         """Kills each container in turn; all that this broke must be well again before the next one."""
@@ -179,6 +196,36 @@ class Trial:
                 )
                 self._until_well(RECOVERY_SECONDS)
 
+    def use(self, mode: str) -> None:
+        """Gives the topic to the drain or to Kafka Connect."""
+        with self._timed(f"clicks given to {mode}"):
+            self._until(
+                f"`dataco ingest use {mode}` succeeds",
+                RECOVERY_SECONDS,
+                lambda: self._done("dataco", "ingest", "use", mode),
+            )
+
+    def connect(self) -> None:
+        """Creates the connector, and waits until its tasks run."""
+        start = {"partitions.start": self.compose.environment["DATACO_PARTITIONS_START"]}
+        document = json.dumps(json.loads(CONNECTOR.read_text()) | start)
+        address = f"{CONNECT_URL}/connectors/{CONNECTOR_NAME}/config"
+        with self._timed("the connector's tasks run"):
+            self._until(
+                "Kafka Connect takes the connector",
+                RECOVERY_SECONDS,
+                lambda: self._done("python", "-c", _PUT, address, document),
+            )
+            self._until("the connector's tasks run", RECOVERY_SECONDS, self._connect_stores)
+
+    def stored_by_connect(self) -> None:
+        """Makes sure that no click waits, and that Kafka Connect, which alone can have stored them, is still well."""
+        self._until(
+            "Kafka Connect has stored all clicks",
+            RECOVERY_SECONDS,
+            lambda: self._connect_stores() and self._ingest()["waiting"] == 0,
+        )
+
     def remove(self) -> None:
         """Removes containers, network and volumes of the project."""
         with self._timed("removed"):
@@ -190,7 +237,8 @@ class Trial:
             if not container.well:
                 print(f"\n{container}:", flush=True)
                 self.compose.show("logs", "--no-color", "--tail", "40", container.service)
-        self.compose.show("exec", "-T", "dataco", "dataco", "doctor")
+        for command in ("doctor", "ingest status"):
+            self.compose.show("exec", "-T", "dataco", "dataco", *command.split())
 
     def sizes(self) -> Iterator[tuple[str, float]]:
         """The project's images and their sizes in megabytes (10^6 bytes), as `docker image ls` shows them."""
@@ -214,8 +262,18 @@ class Trial:
         answer = self.compose.inside("elasticsearch", *curl, "--data", json.dumps(query), address)
         return round(json.loads(answer)["aggregations"]["clicks"]["value"])
 
-    def _verified(self) -> bool:
-        self.compose.inside("dataco", "dataco", "verify", "--strict")
+    def _ingest(self) -> dict[str, Any]:
+        """What `dataco ingest status` says; it fails when a task does not run."""
+        return json.loads(self.compose.inside("dataco", "dataco", "ingest", "status", "--json"))
+
+    def _connect_stores(self) -> bool:
+        ingest = self._ingest()
+        tasks = (ingest["connector"] or {}).get("tasks", [])
+        return ingest["mode"] == "connect" and bool(tasks) and all(task["state"] == "RUNNING" for task in tasks)
+
+    def _done(self, *command: str) -> bool:
+        """Runs a command in a container of the platform; true when it succeeds."""
+        self.compose.inside("dataco", *command)
         return True
 
     def _kill(self, container: Container) -> None:
@@ -303,7 +361,7 @@ def _environment() -> dict[str, str]:
     return os.environ | {
         "DAGSTER_POSTGRES_PASSWORD": secrets.token_hex(16),
         "DATACO_PARTITIONS_START": f"{start:%Y-%m-%d}-00:00",
-        "DATACO_CONNECT_URL": "http://connect:8083",
+        "DATACO_CONNECT_URL": CONNECT_URL,
     }
 
 
@@ -361,6 +419,17 @@ def _try(trial: Trial) -> None:
     trial.arrive(2 * CLICKS, "clicks after the kills")
     trial.serves()
     trial.verify("clicks after the kills")
+    trial.use("connect")
+    trial.connect()
+    trial.send(seed=3)
+    trial.arrive(3 * CLICKS, "clicks by Kafka Connect")
+    trial.stored_by_connect()
+    trial.verify("clicks by Kafka Connect")
+    # The connector stays: its tasks get the next clicks, too, and can move no offset.
+    trial.use("drain")
+    trial.send(seed=4)
+    trial.arrive(4 * CLICKS, "clicks by the drain again")
+    trial.verify("clicks by the drain again")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from dataco_assets.settings import Settings
+
 DOCKER = Path(__file__).parents[2] / "docker"
 SCRIPT = DOCKER / "try_images.py"
 
@@ -33,6 +35,27 @@ elif arguments[0] == "run":
     state_file.write_text(json.dumps(state))
 else:
     sys.exit(f"unexpected: {{arguments}}")
+"""
+
+FAKE_CONNECT = """#!{python}
+# Docker with a platform whose worker takes a connector, and runs its task, at the second attempt.
+import json, pathlib, sys
+log = pathlib.Path({log!r})
+command = sys.argv[sys.argv.index("-T") + 2 :]
+log.open("a").write(json.dumps(command) + "\\n")
+times = [json.loads(line) for line in log.read_text().splitlines()].count(command)
+if command[0] == "python":
+    sys.exit("409: rebalancing" if times == 1 else 0)
+elif command[:3] == ["dataco", "ingest", "use"]:
+    print("Topic clicks is ingested by", command[3])
+elif command == ["dataco", "ingest", "status", "--json"]:
+    if times == 1:
+        sys.exit("no worker answers")
+    states = ["UNASSIGNED" if times == 2 else "RUNNING"]
+    connector = None if times == 3 else {{"tasks": [{{"state": each}} for each in states]}}
+    print(json.dumps({{"mode": "connect", "waiting": 7 if times < 6 else 0, "connector": connector}}))
+else:
+    sys.exit(f"unexpected: {{command}}")
 """
 
 
@@ -95,6 +118,43 @@ def test_each_container_but_the_set_ups_is_killed_once(
     after = {name: container["State"]["Pid"] for name, container in json.loads(state.read_text()).items()}
     assert after == {"id-kafka": 1001, "id-dataco": 1002, "id-setup": 0}
     assert list(trial.seconds) == ["dataco killed, all well again", "kafka killed, all well again"]
+
+
+def test_the_topic_is_given_to_kafka_connect_and_the_connector_created_in_spite_of_first_failures(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "commands"
+    _install_docker(tmp_path, FAKE_CONNECT.format(python=sys.executable, log=str(log)), monkeypatch)
+    monkeypatch.setattr(script, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(script, "RECOVERY_SECONDS", 30)
+    trial = script.Trial(script.Compose([], os.environ | {"DATACO_PARTITIONS_START": "2026-11-26-00:00"}), {})
+
+    trial.use("connect")
+    trial.connect()
+    asked = len(log.read_text().splitlines())
+    trial.stored_by_connect()
+
+    commands = [json.loads(line) for line in log.read_text().splitlines()]
+    assert commands[0] == ["dataco", "ingest", "use", "connect"]
+    put = next(command for command in commands if command[0] == "python")
+    assert commands.count(put) == 2
+    compile(put[2], "put", "exec")
+    assert put[3] == "http://connect:8083/connectors/dataco-clicks/config"
+    assert json.loads(put[4])["connector.class"] == "dataco.connect.ClickSinkConnector"
+    assert json.loads(put[4])["partitions.start"] == "2026-11-26-00:00"
+    assert asked == 1 + 2 + 4, "until its task runs"
+    assert len(commands) == asked + 2, "until no click waits"
+
+
+def test_the_connector_finds_the_servers_of_the_compose_file(script: ModuleType) -> None:
+    compose = yaml.safe_load((DOCKER / "docker-compose.yaml").read_text())
+    connector = json.loads(script.CONNECTOR.read_text())
+    platform = compose["services"]["dataco"]["environment"]
+    assert connector["kafka.bootstrap.servers"] == platform["DATACO_KAFKA_BOOTSTRAP_SERVERS"]
+    assert connector["hbase.zookeeper.quorum"] == platform["DATACO_HBASE_ZOOKEEPER_QUORUM"]
+    assert f"http://{compose['services']['connect']['hostname']}:8083" == script.CONNECT_URL
+    assert Settings.model_fields["connect_connector"].default == script.CONNECTOR_NAME
+    assert Settings.model_fields["clicks_topic"].default == connector["topics"]
 
 
 def test_without_docker_it_says_what_to_install(tmp_path: Path) -> None:
