@@ -102,6 +102,19 @@ def test_each_schema_is_asked_for_once_also_one_that_does_not_exist() -> None:
     assert len(schemas.asked) == len(set(schemas.asked)) > len(FILE["schemas"])
 
 
+def test_the_last_thousand_schemas_are_kept() -> None:
+    schemas = FileSchemas()
+    parser = ClickParser(schemas)
+    first, *others = (b"\0" + number.to_bytes(4, "big") for number in range(5_000, 6_000))
+    for value in (first, *others, first, b"\0" + (6_000).to_bytes(4, "big")):
+        parser.parse(value, None, record_time_ms=0, earliest_ms=0)
+    assert len(schemas.asked) == 1_001
+    parser.parse(first, None, record_time_ms=0, earliest_ms=0)
+    assert len(schemas.asked) == 1_001, "it was used lately"
+    parser.parse(others[0], None, record_time_ms=0, earliest_ms=0)
+    assert len(schemas.asked) == 1_002
+
+
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_any_damage_is_a_rejection_and_never_an_error(cut: int) -> None:
     parser = ClickParser(FileSchemas())

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import dataco.failures.IngestException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -79,6 +80,25 @@ class AvroVectorsTest {
             parsed(vector.node());
         }
         assertEquals(3, asked.size() - before, "an id, a GUID and a fingerprint that no schema has");
+    }
+
+    @Test
+    void theLastThousandSchemasAreKept() throws IngestException {
+        for (int id = 5_000; id < 6_000; id++) {
+            parser.parse(named(id), null, 0, 0);
+        }
+        parser.parse(named(5_000), null, 0, 0);
+        parser.parse(named(6_000), null, 0, 0);
+        assertEquals(1_001, asked.size());
+        parser.parse(named(5_000), null, 0, 0);
+        assertEquals(1_001, asked.size(), "it was used lately");
+        parser.parse(named(5_001), null, 0, 0);
+        assertEquals(1_002, asked.size());
+    }
+
+    /** A record that begins with the id of a schema. */
+    private static byte[] named(int id) {
+        return ByteBuffer.allocate(5).putInt(1, id).array();
     }
 
     @Test
