@@ -16,6 +16,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import javax.net.ssl.SSLHandshakeException;
 
 /**
@@ -42,6 +46,7 @@ public final class SchemaRegistry {
     private static final int DEEPEST = 20;
 
     private final RegistryAccess access;
+    private final Duration timeout;
     private final HttpClient client;
 
     /**
@@ -50,11 +55,17 @@ public final class SchemaRegistry {
      * @throws RegistryException the file of authorities cannot be used
      */
     public SchemaRegistry(RegistryAccess access) throws RegistryException {
+        this(access, TIMEOUT);
+    }
+
+    /** The same, with another limit to the time of an answer. */
+    SchemaRegistry(RegistryAccess access, Duration timeout) throws RegistryException {
         this.access = access;
+        this.timeout = timeout;
         HttpClient.Builder builder = HttpClient.newBuilder()
                 .version(HttpClient.Version.HTTP_1_1)
                 .followRedirects(HttpClient.Redirect.NEVER)
-                .connectTimeout(TIMEOUT);
+                .connectTimeout(timeout);
         this.client = access.caFile().isEmpty()
                 ? builder.build()
                 : builder.sslContext(Authorities.of(access.caFile())).build();
@@ -116,28 +127,49 @@ public final class SchemaRegistry {
     }
 
     private Optional<Map<String, JsonValue>> get(String path, Set<String> none) throws RegistryException {
-        HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(access.url() + path))
-                .timeout(TIMEOUT)
-                .header("Accept", ACCEPT);
+        HttpRequest.Builder request =
+                HttpRequest.newBuilder(URI.create(access.url() + path)).header("Accept", ACCEPT);
         if (!access.authorization().isEmpty()) {
             request.header("Authorization", access.authorization());
         }
+        return content(path, answer(path, request.build()), none);
+    }
+
+    /** Returns the whole answer in time: the limit that a request can have itself ends with the answer's first line. */
+    private HttpResponse<String> answer(String path, HttpRequest request) throws RegistryException {
+        CompletableFuture<HttpResponse<String>> answer =
+                client.sendAsync(request, HttpResponse.BodyHandlers.ofString());
         try {
-            return content(path, client.send(request.build(), HttpResponse.BodyHandlers.ofString()), none);
-        } catch (SSLHandshakeException error) {
-            throw RegistryException.permanent(
-                    asked(path) + " has a certificate that is not accepted (" + error.getMessage()
-                            + "). schema.registry.ca.file must name the certificate of the authority that signed it.",
-                    error);
-        } catch (IOException error) {
-            throw RegistryException.passing(
-                    asked(path) + " does not answer (" + error
-                            + "). Is it running? Its address is schema.registry.url.",
-                    error);
+            return answer.get(timeout.toMillis(), TimeUnit.MILLISECONDS);
+        } catch (TimeoutException error) {
+            answer.cancel(true);
+            throw silent(path, "not within " + timeout.toSeconds() + " s", error);
+        } catch (ExecutionException error) {
+            throw failure(path, error.getCause());
         } catch (InterruptedException interrupted) {
+            answer.cancel(true);
             Thread.currentThread().interrupt();
             throw RegistryException.passing(asked(path) + " was not waited for.", interrupted);
         }
+    }
+
+    private RegistryException failure(String path, Throwable error) {
+        if (error instanceof SSLHandshakeException) {
+            return RegistryException.permanent(
+                    asked(path) + " has a certificate that is not accepted (" + error.getMessage()
+                            + "). schema.registry.ca.file must name the certificate of the authority that signed it.",
+                    error);
+        }
+        if (error instanceof IOException) {
+            return silent(path, error.toString(), error);
+        }
+        throw new IllegalStateException(error);
+    }
+
+    private RegistryException silent(String path, String why, Throwable error) {
+        return RegistryException.passing(
+                asked(path) + " does not answer (" + why + "). Is it running? Its address is schema.registry.url.",
+                error);
     }
 
     private Optional<Map<String, JsonValue>> content(String path, HttpResponse<String> answer, Set<String> none)

@@ -2,6 +2,7 @@ package dataco.registry;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.sun.net.httpserver.HttpExchange;
@@ -11,6 +12,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -24,6 +26,8 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /** What is made of a registry's answers; the integration tests have a registry that judges what it is asked. */
 class SchemaRegistryTest {
+    private static final String STALLED = "{\"schema\": ";
+
     private final Map<String, String> answers = new HashMap<>();
     private final List<String> asked = new ArrayList<>();
     private int status = 200;
@@ -101,9 +105,23 @@ class SchemaRegistryTest {
         assertTrue(error.getMessage().contains("does not answer"), error.getMessage());
     }
 
+    @Test
+    void anAnswerThatDoesNotEnd() throws RegistryException {
+        answers.put("/schemas/ids/1", STALLED);
+        RegistryAccess access = new RegistryAccess(url(), "", "", "", "");
+        SchemaRegistry registry = new SchemaRegistry(access, Duration.ofSeconds(1));
+        RegistryException error = assertTimeoutPreemptively(
+                Duration.ofSeconds(20), () -> assertThrows(RegistryException.class, () -> registry.byId("1")));
+        assertTrue(error.isPassing());
+        assertTrue(error.getMessage().contains("does not answer"), error.getMessage());
+    }
+
+    private String url() {
+        return "http://127.0.0.1:" + server.getAddress().getPort() + "/";
+    }
+
     private SchemaRegistry registry(String username, String token) throws RegistryException {
-        String url = "http://127.0.0.1:" + server.getAddress().getPort() + "/";
-        return new SchemaRegistry(new RegistryAccess(url, username, "secret", token, ""));
+        return new SchemaRegistry(new RegistryAccess(url(), username, "secret", token, ""));
     }
 
     private void answer(HttpExchange exchange) throws IOException {
@@ -112,6 +130,12 @@ class SchemaRegistryTest {
         String found = answers.getOrDefault(path, "no schema");
         byte[] body = found.getBytes(StandardCharsets.UTF_8);
         int code = !answers.containsKey(path) ? status : found.contains("error_code") ? 404 : 200;
+        if (found.equals(STALLED)) {
+            exchange.sendResponseHeaders(code, body.length + 1); // the last byte does not come
+            exchange.getResponseBody().write(body);
+            exchange.getResponseBody().flush();
+            return;
+        }
         exchange.sendResponseHeaders(code, body.length);
         exchange.getResponseBody().write(body);
         exchange.close();
