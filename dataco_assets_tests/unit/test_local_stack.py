@@ -20,6 +20,7 @@ from local_stack import stack as stack_module
 from local_stack.cli import app
 from local_stack.errors import NotReady, StackError
 from local_stack.servers import Context, Launch, Server
+from local_stack.servers.connect import CONNECT, PLUGINS_VARIABLE
 from local_stack.stack import Phase, Stack
 from local_stack.state import FILE, Started, State
 
@@ -189,6 +190,40 @@ def test_up_restarts_only_what_was_killed_and_down_leaves_nothing(toys: Toys, mo
     mine = [own.pid("one"), two]
     Stack(toys.folder).down()
     assert not any(psutil.pid_exists(pid) for pid in mine)
+
+
+def test_an_optional_server_belongs_to_the_stack_once_it_was_asked_for(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, spare = toys.server("usual"), toys.server("spare", ("usual",))
+    _use(monkeypatch, usual)
+    monkeypatch.setattr(stack_module, "OPTIONAL", (spare,))
+    monkeypatch.setattr(stack_module, "_SERVERS", {"usual": usual, "spare": spare})
+    toys.ready = {"usual", "spare"}
+    own = Stack(toys.folder, "auto")
+    own.up()
+    assert [status.name for status in own.status()] == ["usual"]
+    own.up(extra=["spare"])
+    assert [(status.name, status.running) for status in own.status()] == [("usual", True), ("spare", True)]
+    own.stop("spare")
+    own.up()
+    assert toys.started == ["usual", "spare", "spare"]
+
+
+def test_kafka_connect_is_asked_for_by_with_and_needs_the_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(_stack: Stack, *, extra: list[str], **_: object) -> None:
+        assert extra == [CONNECT.name]
+        CONNECT.fetch(tmp_path)
+
+    monkeypatch.setattr(Stack, "up", fetch)
+    monkeypatch.setenv(PLUGINS_VARIABLE, str(tmp_path / "none"))
+    refused = CliRunner().invoke(app, ["up", "--with", "connect", "--dir", str(tmp_path / "stack")])
+    assert refused.exit_code == 1
+    assert "`make connect` builds the sink" in refused.stderr
+    servers = (*stack_module.ALL, CONNECT)
+    State(ports=ports.choose([name for server in servers for name in server.ports])).save(tmp_path)
+    made = Stack(tmp_path)
+    assert made.env()["DATACO_CONNECT_URL"] == f"http://127.0.0.1:{made.port('connect.rest')}"
 
 
 def test_a_process_that_outlived_its_use_is_reported_and_restarted(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
