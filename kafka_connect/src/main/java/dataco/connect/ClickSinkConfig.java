@@ -190,7 +190,8 @@ final class ClickSinkConfig extends AbstractConfig {
                 AVRO,
                 1,
                 Width.LONG,
-                "Schema registry");
+                "Schema registry",
+                List.of(REGISTRY_USERNAME, REGISTRY_PASSWORD, REGISTRY_TOKEN, REGISTRY_CA_FILE));
         config.define(
                 REGISTRY_CA_FILE,
                 Type.STRING,
@@ -201,7 +202,8 @@ final class ClickSinkConfig extends AbstractConfig {
                 AVRO,
                 5,
                 Width.LONG,
-                "Authority");
+                "Authority",
+                Recommended.onlyWith(REGISTRY_URL));
         config.define(
                 WRITER_SCHEMAS,
                 Type.STRING,
@@ -225,7 +227,9 @@ final class ClickSinkConfig extends AbstractConfig {
                 AVRO,
                 2,
                 Width.MEDIUM,
-                "User name");
+                "User name",
+                List.of(REGISTRY_PASSWORD),
+                Recommended.onlyWith(REGISTRY_URL));
         config.define(
                 REGISTRY_PASSWORD,
                 Type.PASSWORD,
@@ -235,7 +239,8 @@ final class ClickSinkConfig extends AbstractConfig {
                 AVRO,
                 3,
                 Width.MEDIUM,
-                "Password");
+                "Password",
+                Recommended.onlyWith(REGISTRY_USERNAME));
         config.define(
                 REGISTRY_TOKEN,
                 Type.PASSWORD,
@@ -245,7 +250,8 @@ final class ClickSinkConfig extends AbstractConfig {
                 AVRO,
                 4,
                 Width.MEDIUM,
-                "Token");
+                "Token",
+                Recommended.onlyWith(REGISTRY_URL));
     }
 
     private static void defineCheckpoints(ConfigDef config) {

@@ -12,7 +12,9 @@ import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.apache.kafka.common.config.ConfigDef;
+import org.apache.kafka.common.config.ConfigValue;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -58,6 +60,34 @@ class ClickSinkConfigTest {
             assertTrue(key.documentation.length() > 20, key.name);
             assertTrue(key.group != null && key.displayName != null, key.name);
         }
+    }
+
+    @Test
+    void accessToARegistryIsAskedForOnlyWhereThereIsOne() {
+        assertEquals(Set.of("schema.registry.url", "writer.schemas"), shownOfAvro());
+        assertEquals(
+                Set.of(
+                        "schema.registry.url",
+                        "writer.schemas",
+                        "schema.registry.ca.file",
+                        "schema.registry.username",
+                        "schema.registry.token"),
+                shownOfAvro("schema.registry.url", "https://registry:8081"));
+        assertTrue(shownOfAvro("schema.registry.url", "https://registry:8081", "schema.registry.username", "me")
+                .contains("schema.registry.password"));
+    }
+
+    /** Names of the settings of the group Avro that a form shows. */
+    private static Set<String> shownOfAvro(String... given) {
+        Map<String, String> settings = settings();
+        for (int i = 0; i < given.length; i += 2) {
+            settings.put(given[i], given[i + 1]);
+        }
+        return ClickSinkConfig.DEFINITION.validate(settings).stream()
+                .filter(each -> each.visible()
+                        && "Avro".equals(ClickSinkConfig.DEFINITION.configKeys().get(each.name()).group))
+                .map(ConfigValue::name)
+                .collect(Collectors.toSet());
     }
 
     @Test
