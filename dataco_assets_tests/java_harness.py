@@ -4,6 +4,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def verify(project: Path) -> None:
         AssertionError: something fails; with what Maven said.
     """
     _maven(project, "verify")
+
+
+def packaged(folder: Path) -> Path:
+    """Builds the sink's archive as `make connect` does, and returns the folder in which it was unpacked."""
+    _maven(SINK, "package", "-Pplugin", "-DskipTests")
+    with zipfile.ZipFile(SINK / "target" / "plugins.zip") as archive:
+        archive.extractall(folder)
+    return folder
 
 
 def _maven(project: Path, *arguments: str) -> None:

@@ -14,7 +14,9 @@ import pytest
 import requests
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
+from typer.testing import CliRunner
 
+from dataco_assets.cli import app
 from dataco_assets.clicks.event import Rejection, parse
 from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clicks.record import ClickParser
@@ -23,10 +25,12 @@ from dataco_assets.clients.kafka.consumer import as_bytes, header_of
 from dataco_assets.clients.writer_schemas import KnownSchemas
 from dataco_assets.definitions import build_defs
 from dataco_assets.ledgers.offsets import Mode, OtherOwner
+from dataco_assets.provisioning import provision
 from dataco_assets.rejected.contents import read_rejected
 from dataco_assets.rejected.records import RejectedClick, record_headers
 from dataco_assets.sensors import kafka_lag_sensor
 from dataco_assets.sensors.connector import OBSERVED_EVERY_SECONDS, memory_of, with_memory
+from dataco_assets.settings import Settings
 from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests.avro_clicks import AvroProducer
 from dataco_assets_tests.certificates import Authority
@@ -35,6 +39,7 @@ from dataco_assets_tests.connect_worker import Worker, make_plugin
 from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
 from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.faults.truth import event_of, row_key
+from dataco_assets_tests.java_harness import packaged
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform, read_topic
 from dataco_assets_tests.registries import registry
 from dataco_assets_tests.sensor_ticks import tick
@@ -425,12 +430,18 @@ def test_too_many_rejected_clicks_fail_the_task_and_commit_nothing(sink: Sink) -
     assert len(platform.rejected()) == 1_500
 
 
-def test_clicks_that_retention_removed_are_reported(sink: Sink) -> None:
+_AT_ONCE = {"consumer_override_fetch_max_wait_ms": "1"}
+"""So that no request of a paused consumer is still waiting at the broker when the next message comes."""
+
+
+@pytest.mark.parametrize("how", ["stop", "pause"])
+def test_clicks_that_retention_removed_are_reported(sink: Sink, how: str) -> None:
+    """Of a task that begins, and of one that goes on: Connect's consumer jumps to the earliest offset by itself."""
     platform = sink.platform
     platform.produce([click("a"), click("b")], partition=0)
-    sink.start()
+    sink.start(**_AT_ONCE)
     sink.wait_drained()
-    sink.worker.call("PUT", f"/connectors/{sink.name}/stop")
+    _halted(sink, how)
     platform.produce([click(str(number)) for number in range(10)], partition=0)
     platform.delete_records({0: 7})
     sink.worker.call("PUT", f"/connectors/{sink.name}/resume")
@@ -458,6 +469,15 @@ def test_a_topic_created_again_is_reported(sink: Sink) -> None:
     _eventually(lambda: platform.admin.create_topic(topic, partitions=2, replication=1, config={}))
     sink.worker.call("PUT", f"/connectors/{sink.name}/resume")
     assert "the topic was deleted and created again" in sink.failure()
+
+
+def _halted(sink: Sink, how: str) -> None:
+    """Ends the connector's tasks (`stop`), or has them keep their partitions and read nothing (`pause`)."""
+    sink.worker.call("PUT", f"/connectors/{sink.name}/{how}")
+    expected = {"stop": [], "pause": ["PAUSED"]}[how]
+    wait_until(
+        lambda: [task["state"] for task in sink.worker.tasks(sink.name)] == expected, seconds=60, what=f"they {how}"
+    )
 
 
 def _eventually(action: Callable[[], bool]) -> None:
@@ -601,7 +621,49 @@ class ImageWorker(Worker):
         return ["env", *(f"{name}={value}" for name, value in variables.items()), *java, file]
 
 
-def test_the_worker_of_the_image_starts_and_has_the_sink(worker: Worker, tmp_path: Path) -> None:
-    with running(ImageWorker(tmp_path, brokers=worker.brokers, plugins=worker.plugins, name="")) as made:
-        plugins = {plugin["class"] for plugin in made.call("GET", "/connector-plugins")}
-        assert "dataco.connect.ClickSinkConnector" in plugins
+def test_from_the_archive_to_rows_as_the_readme_says_with_the_worker_of_the_image(
+    stack: Stack, spark: SparkSession, worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins = packaged(tmp_path / "plugins")
+    with running(ImageWorker(tmp_path, brokers=worker.brokers, plugins=plugins, name="")) as made:
+        name = f"archive-{uuid.uuid4().hex[:8]}"
+        address = {"connect_url": made.url, "connect_connector": name}
+        platform = make_platform(stack.env(), elasticsearch_url="http://127.0.0.1:9", **address)
+        settings = platform.settings
+        monkeypatch.setattr("dataco_assets.cli.ingest.settings", lambda: settings)
+        try:
+            found = list(provision(settings, lambda: spark, only_clicks=True))
+            assert all(each.created for each in found)
+            assert "is ingested by Kafka Connect now" in _dataco("ingest", "use", "connect")
+            connector = json.loads((plugins / "dataco-clicks" / "connector.json").read_text())
+            made.call("PUT", f"/connectors/{name}/config", connector | _names(settings))
+            platform.produce([click("a"), b"no click"])
+            wait_until(lambda: is_drained(platform), seconds=STORED_SECONDS, what="everything is stored")
+
+            assert platform.event_ids() == ["a"]
+            assert len(platform.rejected()) == 1
+            status = json.loads(_dataco("ingest", "status", "--json"))
+            assert (status["ok"], status["mode"], status["waiting"]) == (True, "connect", 0)
+            assert [task["state"] for task in status["connector"]["tasks"]] == ["RUNNING"] * int(connector["tasks.max"])
+            requests.delete(f"{made.url}/connectors/{name}", timeout=60)
+        finally:
+            platform.drop()
+
+
+def _names(settings: Settings) -> dict[str, str]:
+    """What differs from the defaults where several platforms share servers."""
+    return {
+        "topics": settings.clicks_topic,
+        "kafka.bootstrap.servers": settings.kafka_bootstrap_servers,
+        "rejected.topic": settings.rejected_topic,
+        "start.group": settings.kafka_group,
+        "hbase.zookeeper.quorum": settings.hbase_zookeeper_quorum,
+        "hbase.table.prefix": settings.hbase_table_prefix,
+        "partitions.start": settings.partitions_start,
+    }
+
+
+def _dataco(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout
