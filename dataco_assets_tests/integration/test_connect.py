@@ -40,13 +40,13 @@ from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
 from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.faults.truth import event_of, row_key
 from dataco_assets_tests.java_harness import packaged
-from dataco_assets_tests.platforms import NOON, Platform, click, make_platform, read_topic
+from dataco_assets_tests.platforms import NOON, Platform, click, headers_of, make_platform, read_topic
 from dataco_assets_tests.registries import registry
 from dataco_assets_tests.sensor_ticks import tick
 from dataco_assets_tests.server_process import running
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
-from spark_resources.clicks_admin import clicks_admin
+from spark_resources.clicks_admin import ClicksAdmin, clicks_admin
 
 pytestmark = pytest.mark.stack
 
@@ -478,6 +478,29 @@ def _halted(sink: Sink, how: str) -> None:
     wait_until(
         lambda: [task["state"] for task in sink.worker.tasks(sink.name)] == expected, seconds=60, what=f"they {how}"
     )
+
+
+def test_a_click_that_hbase_refuses_is_rejected_and_its_neighbours_are_stored(sink: Sink, spark: SparkSession) -> None:
+    platform = sink.platform
+    with clicks_admin(spark) as admin:
+        _alter(admin, platform.settings.clicks_table, {"hbase.server.keyvalue.maxsize": "1000"})
+    refused = click("large", user_agent="x" * 1_500)
+    platform.produce([click("a"), refused, click("b")], partition=0)
+    sink.start()
+    sink.wait_drained()
+    assert sorted(platform.event_ids()) == ["a", "b"]
+    (record,) = platform.rejected()
+    assert record.value() == refused
+    assert headers_of(record)["dataco.reason"] == b"refused_by_store"
+    assert b"vlen=1500" in headers_of(record)["dataco.detail"]
+
+
+def _alter(admin: ClicksAdmin, table: str, values: dict[str, str]) -> None:
+    """Changes properties of a table, for which HBase closes each of its regions and opens it again."""
+    builder = admin._client.TableDescriptorBuilder.newBuilder(admin._admin.getDescriptor(admin._name(table)))
+    for name, value in values.items():
+        builder.setValue(name, value)
+    admin._admin.modifyTable(builder.build())
 
 
 def _eventually(action: Callable[[], bool]) -> None:
