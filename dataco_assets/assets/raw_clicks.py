@@ -1,5 +1,6 @@
 """`raw_clicks`: every valid click, exactly once, in HBase; and the topic it comes from, as an external asset."""
 
+from dataclasses import asdict, replace
 from datetime import timedelta
 from enum import Enum
 
@@ -7,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from dataco_assets.assets.failures import explained
-from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clicks.hour import DAY_MS, hour_key, hour_of
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
 from dataco_assets.settings import Settings
@@ -15,6 +16,7 @@ from dataco_assets.settings import Settings
 OWNERS = ["team:clickstream"]
 WARN_REJECTED_SHARE = 0.01
 _SHOWN_HOURS = 48
+_SHOWN_PROBLEMS = 20
 
 
 class OnDataLoss(Enum):
@@ -99,7 +101,13 @@ _COLUMNS = [
             "rejected_share",
             asset="raw_clicks",
             description=f"At most {WARN_REJECTED_SHARE:.0%} of this run's messages were rejected.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            "accounts_add_up",
+            asset="raw_clicks",
+            description="Of all messages ingested in the last 24 hours, each was stored, rejected, suppressed or lost "
+            "with a person's consent, by the offset ledger (`dataco account`).",
+        ),
     ],
 )
 def raw_clicks(
@@ -110,8 +118,8 @@ def raw_clicks(
     hbase: HBaseResource,
 ) -> dg.MaterializeResult:
     """Drains the topic once."""
-    from dataclasses import replace
-
+    from dataco_assets.clock import now_ms
+    from dataco_assets.ingest.accounting import read_account
     from dataco_assets.ingest.drain import Drain, policy_from
 
     policy = replace(
@@ -129,6 +137,8 @@ def raw_clicks(
         Drain(settings, client, policy, brokers=kafka.brokers) as drain,
     ):
         result = drain.run()
+        now = now_ms()
+        account = read_account(settings, client, now_ms=now, since_ms=hour_of(now - DAY_MS))
     waiting = "an unknown number" if result.lag_left is None else f"{result.lag_left:,}"
     context.log.info(
         f"{result.stored:,} clicks stored and {result.rejected.total():,} rejected in {result.seconds:.1f} s; "
@@ -156,6 +166,15 @@ def raw_clicks(
                 passed=rejected_share <= WARN_REJECTED_SHARE,
                 severity=dg.AssetCheckSeverity.WARN,
                 metadata={"share": rejected_share, "rejected": result.rejected.total(), "messages": result.seen},
-            )
+            ),
+            dg.AssetCheckResult(
+                check_name="accounts_add_up",
+                passed=account.adds_up,
+                metadata={
+                    "produced": account.produced,
+                    **asdict(account.counts),
+                    "problems": [str(problem) for problem in account.problems[:_SHOWN_PROBLEMS]],
+                },
+            ),
         ],
     )

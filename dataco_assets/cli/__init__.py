@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from dataco_assets.cli import (
+    account,
     backfill,
     clicks,
     contract,
@@ -75,6 +76,7 @@ app.command()(resume.resume)
 app.command()(top.top)
 app.command()(users.users)
 app.command()(restatements.restatements)
+app.command()(account.account)
 app.command()(verify.verify)
 app.command()(backfill.backfill)
 app.command()(erase_user.erase_user)

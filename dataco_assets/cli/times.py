@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from dataco_assets.cli.usage import WrongUsage
-from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
+from dataco_assets.clicks.hour import DAY_MS, HOUR_MS, hour_key, hour_of
 from dataco_assets.untrusted import printable
 
 FORMS = "2026-01-31 (a day, UTC), 2026-01-31-12:00 (an hour, as Dagster writes it) or 2026-01-31T12:00Z"
@@ -116,7 +116,7 @@ def _iso(form: "re.Match[str]") -> str:
 
 def _length_ms(form: "re.Match[str]") -> int:
     if form["hour"] is None:
-        return _DAY_MS
+        return DAY_MS
     if form["separator"] == "-" and form["minute"] == "00" and form["second"] is None:
         return HOUR_MS  # a partition key
     return next(length for part, length in _LENGTH_MS.items() if form[part] is not None)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 VISIT_GAP_MS = 30 * 60_000
 """Maximum gap between two clicks of a visit, and so how far an hour depends on the clicks before and behind it."""
 _KEY_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition keys

@@ -336,7 +336,7 @@ class HBase:
             prefix: What the keys of these rows begin with.
             column: The cell to write.
         """
-        attributes = {b"_ttl": _CLOCK_CELL_TTL_MS.to_bytes(8, "big")}  # Mutation.OP_ATTRIBUTE_TTL
+        attributes = _ttl(_CLOCK_CELL_TTL_MS)
 
         def read(connection: happybase.Connection) -> int:
             key = prefix + uuid.uuid4().hex.encode()
@@ -362,13 +362,23 @@ class HBase:
         if increments:
             self._call(lambda c: c.client.incrementRows(increments))
 
-    def put_if(self, table: str, key: bytes, column: bytes, *, expected: bytes | None, value: bytes) -> bool:
-        """Writes a cell if it holds `expected` (None: if it is absent); atomic.
+    def put_if(
+        self,
+        table: str,
+        key: bytes,
+        column: bytes,
+        *,
+        expected: bytes | None,
+        value: bytes,
+        ttl_ms: int | None = None,
+    ) -> bool:
+        """Writes a cell if it holds `expected` (None: if it is absent); atomic. It expires after `ttl_ms`, if given.
 
         After a call that broke off, False may mean that the first try had succeeded: read before concluding.
         """
         mutation = gateway.Mutation(isDelete=False, column=column, value=value, writeToWAL=True)
-        return self._call(lambda c: c.client.checkAndPut(table.encode(), key, column, expected, mutation, {}))
+        attributes = {} if ttl_ms is None else _ttl(ttl_ms)
+        return self._call(lambda c: c.client.checkAndPut(table.encode(), key, column, expected, mutation, attributes))
 
     # Calls
 
@@ -432,6 +442,11 @@ class HBase:
             with self._lock:
                 self._open.discard(connection)
             connection.close()
+
+
+def _ttl(milliseconds: int) -> dict[bytes, bytes]:
+    """Attributes of a mutation whose cells expire."""
+    return {b"_ttl": milliseconds.to_bytes(8, "big")}  # Mutation.OP_ATTRIBUTE_TTL
 
 
 def _receive_row_times(client: Any, column: bytes) -> list[tuple[bytes, int]]:

@@ -12,11 +12,10 @@ from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES, REFERRER_HOST, Aggregate, dimensions_of
-from dataco_assets.clicks.hour import HOUR_MS, hour_of
+from dataco_assets.clicks.hour import DAY_MS, HOUR_MS, hour_of
 from dataco_assets.errors import DatacoError
 from dataco_assets.untrusted import printable
 
-DAY_MS: Final = 24 * HOUR_MS
 MOST_DAYS: Final = 400
 """The longest range: each hour of it and of the one before is a bucket of an answer."""
 

@@ -13,8 +13,8 @@ flush, commit: WorkerSinkTask), with the commit in place of the ledger.
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,13 +23,21 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 
 from dataco_assets.clicks.event import Click, Reason, Rejection
 from dataco_assets.clicks.framing import SCHEMA_HEADER
-from dataco_assets.clicks.hour import VISIT_GAP_MS, hour_of
+from dataco_assets.clicks.hour import DAY_MS, VISIT_GAP_MS, hour_of
 from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clicks.suppressed import ErasedUsers, is_suppressed, is_suppressed_message
 from dataco_assets.clients.hbase import HBase
 from dataco_assets.clients.kafka.brokers import Brokers
-from dataco_assets.clients.kafka.consumer import Message, RangeConsumer, header_of, key_of, record_time_ms, value_of
+from dataco_assets.clients.kafka.consumer import (
+    Message,
+    RangeConsumer,
+    header_of,
+    key_of,
+    place_of,
+    record_time_ms,
+    value_of,
+)
 from dataco_assets.clients.kafka.failures import KafkaFailure
 from dataco_assets.clients.kafka.producer import AckedProducer
 from dataco_assets.clients.kafka.topics import KafkaAdmin, OffsetRange, TopicState
@@ -44,6 +52,7 @@ from dataco_assets.ingest.writer import RowWriter
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import Mode, OffsetGap, OffsetLedger, Owner
 from dataco_assets.ledgers.suppression import SuppressionList
+from dataco_assets.ledgers.tallies import PassedOffsets
 from dataco_assets.rejected.records import RejectedClick, send_rejected
 
 if TYPE_CHECKING:
@@ -133,13 +142,16 @@ class DrainResult:
 
 @dataclass
 class _Window:
-    """What happened since the last checkpoint."""
+    """What happened since the last checkpoint. A place is a partition and an offset."""
 
     started_at_ms: int
     starts: dict[int, int]
-    stored: int = 0
+    stored: Counter[int] = field(default_factory=Counter)  # clicks by partition, repeated ones, too
+    keys: set[bytes] = field(default_factory=set)  # of rows
+    repeated: dict[tuple[int, int], bytes] = field(default_factory=dict)  # places of clicks whose key was there
     spans: Counter[int] = field(default_factory=Counter)  # clicks stored by half hour (start, epoch ms)
-    suppressed: int = 0
+    suppressed: list[tuple[int, int]] = field(default_factory=list)  # places
+    empty: dict[int, list[OffsetRange]] = field(default_factory=dict)  # offsets without a message
     suppressed_rows: list[bytes] = field(default_factory=list)  # keys of suppressed clicks
     removed: set[int] = field(default_factory=set)  # times of clicks whose rows were deleted, epoch ms
     rejected: list[RejectedClick] = field(default_factory=list)
@@ -147,7 +159,42 @@ class _Window:
 
     @property
     def seen(self) -> int:
-        return self.stored + len(self.rejected) + self.suppressed
+        return self.stored.total() + len(self.rejected) + len(self.suppressed)
+
+    def store(self, partition: int, offset: int, key: bytes) -> None:
+        """Counts a click as stored."""
+        self.stored[partition] += 1
+        if key in self.keys:
+            self.repeated[partition, offset] = key
+        else:
+            self.keys.add(key)
+
+    def take_back(self, partition: int, offset: int, key: bytes) -> None:
+        """Counts a click as stored no more; one that repeated it is the first of its row now."""
+        self.stored[partition] -= 1
+        others = [(partition, offset), *(place for place, same in self.repeated.items() if same == key)]
+        repeated = next((place for place in others if place in self.repeated), None)
+        if repeated is not None:
+            del self.repeated[repeated]
+
+    def passed(self, ends: Mapping[int, int]) -> list[PassedOffsets]:
+        """The offsets since the last checkpoint, with what became of them; of partitions where there are any."""
+        repeated, suppressed = _by_partition(self.repeated), _by_partition(self.suppressed)
+        rejected = _by_partition(map(place_of, (each.message for each in self.rejected)))
+        return [
+            PassedOffsets(
+                partition,
+                start,
+                ends[partition],
+                self.stored[partition] - len(repeated[partition]),
+                repeated[partition],
+                rejected[partition],
+                suppressed[partition],
+                self.empty.get(partition, ()),
+            )
+            for partition, start in self.starts.items()
+            if ends[partition] > start
+        ]
 
     def hours(self) -> Counter[int]:
         """Clicks stored by hour."""
@@ -183,7 +230,7 @@ class Drain:
         self._on_step = on_step
         self._hbase = hbase
         self._admin = KafkaAdmin(brokers, timeout_seconds=_METADATA_SECONDS)
-        self._offsets = OffsetLedger(hbase, settings.offsets_table)
+        self._offsets = OffsetLedger(hbase, settings.offsets_table, tallies_kept_ms=settings.clicks_ttl_days * DAY_MS)
         self._owner = Owner()
         self._hours = HourLedger(hbase, settings.hours_table)
         self._suppression = SuppressionList(hbase, settings.suppressed_table)
@@ -248,10 +295,12 @@ class Drain:
 
     def _accept_losses(self, plan: Plan) -> None:
         starts = {r.partition: r.start for r in plan.ranges}
+        at_ms = self._hours.server_time_ms() if plan.skipped else 0
         for loss in plan.skipped:
             logger.warning("Skipping lost clicks, as asked: partition %d: %s", loss.partition, loss.why)
             if loss.partition in starts:
-                self._offsets.reset(plan.topic, loss.partition, starts[loss.partition], owner=self._owner)
+                lost = OffsetRange(loss.partition, loss.start, starts[loss.partition])
+                self._offsets.reset(plan.topic, lost, owner=self._owner, at_ms=at_ms)
             else:
                 self._offsets.forget(plan.topic.name, loss.partition, owner=self._owner)
 
@@ -280,7 +329,7 @@ class Drain:
     def _take(self, message: Message, window: _Window) -> None:
         click = self._parse(message)
         if self._erased and self._is_suppressed(click, message):
-            window.suppressed += 1
+            window.suppressed.append(place_of(message))
             if isinstance(click, Click):
                 window.suppressed_rows.append(row_key(click.user_id, click.timestamp, click.event_id))
             return
@@ -308,17 +357,19 @@ class Drain:
     def _store(self, click: Click, message: Message, window: _Window) -> None:
         key, row = encode_click(click)
         self._writer.add(key, row, message, origin_bytes=len(message))
-        window.stored += 1
+        partition, offset = place_of(message)
+        window.store(partition, offset, key)
         window.spans[click.timestamp - click.timestamp % _SPAN_MS] += 1
 
     def _take_back(self, message: Message, why: str, window: _Window) -> None:
         """Rejects a click that HBase refused after it was counted as stored."""
         click = cast("Click", self._parse(message))  # only clicks are stored
-        window.stored -= 1
+        window.take_back(*place_of(message), row_key(click.user_id, click.timestamp, click.event_id))
         window.spans[click.timestamp - click.timestamp % _SPAN_MS] -= 1
         _reject(window, RejectedClick(message, Rejection(Reason.REFUSED_BY_STORE, why)))
 
     def _checkpoint(self, topic: TopicState, consumer: RangeConsumer, window: _Window) -> None:
+        window.empty = consumer.without_message(window.starts)
         self._flush(window)
         self._on_step(Step.ROWS_STORED)
         window = self._without_erased(topic, consumer, window)
@@ -329,7 +380,7 @@ class Drain:
         self._on_step(Step.REJECTED_ACKNOWLEDGED)
         self._mark_hours(window)
         self._on_step(Step.HOURS_MARKED)
-        self._move_offsets(topic, window.starts, consumer.positions)
+        self._move_offsets(topic, window, consumer.positions)
         self._on_step(Step.OFFSETS_MOVED)
         self._publish_progress(consumer)
         self._on_step(Step.GROUP_COMMITTED)
@@ -369,6 +420,7 @@ class Drain:
             for batch in reader.batches():
                 for message in batch:
                     self._take(message, again)
+            again.empty = reader.without_message(window.starts)
         self._flush(again)
         return again
 
@@ -400,15 +452,15 @@ class Drain:
         if touched:
             self._hours.mark_dirty(touched, holding_clicks=window.hours(), stored_since_ms=window.started_at_ms)
 
-    def _move_offsets(self, topic: TopicState, starts: Mapping[int, int], positions: Mapping[int, int]) -> None:
+    def _move_offsets(self, topic: TopicState, window: _Window, positions: Mapping[int, int]) -> None:
         now = self._admin.topic(topic.name)
         if now.topic_id != topic.topic_id:
             raise OffsetGap(
                 f"Topic {topic.name} was deleted and created again while it was read (id {topic.topic_id} is now "
                 f"{now.topic_id}). No offset was moved; the next run reports what is lost."
             )
-        moved = [OffsetRange(p, starts[p], position) for p, position in positions.items() if position > starts[p]]
-        self._offsets.advance(topic, *moved, owner=self._owner)
+        passed = window.passed(positions)
+        self._offsets.advance(topic, *passed, owner=self._owner, at_ms=window.started_at_ms)
 
     def _publish_progress(self, consumer: RangeConsumer) -> None:
         """Commits to the group, for other tools to see; the ledger is the truth, so a failure costs nothing."""
@@ -419,8 +471,8 @@ class Drain:
 
     def _account(self, window: _Window, positions: Mapping[int, int]) -> None:
         result = self._result
-        result.stored += window.stored
-        result.suppressed += window.suppressed
+        result.stored += window.stored.total()
+        result.suppressed += len(window.suppressed)
         result.rejected.update(r.rejection.reason for r in window.rejected)
         result.hours.update(window.hours())
         for partition, position in positions.items():
@@ -451,6 +503,14 @@ def policy_from(settings: "Settings") -> DrainPolicy:
         max_rejected_share=settings.ingest_max_rejected_share,
         earliest_ms=settings.partitions_start_ms,
     )
+
+
+def _by_partition(places: Iterable[tuple[int, int]]) -> defaultdict[int, list[int]]:
+    """Offsets by partition."""
+    offsets: defaultdict[int, list[int]] = defaultdict(list)
+    for partition, offset in places:
+        offsets[partition].append(offset)
+    return offsets
 
 
 def _reject(window: _Window, rejected: RejectedClick) -> None:

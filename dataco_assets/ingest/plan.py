@@ -28,10 +28,18 @@ class LogOffsets:
 
 @dataclass(frozen=True)
 class Loss:
-    """Offsets that can no longer be read, and how it came to that."""
+    """Offsets that can no longer be read, and how it came to that.
+
+    Attributes:
+        partition: The partition.
+        why: How it came to that.
+        start: The first of them in the topic as it is now; reading goes on behind the last. There may be none: what is
+            lost of a topic that was created anew, or behind a cut, has no offsets that are known.
+    """
 
     partition: int
     why: str
+    start: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,13 +96,12 @@ def _start(topic: TopicState, partition: int, log: LogOffsets) -> tuple[int, Los
         )
         return earliest, Loss(partition, why)
     if start < earliest:
-        return earliest, Loss(
-            partition, f"offsets [{start}, {earliest}) were removed by retention before they were read"
-        )
+        why = f"offsets [{start}, {earliest}) were removed by retention before they were read"
+        return earliest, Loss(partition, why, start)
     if start > high:
         why = f"the log was cut back: it ends at offset {high}, but was read up to offset {start}"
         # What was written behind the cut may lie anywhere: read all there is, a row stored before overwrites itself.
-        return earliest, Loss(partition, why)
+        return earliest, Loss(partition, why, earliest)
     return start, None
 
 

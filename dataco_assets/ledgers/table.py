@@ -46,7 +46,9 @@ class LedgerTable:
     def _read_cell(self, key: bytes, column: bytes) -> bytes | None:
         return self._hbase.rows(self._table, [key], [column]).get(key, {}).get(column)
 
-    def _change_cell(self, key: bytes, column: bytes, change: Callable[[bytes | None], bytes | None]) -> None:
+    def _change_cell(
+        self, key: bytes, column: bytes, change: Callable[[bytes | None], bytes | None], *, ttl_ms: int | None = None
+    ) -> None:
         """Replaces a cell's value atomically, whatever the region server's clock says.
 
         Args:
@@ -54,13 +56,14 @@ class LedgerTable:
             column: The cell.
             change: Gives the new value for the present one (None: there is no such cell); None leaves it as it is. It
                 is called again when somebody else changed the cell meanwhile.
+            ttl_ms: When the cell expires, after it was written; None: never.
         """
         while True:
             present = self._read_cell(key, column)
             value = change(present)
             if value is None or value == present:
                 return
-            if self._hbase.put_if(self._table, key, column, expected=present, value=value):
+            if self._hbase.put_if(self._table, key, column, expected=present, value=value, ttl_ms=ttl_ms):
                 return
 
 

@@ -22,7 +22,7 @@ def _commit_before_write() -> None:
     checkpoint: Callable[..., None] = Drain._checkpoint
 
     def hasty(self: Drain, topic: Any, consumer: RangeConsumer, window: Any) -> None:
-        self._move_offsets(topic, window.starts, consumer.positions)
+        self._move_offsets(topic, window, consumer.positions)
         self._on_step(Step.OFFSETS_MOVED)
         checkpoint(self, topic, consumer, window)
 

@@ -16,11 +16,12 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.row import cells, row_key
 from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.hbase import HBase
-from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
+from dataco_assets.clients.kafka.topics import TopicState
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.clock import now_ms
 from dataco_assets.ledgers.hours import HourLedger, HourState
 from dataco_assets.ledgers.offsets import Owner
+from dataco_assets.ledgers.tallies import PassedOffsets
 from dataco_assets.privacy.erasure import erase
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform
 from local_stack.stack import Stack
@@ -73,11 +74,11 @@ def test_the_ledgers_of_hours_and_offsets_move_on_behind_cells_from_the_future(p
 
     topic = TopicState("clicks", "id", (0,))
     platform.put(platform.settings.offsets_table, b"clicks/00000", {b"o:next": b"id 5"}, time_ms=now_ms() + AHEAD)
-    platform.offsets.advance(topic, OffsetRange(0, 5, 9), owner=Owner())
+    platform.offsets.advance(topic, PassedOffsets(0, 5, 9, 4), owner=Owner(), at_ms=NOON)
     assert platform.offsets.read("clicks")[0].next_offset == 9
     platform.offsets.forget("clicks", 0, owner=Owner())
     assert platform.offsets.read("clicks") == {}
-    platform.offsets.advance(topic, OffsetRange(0, 0, 3), owner=Owner())
+    platform.offsets.advance(topic, PassedOffsets(0, 0, 3, 3), owner=Owner(), at_ms=NOON)
     assert platform.offsets.read("clicks")[0].next_offset == 3
 
 

@@ -13,12 +13,12 @@ from confluent_kafka import Producer
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clients.hbase import HBaseRefused, connect
 from dataco_assets.clients.kafka.failures import TopicMissing
-from dataco_assets.clients.kafka.topics import OffsetRange
 from dataco_assets.ingest.click_bytes import encode_click
 from dataco_assets.ingest.drain import Step, TooManyRejected, policy_from
 from dataco_assets.ingest.log import has_waited_since, measure_lag
 from dataco_assets.ingest.plan import DataLost
 from dataco_assets.ledgers.offsets import Mode, OffsetGap, OtherOwner, Owner
+from dataco_assets.ledgers.tallies import PassedOffsets
 from dataco_assets_tests.platforms import NOON, Platform, click, headers_of, make_platform
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
@@ -346,11 +346,11 @@ def test_new_partitions_are_picked_up(platform: Platform) -> None:
 
 def test_offsets_never_move_backwards_nor_over_a_gap(platform: Platform) -> None:
     topic = platform.admin.topic(platform.settings.clicks_topic)
-    platform.offsets.advance(topic, OffsetRange(0, 0, 100), owner=Owner())
-    platform.offsets.advance(topic, OffsetRange(0, 0, 50), owner=Owner())
+    platform.offsets.advance(topic, PassedOffsets(0, 0, 100, 100), owner=Owner(), at_ms=NOON)
+    platform.offsets.advance(topic, PassedOffsets(0, 0, 50, 50), owner=Owner(), at_ms=NOON)
     assert platform.positions() == {0: 100}
     with pytest.raises(OffsetGap, match=r"at 100 .*\[150, 200\)"):
-        platform.offsets.advance(topic, OffsetRange(0, 150, 200), owner=Owner())
+        platform.offsets.advance(topic, PassedOffsets(0, 150, 200, 50), owner=Owner(), at_ms=NOON)
     assert platform.positions() == {0: 100}
 
 

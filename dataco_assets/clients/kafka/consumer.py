@@ -54,6 +54,8 @@ class RangeConsumer:
         self._stall_seconds = stall_seconds
         self._ends = {r.partition: r.end for r in ranges}
         self.positions = {r.partition: r.start for r in ranges}
+        self._next = dict(self.positions)  # offset behind the last message that was taken
+        self._empty: dict[int, list[OffsetRange]] = {partition: [] for partition in self.positions}
         self._unfinished = {r.partition for r in ranges if r.count}
         self._batch_messages = 100
         self._last_trouble = "no message arrived"
@@ -98,6 +100,25 @@ class RangeConsumer:
                     )
                 )
 
+    def without_message(self, starts: Mapping[int, int]) -> dict[int, list[OffsetRange]]:
+        """Runs of offsets that have no message, between offsets and `positions`, by partition.
+
+        They are markers of transactions, messages that were rolled back, and messages removed by compaction.
+
+        Args:
+            starts: Where to begin; what is before is forgotten.
+        """
+        for partition, start in starts.items():
+            self._empty[partition] = [run for run in self._empty[partition] if run.end > start]
+        return {
+            partition: [
+                OffsetRange(partition, max(run.start, start), min(run.end, self.positions[partition]))
+                for run in self._empty[partition]
+                if run.start < self.positions[partition]
+            ]
+            for partition, start in starts.items()
+        }
+
     def commit(self, offsets: Mapping[int, int]) -> None:
         """Commits offsets to the group, for other tools to see; never moves one backwards.
 
@@ -128,7 +149,9 @@ class RangeConsumer:
                 self._note_event(message, problem, reached)
                 continue
             partition, offset = cast("int", message.partition()), cast("int", message.offset())
-            reached[partition] = offset + 1
+            if offset > self._next[partition]:
+                self._note_empty(partition, offset)
+            reached[partition] = self._next[partition] = offset + 1
             size += len(message)
             if offset < self._ends[partition]:
                 batch.append(message)
@@ -139,7 +162,9 @@ class RangeConsumer:
     def _note_event(self, message: Message, problem: KafkaError, reached: dict[int, int]) -> None:
         code = problem.code()
         if code == KafkaError._PARTITION_EOF:
-            reached[cast("int", message.partition())] = cast("int", message.offset())
+            partition, offset = cast("int", message.partition()), cast("int", message.offset())
+            self._note_empty(partition, offset)
+            reached[partition] = offset
         elif code in {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}:
             partition = cast("int", message.partition())
             raise OffsetsLost(
@@ -160,6 +185,11 @@ class RangeConsumer:
 
     def _asked_about(self, code: int) -> str:
         return f"group {self._group}" if code == KafkaError.GROUP_AUTHORIZATION_FAILED else f"topic {self._topic}"
+
+    def _note_empty(self, partition: int, offset: int) -> None:
+        if offset > self._next[partition]:
+            self._empty[partition].append(OffsetRange(partition, self._next[partition], offset))
+            self._next[partition] = offset
 
     def _advance(self, reached: Mapping[int, int]) -> None:
         finished: list[int] = []
@@ -203,6 +233,11 @@ def read_ranges(
         for batch in consumer.batches():
             for message in batch:
                 each(message)
+
+
+def place_of(message: Message) -> tuple[int, int]:
+    """Partition and offset of a message."""
+    return cast("int", message.partition()), cast("int", message.offset())
 
 
 def value_of(message: Message) -> bytes | None:

@@ -1,0 +1,143 @@
+"""`dataco account`: accounts for every message of the clicks topic; exits with 1 when something does not add up."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dataco_assets.cli.output import Json, iso_time, print_json, print_table
+from dataco_assets.cli.times import FORMS, hour_range, moment
+from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
+from dataco_assets.clock import now_ms
+from dataco_assets.quantities import quantity
+from dataco_assets.settings import settings
+
+if TYPE_CHECKING:
+    from dataco_assets.ingest.account import Account, Finding, LogAccount
+    from dataco_assets.ledgers.tallies import Counts, TalliedRange
+
+DOES_NOT_ADD_UP = 1
+"""Exit code: a range does not add up."""
+_FATES = ("stored", "repeated", "rejected", "suppressed", "lost")
+_NUMBERS = ("produced", *_FATES, "empty")
+_COLUMNS = ("partition", "offsets", *_NUMBERS)
+
+
+def account(
+    first: Annotated[
+        str | None, typer.Argument(metavar="[FROM]", help=f"First hour of ingestion: {FORMS}. Default: the oldest.")
+    ] = None,
+    last: Annotated[
+        str | None, typer.Argument(metavar="[TO]", help="Last hour of ingestion, included. Default: now.")
+    ] = None,
+    *,
+    ranges: Annotated[bool, typer.Option("--ranges", help="List each partition's hours of ingestion.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Account for every message of the clicks topic.
+
+    Produced = stored + repeated + rejected + suppressed + lost, in every range of offsets. Whoever stores clicks notes
+    what became of each offset, in the same write that moves a partition's position. This command adds the notes up,
+    looks for offsets that none covers, and counts the records of the rejected topic. An hour is the one in which
+    messages were ingested, by HBase's clock, not that of their clicks.
+
+    Stored: a row was written. Repeated: it was written already by a message read shortly before. Rejected: the message
+    is in the rejected topic. Suppressed: its user was erased. Lost: it left the topic before it was read, which a
+    person accepted. Empty are offsets without a message: markers of transactions, messages rolled back or compacted.
+
+    Exit code: 0 everything adds up, 1 a range does not; it is named.
+    """
+    from dataco_assets.clients.hbase import connect
+    from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
+    from dataco_assets.ingest.account import compared_with_rejected
+    from dataco_assets.ingest.accounting import find_rejected, read_account
+
+    since_ms, until_ms = _span(first, last)
+    now = now_ms()
+    with connect(settings(), retry_seconds=PERSON_SECONDS) as hbase:
+        found = read_account(settings(), hbase, now_ms=now, since_ms=since_ms, until_ms=until_ms)
+    # After the ledger: what is rejected is in the topic before the ledger counts it.
+    found = compared_with_rejected(found, find_rejected(settings(), now_ms=now, since_ms=since_ms))
+    if as_json:
+        print_json(_document(found))
+    else:
+        _show(found, in_ranges=ranges)
+    if not found.adds_up:
+        raise typer.Exit(DOES_NOT_ADD_UP)
+
+
+def _span(first: str | None, last: str | None) -> tuple[int | None, int | None]:
+    if first is not None and last is not None:
+        start, end = hour_range(first, last)
+        return start, end + HOUR_MS
+    return (None if first is None else hour_of(moment("FROM", first))), None
+
+
+def _show(found: "Account", *, in_ranges: bool) -> None:
+    if in_ranges:
+        print_table(("hour", *_COLUMNS), map(_range_row, found.ranges), numbers=_NUMBERS)
+    else:
+        total = ("all", "", *_numbers(found.produced, found.counts))
+        print_table(_COLUMNS, [*map(_log_row, found.logs), total], numbers=_NUMBERS)
+    for note in found.notes:
+        typer.echo(f"Note: {note}")
+    for problem in found.problems:
+        typer.echo(f"Does not add up: {problem}")
+    typer.echo(_verdict(found))
+
+
+def _verdict(found: "Account") -> str:
+    if not found.ranges:
+        return "No tallies: nothing was ingested in these hours by a version that keeps them."
+    told = "Everything adds up." if found.adds_up else f"{quantity(len(found.problems), 'problem')} found."
+    if (rejected := found.rejected) is None:
+        return told
+    told += f" The rejected topic has {rejected.found:,} of {quantity(rejected.counted, 'message')} counted as rejected"
+    left_out = f"; {quantity(rejected.left_out, 'range')} not compared, since retention may have removed records"
+    return f"{told}{left_out if rejected.left_out else ''}."
+
+
+def _log_row(log: "LogAccount") -> tuple[str, ...]:
+    return str(log.partition), f"[{log.start}, {log.end})", *_numbers(log.produced, log.counts)
+
+
+def _range_row(each: "TalliedRange") -> tuple[str, ...]:
+    counts = each.tally.counts
+    produced = each.end - each.start - counts.empty
+    return (
+        hour_key(each.tally.hour),
+        str(each.partition),
+        f"[{each.start}, {each.end})",
+        *_numbers(produced, counts),
+    )
+
+
+def _numbers(produced: int, counts: "Counts") -> tuple[str, ...]:
+    return tuple(f"{number:,}" for number in (produced, *(getattr(counts, name) for name in _NUMBERS[1:])))
+
+
+def _document(found: "Account") -> dict[str, Any]:
+    return {
+        "adds_up": found.adds_up,
+        "produced": found.produced,
+        **asdict(found.counts),
+        "rejected_topic": None if found.rejected is None else asdict(found.rejected),
+        "problems": [_finding(each) for each in found.problems],
+        "notes": [_finding(each) for each in found.notes],
+        "ranges": [
+            {
+                "hour": iso_time(each.tally.hour),
+                "partition": each.partition,
+                "topic_id": each.topic_id,
+                "start": each.start,
+                "end": each.end,
+                "produced": each.end - each.start - each.tally.counts.empty,
+                **asdict(each.tally.counts),
+            }
+            for each in found.ranges
+        ],
+    }
+
+
+def _finding(each: "Finding") -> dict[str, Any]:
+    return {**asdict(each), "hour": iso_time(each.hour)}
