@@ -19,8 +19,8 @@ import dataco.kafka.TopicState;
 import dataco.ledgers.ErasedUsers;
 import dataco.ledgers.Mode;
 import dataco.ledgers.Owner;
+import dataco.ledgers.PassedOffsets;
 import dataco.ledgers.Position;
-import dataco.ledgers.StoredOffsets;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -112,6 +112,7 @@ class Ingest implements AutoCloseable {
         }
         for (Message message : messages) {
             if (positions.containsKey(message.partition())) {
+                window.skipped(message.partition(), positions.get(message.partition()), message.offset());
                 take(message);
                 window.arrived(message.arrivedMs());
                 positions.put(message.partition(), message.offset() + 1);
@@ -197,15 +198,15 @@ class Ingest implements AutoCloseable {
         if (verdict instanceof Click click) {
             long timeMs = Math.min(click.timestamp(), message.arrivedMs());
             if (erased.isSuppressed(click.userId(), timeMs)) {
-                window.suppress(new String(RowKey.of(click), StandardCharsets.US_ASCII));
+                window.suppress(message.place(), new String(RowKey.of(click), StandardCharsets.US_ASCII));
                 return;
             }
-            window.store(writer.add(click, message, message.size()), click.userId(), timeMs);
+            window.store(message.place(), writer.add(click, message, message.size()), click.userId(), timeMs);
             return;
         }
         RejectedClick rejected = message.rejected(topic, (Rejection) verdict);
         if (isSuppressed(rejected, message.arrivedMs(), erased)) {
-            window.suppress(); // not even rejected, since that would keep it
+            window.suppress(message.place()); // not even rejected, since that would keep it
         } else {
             window.reject(rejected);
         }
@@ -226,10 +227,7 @@ class Ingest implements AutoCloseable {
 
     void storeRows() throws IngestException {
         for (RefusedClick<Message> refused : writer.flush()) {
-            Message message = refused.origin();
-            Click click = (Click) parsed(message); // only clicks are stored
-            window.takeBack(
-                    RowKey.of(click), message.rejected(topic, new Rejection(Reason.REFUSED_BY_STORE, refused.why())));
+            window.takeBack(refused.origin().rejected(topic, new Rejection(Reason.REFUSED_BY_STORE, refused.why())));
         }
     }
 
@@ -302,12 +300,8 @@ class Ingest implements AutoCloseable {
                     List.of("the topic was deleted and created again while it was read (id " + state.id() + " is now "
                             + now.id() + ")"));
         }
-        for (Map.Entry<Integer, Long> position : positions.entrySet()) {
-            long start = window.starts().get(position.getKey());
-            if (position.getValue() > start) {
-                StoredOffsets stored = new StoredOffsets(position.getKey(), start, position.getValue());
-                servers.offsets().advance(topic, state.id(), stored, owner);
-            }
+        for (PassedOffsets passed : window.passed(positions)) {
+            servers.offsets().advance(topic, state.id(), passed, owner, window.startedAtMs());
         }
     }
 }

@@ -19,6 +19,10 @@ import org.apache.kafka.common.header.Header;
  */
 record Message(
         int partition, long offset, long recordTimeMs, long arrivedMs, byte[] key, byte[] value, List<Header> headers) {
+    Place place() {
+        return new Place(partition, offset);
+    }
+
     /** Bytes that it holds in memory, roughly: value, key and headers, each of which a producer may make large. */
     long size() {
         long bytes = length(value) + length(key);

@@ -13,6 +13,7 @@ import dataco.ledgers.SuppressionList;
 import dataco.registry.KnownSchemas;
 import dataco.registry.RegistryAccess;
 import dataco.registry.SchemaRegistry;
+import java.time.Duration;
 import java.util.Optional;
 import org.apache.hadoop.hbase.client.Connection;
 import org.apache.kafka.common.KafkaException;
@@ -49,7 +50,8 @@ record Servers(
     private static Servers with(SharedConnection shared, RecordParser parser, ClickSinkConfig config)
             throws IngestException {
         Connection hbase = shared.connection();
-        OffsetLedger offsets = new OffsetLedger(hbase, config.offsetsTable());
+        Duration kept = Duration.ofDays(config.getInt(ClickSinkConfig.TTL_DAYS));
+        OffsetLedger offsets = new OffsetLedger(hbase, config.offsetsTable(), kept);
         HourLedger hours = new HourLedger(hbase, config.hoursTable());
         SuppressionList suppression = new SuppressionList(hbase, config.suppressedTable());
         Topics topics = new Topics(config.kafkaOptions());

@@ -2,16 +2,20 @@ package dataco.connect;
 
 import dataco.clicks.RowKey;
 import dataco.kafka.RejectedClick;
+import dataco.ledgers.EmptyOffsets;
 import dataco.ledgers.ErasedUsers;
 import dataco.ledgers.Hours;
+import dataco.ledgers.PassedOffsets;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** What happened since the last checkpoint. For one thread. */
 final class Window {
@@ -20,10 +24,11 @@ final class Window {
     private final Map<Long, Integer> clicksBySpan = new HashMap<>();
     private final List<StoredClick> storedClicks = new ArrayList<>();
     private final Set<Long> removed = new HashSet<>();
+    private final Map<Integer, List<EmptyOffsets>> empty = new HashMap<>();
+    private final List<Place> suppressed = new ArrayList<>();
     private final List<String> suppressedRows = new ArrayList<>();
     private List<RejectedClick> rejected = new ArrayList<>();
     private long rejectedBytes;
-    private int suppressed;
     private long lastArrivedMs;
 
     /**
@@ -40,19 +45,22 @@ final class Window {
     /**
      * Counts a click as stored.
      *
+     * @param place where its message is
+     * @param rowKey its row key
+     * @param userId its user
      * @param timeMs when it happened or arrived, whichever is earlier, epoch ms
      */
-    void store(byte[] rowKey, String userId, long timeMs) {
-        StoredClick click = new StoredClick(rowKey, userId, timeMs);
+    void store(Place place, byte[] rowKey, String userId, long timeMs) {
+        StoredClick click = new StoredClick(place, rowKey, userId, timeMs);
         storedClicks.add(click);
         clicksBySpan.merge(click.span(), 1, Integer::sum);
     }
 
     /** Rejects a click after all that was counted as stored. */
-    void takeBack(byte[] rowKey, RejectedClick rejectedClick) {
+    void takeBack(RejectedClick rejectedClick) {
+        Place place = placeOf(rejectedClick);
         for (int i = storedClicks.size() - 1; i >= 0; i--) {
-            // Of several clicks in one row any will do: they are alike here.
-            if (Arrays.equals(storedClicks.get(i).rowKey(), rowKey)) {
+            if (storedClicks.get(i).place().equals(place)) {
                 clicksBySpan.merge(storedClicks.remove(i).span(), -1, Integer::sum);
                 break;
             }
@@ -66,7 +74,7 @@ final class Window {
             boolean dropped = erased.isSuppressed(click.userId(), click.timeMs());
             if (dropped) {
                 clicksBySpan.merge(click.span(), -1, Integer::sum);
-                suppress(click.key());
+                suppress(click.place(), click.key());
             }
             return dropped;
         });
@@ -77,8 +85,15 @@ final class Window {
         rejectedBytes += click.size();
     }
 
-    void suppress() {
-        suppressed++;
+    void suppress(Place place) {
+        suppressed.add(place);
+    }
+
+    /** Notes offsets [start, end) that have no message, if there are any. */
+    void skipped(int partition, long start, long end) {
+        if (end > start) {
+            empty.computeIfAbsent(partition, none -> new ArrayList<>()).add(new EmptyOffsets(start, end));
+        }
     }
 
     /** Notes when the message just taken came to Kafka, epoch ms. */
@@ -91,14 +106,22 @@ final class Window {
     }
 
     /** Drops a valid click; its row must not be there. */
-    void suppress(String rowKey) {
-        suppressed++;
+    void suppress(Place place, String rowKey) {
+        suppressed.add(place);
         suppressedRows.add(rowKey);
     }
 
     /** Drops those of the rejected messages that are of users who were erased meanwhile. */
     void keepRejected(List<RejectedClick> kept) {
-        suppressed += rejected.size() - kept.size();
+        if (kept.size() == rejected.size()) {
+            return;
+        }
+        Set<Place> places = new HashSet<>();
+        kept.forEach(click -> places.add(placeOf(click)));
+        rejected.stream()
+                .map(Window::placeOf)
+                .filter(place -> !places.contains(place))
+                .forEach(suppressed::add);
         rejected = new ArrayList<>(kept);
     }
 
@@ -114,7 +137,7 @@ final class Window {
     }
 
     int seen() {
-        return storedClicks.size() + rejected.size() + suppressed;
+        return storedClicks.size() + rejected.size() + suppressed.size();
     }
 
     int stored() {
@@ -139,25 +162,72 @@ final class Window {
     }
 
     int suppressed() {
-        return suppressed;
+        return suppressed.size();
     }
 
     Map<Integer, Long> starts() {
         return starts;
     }
 
+    /**
+     * Returns the offsets of the window with what became of them, of the partitions where there are any.
+     *
+     * @param ends the offset behind the last by partition
+     */
+    List<PassedOffsets> passed(Map<Integer, Long> ends) {
+        Map<Integer, Long> stored = new HashMap<>();
+        List<Place> repeated = new ArrayList<>();
+        Set<ByteBuffer> rows = new HashSet<>();
+        for (StoredClick click : storedClicks) {
+            if (rows.add(ByteBuffer.wrap(click.rowKey()))) {
+                stored.merge(click.place().partition(), 1L, Long::sum);
+            } else {
+                repeated.add(click.place());
+            }
+        }
+        Map<Integer, List<Long>> repetitions = byPartition(repeated.stream());
+        Map<Integer, List<Long>> refused = byPartition(rejected.stream().map(Window::placeOf));
+        Map<Integer, List<Long>> dropped = byPartition(suppressed.stream());
+        List<PassedOffsets> passed = new ArrayList<>();
+        ends.forEach((partition, end) -> {
+            long start = starts.get(partition);
+            if (end > start) {
+                passed.add(new PassedOffsets(
+                        partition,
+                        start,
+                        end,
+                        stored.getOrDefault(partition, 0L),
+                        repetitions.getOrDefault(partition, List.of()),
+                        refused.getOrDefault(partition, List.of()),
+                        dropped.getOrDefault(partition, List.of()),
+                        empty.getOrDefault(partition, List.of())));
+            }
+        });
+        return passed;
+    }
+
     long startedAtMs() {
         return startedAtMs;
+    }
+
+    private static Place placeOf(RejectedClick click) {
+        return new Place(click.partition(), click.offset());
+    }
+
+    private static Map<Integer, List<Long>> byPartition(Stream<Place> places) {
+        return places.collect(
+                Collectors.groupingBy(Place::partition, Collectors.mapping(Place::offset, Collectors.toList())));
     }
 
     /**
      * A click whose row is in HBase, or soon will be.
      *
+     * @param place where its message is
      * @param rowKey its row key
      * @param userId its user
      * @param timeMs when it happened or arrived, whichever is earlier, epoch ms
      */
-    private record StoredClick(byte[] rowKey, String userId, long timeMs) {
+    private record StoredClick(Place place, byte[] rowKey, String userId, long timeMs) {
         String key() {
             return new String(rowKey, StandardCharsets.US_ASCII);
         }

@@ -1,6 +1,7 @@
 package dataco.ledgers;
 
 import java.time.Instant;
+import java.time.LocalDateTime;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
 
@@ -31,6 +32,11 @@ public final class Hours {
     static long neighbourOf(long timeMs) {
         long hour = hourOf(timeMs);
         return timeMs - hour < VISIT_GAP_MS ? hour - HOUR_MS : hour + HOUR_MS;
+    }
+
+    /** Returns the start of the hour with a name. */
+    static long ofKey(String key) {
+        return LocalDateTime.parse(key, KEY).toInstant(ZoneOffset.UTC).toEpochMilli();
     }
 
     /** Returns an hour's name, which is its row key in the ledger: {@code YYYY-MM-DD-HH:00}. */

@@ -4,6 +4,7 @@ import dataco.hbase.StoreException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -80,6 +81,12 @@ class LedgerTable implements AutoCloseable {
      * <p>After a call that broke off, false may mean that the first try had succeeded: read before concluding.
      */
     final boolean putIf(String row, CellName cell, String expected, String value) throws StoreException {
+        return putIf(row, cell, expected, value, null);
+    }
+
+    /** Does the same; the cell expires after a time, null: never. */
+    private boolean putIf(String row, CellName cell, String expected, String value, Duration kept)
+            throws StoreException {
         CheckAndMutate.Builder check = CheckAndMutate.newBuilder(bytes(row));
         if (expected == null) {
             check.ifNotExists(cell.family(), cell.qualifier());
@@ -87,6 +94,9 @@ class LedgerTable implements AutoCloseable {
             check.ifEquals(cell.family(), cell.qualifier(), bytes(expected));
         }
         Put put = new Put(bytes(row)).addColumn(cell.family(), cell.qualifier(), bytes(value));
+        if (kept != null) {
+            put.setTTL(kept.toMillis());
+        }
         try {
             return table.checkAndMutate(check.build(put)).isSuccess();
         } catch (IOException error) {
@@ -96,10 +106,15 @@ class LedgerTable implements AutoCloseable {
 
     /** Replaces a cell's value atomically. The change is asked again when somebody else changed the cell meanwhile. */
     final void change(String row, CellName cell, Change change) throws StoreException, LedgerException {
+        change(row, cell, change, null);
+    }
+
+    /** Does the same, and the new value expires after a time. */
+    final void change(String row, CellName cell, Change change, Duration kept) throws StoreException, LedgerException {
         while (true) {
             String present = read(row, cell);
             Optional<String> value = change.of(present);
-            if (value.isEmpty() || value.get().equals(present) || putIf(row, cell, present, value.get())) {
+            if (value.isEmpty() || value.get().equals(present) || putIf(row, cell, present, value.get(), kept)) {
                 return;
             }
         }

@@ -1,6 +1,7 @@
 package dataco.ledgers;
 
 import dataco.hbase.StoreException;
+import java.time.Duration;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -11,6 +12,8 @@ import org.apache.hadoop.hbase.client.Scan;
 /**
  * The offset ledger: the next offset to ingest in each partition, and who ingests.
  *
+ * <p>A position carries a tally of the offsets before it, in its cell, so that both move as one.
+ *
  * <p>The same table, cells and rules as the drain's ({@code dataco_assets/ledgers/offsets.py}). Positions move forwards
  * only, never over a gap, and only by compare-and-put on a cell that has the owner's own epoch. Whoever ingests claims
  * its partitions first: that writes its epoch into their cells, so no commit of a former owner succeeds afterwards.
@@ -18,10 +21,20 @@ import org.apache.hadoop.hbase.client.Scan;
 public final class OffsetLedger extends LedgerTable {
     private static final CellName NEXT = CellName.of("o", "next");
     private static final CellName OWNER = CellName.of("o", "owner");
+    private static final CellName TALLY = CellName.of("o", "tally");
 
-    /** Opens the ledger; the connection stays the caller's. */
-    public OffsetLedger(Connection connection, String table) throws StoreException {
+    private final Duration talliesKept;
+
+    /**
+     * Opens the ledger.
+     *
+     * @param connection stays the caller's
+     * @param table name of the table
+     * @param talliesKept how long tallies are kept after they are closed
+     */
+    public OffsetLedger(Connection connection, String table, Duration talliesKept) throws StoreException {
         super(connection, table);
+        this.talliesKept = talliesKept;
     }
 
     /** Returns the positions of a topic's partitions; those never read are left out. */
@@ -68,7 +81,7 @@ public final class OffsetLedger extends LedgerTable {
             }
             return cell.epoch() == owner.epoch()
                     ? Optional.empty()
-                    : Optional.of(new OffsetCell(cell.position(), owner.epoch()).encode());
+                    : Optional.of(new OffsetCell(cell.position(), owner.epoch(), cell.tally()).encode());
         });
     }
 
@@ -76,37 +89,58 @@ public final class OffsetLedger extends LedgerTable {
      * Moves a position to the end of offsets whose clicks are durable. One that another task of the same owner has moved
      * further meanwhile stays there.
      *
+     * @param atMs when the checkpoint began that they are of, by HBase's clock, epoch ms
      * @throws LedgerException the position is before these offsets, or the partition was claimed by another owner
      */
-    public void advance(String topic, String topicId, StoredOffsets stored, Owner owner)
+    public void advance(String topic, String topicId, PassedOffsets passed, Owner owner, long atMs)
             throws StoreException, LedgerException {
-        String value = new OffsetCell(new Position(topicId, stored.end()), owner.epoch()).encode();
-        change(key(topic, stored.partition()), NEXT, present -> {
+        change(key(topic, passed.partition()), NEXT, present -> {
             OffsetCell cell = OffsetCell.of(present);
             if (cell.epoch() != owner.epoch()) {
                 throw otherOwner(topic, owner(topic), owner.mode());
             }
-            return isBehind(topic, topicId, cell.position(), stored) ? Optional.of(value) : Optional.empty();
+            if (!isBehind(topic, topicId, cell.position(), passed)) {
+                return Optional.empty();
+            }
+            OffsetCell moved = cell.advanced(topicId, passed, atMs);
+            if (cell.isClosedBy(moved)) {
+                close(topic, passed.partition(), cell);
+            }
+            return Optional.of(moved.encode());
         });
+    }
+
+    /**
+     * Writes a row for the tally of a cell that is about to carry another one. Somebody slower than others may find the
+     * row there with more offsets than it knows of; then it stays.
+     */
+    private void close(String topic, int partition, OffsetCell cell) throws StoreException, LedgerException {
+        long end = cell.position().nextOffset();
+        String value = cell.tally().encodeClosed(end);
+        change(
+                cell.tally().row(topic, partition, cell.position().topicId()),
+                TALLY,
+                present -> present == null || Tally.endOf(present) < end ? Optional.of(value) : Optional.empty(),
+                talliesKept);
     }
 
     private Owner owner(String topic) throws StoreException {
         return Owner.of(read(topic + "#owner", OWNER)); // no topic's name can have this character
     }
 
-    static boolean isBehind(String topic, String topicId, Position position, StoredOffsets stored)
+    static boolean isBehind(String topic, String topicId, Position position, PassedOffsets passed)
             throws LedgerException {
         if (position == null) {
             return true;
         }
-        if (!position.topicId().equals(topicId) || position.nextOffset() < stored.start()) {
-            throw LedgerException.gap("Topic " + topic + ", partition " + stored.partition()
+        if (!position.topicId().equals(topicId) || position.nextOffset() < passed.start()) {
+            throw LedgerException.gap("Topic " + topic + ", partition " + passed.partition()
                     + ": the offset ledger is at "
-                    + position.nextOffset() + " (topic id " + position.topicId() + "), so offsets [" + stored.start()
-                    + ", " + stored.end() + ") of topic id " + topicId
+                    + position.nextOffset() + " (topic id " + position.topicId() + "), so offsets [" + passed.start()
+                    + ", " + passed.end() + ") of topic id " + topicId
                     + " cannot follow. Another task changed it; these clicks are read again.");
         }
-        return position.nextOffset() < stored.end();
+        return position.nextOffset() < passed.end();
     }
 
     private static LedgerException otherOwner(String topic, Owner owner, Mode mode) {

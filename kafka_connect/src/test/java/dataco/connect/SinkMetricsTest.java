@@ -24,6 +24,7 @@ import org.junit.jupiter.api.Test;
 class SinkMetricsTest {
     private static final String DOMAIN = "sink.metrics.test";
     private static final long HOUR_MS = 3_600_000;
+    private static final Place PLACE = new Place(0, 1);
     private static final byte[] KEY =
             "0c-0000003600000-6b366216e5486b5ecab7cf5d6077e43c".getBytes(StandardCharsets.US_ASCII);
 
@@ -45,18 +46,18 @@ class SinkMetricsTest {
     void countsWhatEachCheckpointMadeDurable() throws JMException {
         SinkMetrics counts = new SinkMetrics(ofTask());
         Window first = new Window(0, Map.of());
-        first.store(KEY, "u1", HOUR_MS);
-        first.store(KEY, "u2", HOUR_MS);
-        first.suppress();
+        first.store(PLACE, KEY, "u1", HOUR_MS);
+        first.store(PLACE, KEY, "u2", HOUR_MS);
+        first.suppress(PLACE);
         first.reject(rejected(Reason.MALFORMED_JSON));
         first.reject(rejected(Reason.MALFORMED_JSON));
         first.reject(rejected(Reason.INVALID_URL));
         first.arrived(System.currentTimeMillis() - HOUR_MS);
         counts.checkpoint(first);
         Window second = new Window(0, Map.of());
-        second.store(KEY, "u1", HOUR_MS);
-        second.takeBack(KEY, rejected(Reason.REFUSED_BY_STORE));
-        second.store(KEY, "u3", HOUR_MS);
+        second.store(PLACE, KEY, "u1", HOUR_MS);
+        second.takeBack(rejected(Reason.REFUSED_BY_STORE));
+        second.store(PLACE, KEY, "u3", HOUR_MS);
         second.arrived(System.currentTimeMillis() - HOUR_MS);
         counts.checkpoint(second);
         counts.retry();
@@ -78,12 +79,12 @@ class SinkMetricsTest {
         new SinkMetrics(former).retry();
         SinkMetrics counts = new SinkMetrics(ofTask());
         Window window = new Window(0, Map.of());
-        window.store(KEY, "u1", HOUR_MS);
+        window.store(PLACE, KEY, "u1", HOUR_MS);
         counts.checkpoint(window);
         assertEquals(0L, read("clicks-stored-total", ""));
 
         former.close();
-        window.store(KEY, "u2", HOUR_MS);
+        window.store(PLACE, KEY, "u2", HOUR_MS);
         counts.checkpoint(window);
         assertEquals(3L, read("clicks-stored-total", ""));
         assertEquals(0L, read("retries-total", ""));

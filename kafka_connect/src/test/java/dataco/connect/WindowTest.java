@@ -6,11 +6,14 @@ import dataco.clicks.Hashes;
 import dataco.clicks.Reason;
 import dataco.clicks.Rejection;
 import dataco.kafka.RejectedClick;
+import dataco.ledgers.EmptyOffsets;
 import dataco.ledgers.ErasedUsers;
+import dataco.ledgers.PassedOffsets;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 
 /** What a window knows of clicks that turn out not to be stored after all. */
@@ -22,9 +25,9 @@ class WindowTest {
 
     @Test
     void clicksOfErasedUsersAreToBeDeletedAndCountAsSuppressed() {
-        window.store(key(0, "a"), "ann", 0);
-        window.store(key(HALF_HOUR_MS, "b"), "bob", HALF_HOUR_MS);
-        window.store(key(5 * HALF_HOUR_MS, "c"), "ann", 5 * HALF_HOUR_MS); // after she was erased
+        window.store(new Place(0, 0), key(0, "a"), "ann", 0);
+        window.store(new Place(0, 1), key(HALF_HOUR_MS, "b"), "bob", HALF_HOUR_MS);
+        window.store(new Place(0, 2), key(5 * HALF_HOUR_MS, "c"), "ann", 5 * HALF_HOUR_MS); // after she was erased
         window.dropErased(ANN);
         assertEquals(List.of(text(key(0, "a"))), window.suppressedRows());
         assertEquals(Set.of(HALF_HOUR_MS, 5 * HALF_HOUR_MS), window.times());
@@ -35,16 +38,44 @@ class WindowTest {
 
     @Test
     void clickThatHBaseRefusedIsRejectedAndStoredNoMore() {
-        window.store(key(0, "a"), "ann", 0);
-        window.store(key(HALF_HOUR_MS, "b"), "bob", HALF_HOUR_MS);
-        Rejection refused = new Rejection(Reason.REFUSED_BY_STORE, "too large");
-        window.takeBack(key(0, "a"), new RejectedClick("clicks", 0, 0, 0, null, null, List.of(), refused));
+        window.store(new Place(0, 0), key(0, "a"), "ann", 0);
+        window.store(new Place(0, 1), key(HALF_HOUR_MS, "b"), "bob", HALF_HOUR_MS);
+        window.takeBack(rejected(0, 0));
         window.dropErased(ANN);
         assertEquals(List.of(), window.suppressedRows());
         assertEquals(Set.of(HALF_HOUR_MS), window.times());
         assertEquals(1, window.stored());
         assertEquals(1, window.rejected().size());
         assertEquals(2, window.seen());
+    }
+
+    @Test
+    void eachOffsetOfAWindowIsCountedOnceByWhatBecameOfIt() {
+        Window counting = new Window(0, Map.of(0, 0L, 1, 100L, 2, 7L));
+        counting.store(new Place(0, 0), key(0, "a"), "bob", 0);
+        counting.store(new Place(0, 1), key(0, "a"), "bob", 0);
+        counting.skipped(0, 2, 5);
+        counting.reject(rejected(0, 5));
+        counting.store(new Place(0, 6), key(0, "b"), "ann", 0);
+        counting.store(new Place(0, 7), key(0, "c"), "bob", 0);
+        counting.suppress(new Place(1, 100));
+        counting.reject(rejected(1, 101));
+        counting.store(new Place(1, 102), key(0, "a"), "bob", 0);
+        counting.takeBack(rejected(0, 7));
+        counting.dropErased(ANN);
+        counting.keepRejected(List.of(rejected(0, 5), rejected(0, 7)));
+
+        assertEquals(
+                List.of(
+                        new PassedOffsets(
+                                0, 0, 8, 1, List.of(1L), List.of(5L, 7L), List.of(6L), List.of(new EmptyOffsets(2, 5))),
+                        new PassedOffsets(1, 100, 103, 0, List.of(102L), List.of(), List.of(100L, 101L), List.of())),
+                counting.passed(new TreeMap<>(Map.of(0, 8L, 1, 103L, 2, 7L))));
+    }
+
+    private static RejectedClick rejected(int partition, long offset) {
+        Rejection refused = new Rejection(Reason.REFUSED_BY_STORE, "too large");
+        return new RejectedClick("clicks", partition, offset, 0, null, null, List.of(), refused);
     }
 
     private static byte[] key(long timeMs, String event) {
