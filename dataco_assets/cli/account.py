@@ -31,6 +31,13 @@ def account(
         str | None, typer.Argument(metavar="[TO]", help="Last hour of ingestion, included. Default: now.")
     ] = None,
     *,
+    recount: Annotated[
+        bool,
+        typer.Option(
+            "--recount",
+            help="Also count the messages that Kafka still has, and look for each click's row in HBase.",
+        ),
+    ] = False,
     ranges: Annotated[bool, typer.Option("--ranges", help="List each partition's hours of ingestion.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -49,15 +56,20 @@ def account(
     """
     from dataco_assets.clients.hbase import connect
     from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
-    from dataco_assets.ingest.account import compared_with_rejected
+    from dataco_assets.ingest.account import compared_with_recounts, compared_with_rejected
     from dataco_assets.ingest.accounting import find_rejected, read_account
+    from dataco_assets.ingest.recount import recount as counted_again
 
     since_ms, until_ms = _span(first, last)
     now = now_ms()
     with connect(settings(), retry_seconds=PERSON_SECONDS) as hbase:
         found = read_account(settings(), hbase, now_ms=now, since_ms=since_ms, until_ms=until_ms)
-    # After the ledger: what is rejected is in the topic before the ledger counts it.
-    found = compared_with_rejected(found, find_rejected(settings(), now_ms=now, since_ms=since_ms))
+        # After the ledger: what is rejected is in the topic before the ledger counts it.
+        rejected = find_rejected(settings(), now_ms=now, since_ms=since_ms)
+        found = compared_with_rejected(found, rejected)
+        if recount:
+            again = counted_again(settings(), hbase, found.ranges, rejected, now_ms=now)
+            found = compared_with_recounts(found, again)
     if as_json:
         print_json(_document(found))
     else:
@@ -90,11 +102,13 @@ def _verdict(found: "Account") -> str:
     if not found.ranges:
         return "No tallies: nothing was ingested in these hours by a version that keeps them."
     told = "Everything adds up." if found.adds_up else f"{quantity(len(found.problems), 'problem')} found."
-    if (rejected := found.rejected) is None:
-        return told
-    told += f" The rejected topic has {rejected.found:,} of {quantity(rejected.counted, 'message')} counted as rejected"
-    left_out = f"; {quantity(rejected.left_out, 'range')} not compared, since retention may have removed records"
-    return f"{told}{left_out if rejected.left_out else ''}."
+    if (rejected := found.rejected) is not None:
+        told += f" The rejected topic has {rejected.found:,} of {rejected.counted:,} counted as rejected"
+        told += f" ({quantity(rejected.left_out, 'older range')} not compared)." if rejected.left_out else "."
+    if (again := found.recounts) is not None:
+        told += f" Counted again in Kafka and HBase: {quantity(sum(each.messages for each in again), 'message')}"
+        told += f" of {len(again):,} of {quantity(len(found.ranges), 'range')}."
+    return told
 
 
 def _log_row(log: "LogAccount") -> tuple[str, ...]:
@@ -122,6 +136,7 @@ def _document(found: "Account") -> dict[str, Any]:
         "produced": found.produced,
         **asdict(found.counts),
         "rejected_topic": None if found.rejected is None else asdict(found.rejected),
+        "counted_again": None if found.recounts is None else sum(each.messages for each in found.recounts),
         "problems": [_finding(each) for each in found.problems],
         "notes": [_finding(each) for each in found.notes],
         "ranges": [

@@ -1,6 +1,6 @@
 """The page Trust: how far the numbers can be relied on. Its parts, from what was read. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from dash import html
@@ -15,10 +15,12 @@ from dataco_assets.quantities import quantity
 
 if TYPE_CHECKING:
     from dataco_assets.index.restatements import RecentRestatements, Restatement
+    from dataco_assets.ingest.account import Account, Finding
     from dataco_assets.rejected.summary import OfReason, RejectedSummary
 
 RECENT_MS: Final = 7 * 24 * HOUR_MS
 """How far back the page looks."""
+_FINDINGS: Final = 10
 
 _MEANINGS: Final[Mapping[Finality, str]] = {
     Finality.RUNNING: "Not over yet.",
@@ -82,6 +84,41 @@ def rejected(found: "RejectedSummary") -> list[Component]:
     names = ("Reason", "Clicks", "Sent back", "Would pass", "The newest, as an example")
     rows = [_reason(each) for each in found.reasons]
     return [table(names, rows, numbers=names[1:4]), html.P(prose(" ".join(notes)), className="note")]
+
+
+def account(found: "Account") -> list[Component]:
+    """What became of the messages of the last 7 days, and the ranges of offsets that do not add up."""
+    note = "`dataco account` shows each partition, and counts the records of the rejected topic as well."
+    if not found.ranges:
+        told = "No message was ingested in the last 7 days by a version that keeps account."
+        return [html.P(told, className="reason"), *_findings(found.problems), html.P(prose(note), className="note")]
+    counts = found.counts
+    figures = (
+        ("Produced", found.produced),
+        ("Stored", counts.stored),
+        ("Repeated", counts.repeated),
+        ("Rejected", counts.rejected),
+        ("Suppressed", counts.suppressed),
+        ("Lost, as was accepted", counts.lost),
+    )
+    facts = pairs(*((name, texts.whole(number)) for name, number in figures))
+    verdict = "Everything adds up." if found.adds_up else f"{quantity(len(found.problems), 'range')} not adding up:"
+    return [
+        html.Dl(facts, className="facts"),
+        html.P(verdict, className="reason" if found.adds_up else "unread", role="status"),
+        *_findings(found.problems),
+        *_findings(found.notes),
+        html.P(prose(note), className="note"),
+    ]
+
+
+def _findings(found: "Sequence[Finding]") -> list[Component]:
+    if not found:
+        return []
+    shown = [html.Li(texts.line(str(each))) for each in found[:_FINDINGS]]
+    if len(found) > _FINDINGS:
+        shown.append(html.Li(f"and {texts.whole(len(found) - _FINDINGS)} more"))
+    return [html.Ul(shown, className="note")]
 
 
 def _badge(state: Finality) -> Component:

@@ -79,12 +79,14 @@ class Account:
         problems: Ranges that do not add up.
         notes: What is not known, and why.
         rejected: What came of the comparison with the rejected topic; None: it was not compared.
+        recounts: The ranges that were counted again, in Kafka and HBase; None: none was to be.
     """
 
     ranges: tuple[TalliedRange, ...] = ()
     problems: tuple[Finding, ...] = ()
     notes: tuple[Finding, ...] = ()
     rejected: "RejectedComparison | None" = None
+    recounts: "tuple[Recount, ...] | None" = None
 
     @property
     def adds_up(self) -> bool:
@@ -118,6 +120,21 @@ class FoundRejected:
 
     records: Mapping[int, Mapping[int, int]]
     complete_since_ms: int
+
+
+@dataclass(frozen=True)
+class Recount:
+    """What was counted of a range without the ledger.
+
+    Attributes:
+        range: The range.
+        messages: Its messages in Kafka.
+        without_row: Offsets of clicks that are neither rejected nor an erased user's, and have no row in HBase.
+    """
+
+    range: TalliedRange
+    messages: int
+    without_row: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,6 +199,21 @@ def compared_with_rejected(account: Account, topic: FoundRejected) -> Account:
             problems.append(_finding(each, what))
         result = RejectedComparison(result.found + found, result.counted + counted, result.ranges + 1, result.left_out)
     return replace(account, problems=tuple(problems), rejected=result)
+
+
+def compared_with_recounts(account: Account, recounts: Sequence[Recount]) -> Account:
+    """The account after ranges were counted again, in Kafka and HBase."""
+    problems = list(account.problems)
+    for each in recounts:
+        size, counts = each.range.end - each.range.start, each.range.tally.counts
+        if each.messages != (counted := size - counts.empty - counts.lost):
+            what = f"{quantity(counted, 'message')} counted, but the topic has {each.messages:,} of them."
+            problems.append(_finding(each.range, what))
+        if each.without_row:
+            told = quantity(len(each.without_row), "click has", "clicks have")
+            what = f"{told} no row in HBase, the first at offset {each.without_row[0]}."
+            problems.append(_finding(each.range, what))
+    return replace(account, problems=tuple(problems), recounts=tuple(recounts))
 
 
 def _is_comparable(each: TalliedRange, ranges: Iterable[TalliedRange], complete_since_ms: int) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from dataco_assets.aggregates.columns import AGGREGATES
+from dataco_assets.clicks.hour import DAY_MS
 from dataco_assets.clients.connect import Connect
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
@@ -25,6 +26,7 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
 from dataco_assets.index.restatements import check_restatements
 from dataco_assets.index.setup import check_index
+from dataco_assets.ingest.accounting import read_account
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import Mode, OffsetLedger
 from dataco_assets.monitoring.orchestration import heartbeat_at, stopped_sensors, storage_errors
@@ -45,6 +47,7 @@ _HEADROOM_SECONDS: Final = 6 * 3_600
 """Least time until retention removes a click that waits, before that is worth a warning."""
 _CLOCKS_MS: Final = 10_000
 """Largest difference of clocks that makes no hour end visibly early or late."""
+_ACCOUNTED_MS: Final = 7 * DAY_MS
 _FREE_SHARE: Final = 0.05
 _FREE_BYTES: Final = 2 * 1024**3
 
@@ -101,6 +104,7 @@ def examine_further(config: Settings, storage: Storage | None, state: State) -> 
             ("HBase tables", "HBase", lambda part: _checked(part, lambda: _tables(config, hbase))),
             ("index", "Elasticsearch", lambda part: _checked(part, lambda: _index(config))),
             ("who stores clicks", "HBase", lambda part: _checked(part, lambda: _owner(config, hbase))),
+            ("accounts", "HBase", lambda part: _accounts(part, config, hbase)),
             ("clocks", "HBase", lambda part: _clocks(part, config, hbase)),
         ]
 
@@ -241,6 +245,22 @@ def _owner(config: Settings, hbase: HBase) -> str:
             "restarts those whose cause passes; `dataco ingest status` shows all."
         )
     return f"Kafka Connect, {quantity(len(status.tasks), 'task')}, {status.state}"
+
+
+def _accounts(part: str, config: Settings, hbase: HBase) -> Diagnosis:
+    """Whether the messages ingested in the last 7 days are all accounted for, by the offset ledger alone."""
+    try:
+        account = read_account(config, hbase, now_ms=now_ms(), since_ms=now_ms() - _ACCOUNTED_MS)
+    except DatacoError as error:
+        return Diagnosis(part, Verdict.PROBLEM, str(error))
+    counts = account.counts
+    told = f"{quantity(account.produced, 'message')} of 7 days: {counts.stored + counts.repeated:,} stored"
+    told += f", {counts.rejected:,} rejected, {counts.suppressed:,} suppressed, {counts.lost:,} lost"
+    if account.adds_up:
+        return Diagnosis(part, Verdict.FINE, told)
+    first, others = account.problems[0], len(account.problems) - 1
+    more = f" ({quantity(others, 'more range')})" if others else ""
+    return Diagnosis(part, Verdict.PROBLEM, f"{first}{more} `dataco account` shows all (docs/reliability.md).")
 
 
 class _TasksFailed(DatacoError):

@@ -16,6 +16,8 @@ from dataco_assets.dashboard.latest import Answer
 from dataco_assets.dashboard.parts import Part, filled
 from dataco_assets.errors import DatacoError
 from dataco_assets.index.restatements import CauseTotals, RecentRestatements
+from dataco_assets.ingest.account import Account, Finding
+from dataco_assets.ledgers.tallies import Counts, TalliedRange, Tally
 from dataco_assets.monitoring.doctor import Diagnosis, Verdict
 from dataco_assets.monitoring.state import State
 from dataco_assets.rejected.contents import Contents, Entry
@@ -118,3 +120,17 @@ def test_what_is_wrong_comes_first() -> None:
     text = shown(operations.diagnoses(Answer(found, 0)))
     places = [text.index(f"{verdict} {verdict} text") for verdict in ("problem", "warning", "not checked", "ok")]
     assert places == sorted(places)
+
+
+def test_the_account_shows_what_became_of_all_and_names_what_does_not_add_up() -> None:
+    assert "No message was ingested" in shown(trust.account(Account()))
+    tally = Tally(0, 0, 0, is_first=True, counts=Counts(stored=900, repeated=50, rejected=30, suppressed=15, lost=5))
+    ranges = (TalliedRange(0, "id", 1_000, tally),)
+    whole = shown(trust.account(Account(ranges)))
+    assert "Produced 1,000 Stored 900 Repeated 50 Rejected 30 Suppressed 15 Lost, as was accepted 5" in whole
+    assert "Everything adds up." in whole
+    findings = tuple(Finding(n, 10, 20, f"{n} messages not accounted for") for n in range(12))
+    broken = shown(trust.account(Account(ranges, findings)))
+    assert "12 ranges not adding up: Partition 0, offsets [10, 20): 0 messages not accounted for" in broken
+    assert "and 2 more" in broken
+    assert "Everything adds up" not in broken

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.suppressed import user_hash
 from dataco_assets.clients.kafka.topics import OffsetRange, TopicState
-from dataco_assets.ingest.account import Account, FoundRejected, add_up, compared_with_rejected
+from dataco_assets.ingest.account import (
+    Account,
+    FoundRejected,
+    Recount,
+    add_up,
+    compared_with_recounts,
+    compared_with_rejected,
+)
 from dataco_assets.ingest.drain import Step
 from dataco_assets.ledgers.offsets import OffsetLedger, Owner, Progress
 from dataco_assets.ledgers.tallies import Counts, PassedOffsets, TalliedRange, Tally, TallyUnreadable
@@ -378,6 +385,18 @@ def test_rejected_records_of_an_earlier_log_are_not_taken_for_those_of_the_prese
     account = add_up(Progress({}, (*old, new)), kept_since_ms=KEPT_MS)
     records = {0: {offset: NOON + HOUR_MS * (offset // 8) for offset in (0, 1, 8, 9)}}
     assert compared_with_rejected(account, FoundRejected(records, 0)).adds_up
+
+
+def test_a_recount_that_differs_names_the_range() -> None:
+    made = ranges(8, 8, 8)
+    account = add_up(Progress({}, tuple(made)), kept_since_ms=KEPT_MS)
+    same = [Recount(each, 8) for each in made]
+    assert compared_with_recounts(account, same).adds_up
+    lacking = compared_with_recounts(account, [same[0], Recount(made[1], 8, (11, 13)), Recount(made[2], 7)])
+    assert [(problem.start, problem.what) for problem in lacking.problems] == [
+        (8, "2 clicks have no row in HBase, the first at offset 11."),
+        (16, "8 messages counted, but the topic has 7 of them."),
+    ]
 
 
 def test_what_is_no_tally_is_refused_by_the_account_and_does_not_stop_ingest() -> None:
