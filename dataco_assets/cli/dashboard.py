@@ -15,7 +15,7 @@ from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
     from dataco_assets.dashboard.parts import Others
-    from dataco_assets.ingest.account import Account
+    from dataco_assets.monitoring.state import Checks
     from dataco_assets.settings import Settings
 
 _THREADS = 8
@@ -82,9 +82,8 @@ def other_servers(config: "Settings", max_wait: float) -> "Others":
     from dataco_assets.dashboard.latest import Latest
     from dataco_assets.dashboard.parts import Others
     from dataco_assets.dashboard.trust import RECENT_MS
-    from dataco_assets.ingest.accounting import read_account
     from dataco_assets.monitoring.doctor import examine_further
-    from dataco_assets.monitoring.state import ask
+    from dataco_assets.monitoring.state import ask, read_checks
     from dataco_assets.monitoring.summary import status_rows
     from dataco_assets.monitoring.versions import versions
     from dataco_assets.rejected.contents import read_rejected
@@ -98,10 +97,9 @@ def other_servers(config: "Settings", max_wait: float) -> "Others":
             since_ms = now_ms() - RECENT_MS
             return summary(read_rejected(config, hbase, since_ms=since_ms, newest=_REJECTED_READ))
 
-    def account() -> "Account":
+    def checks() -> "Checks":
         with connect(config, timeout_seconds=_SERVER_SECONDS, retry_seconds=0) as hbase:
-            now = now_ms()
-            return read_account(config, hbase, now_ms=now, since_ms=now - RECENT_MS)
+            return read_checks(config, hbase, now_ms())
 
     return Others(
         state=state,
@@ -109,5 +107,5 @@ def other_servers(config: "Settings", max_wait: float) -> "Others":
         diagnoses=Latest(lambda: examine_further(config, storage, state().value), fresh_seconds=_FRESH_SECONDS),
         versions=Latest(lambda: versions(config), fresh_seconds=_SELDOM_SECONDS),
         rejected=Latest(rejected, fresh_seconds=_SELDOM_SECONDS),
-        account=Latest(account, fresh_seconds=_FRESH_SECONDS),
+        checks=Latest(checks, fresh_seconds=_FRESH_SECONDS),
     )

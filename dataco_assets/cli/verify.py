@@ -25,6 +25,7 @@ from dataco_assets.settings import settings
 from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
+    from dataco_assets.ledgers.verified import Verification
     from dataco_assets.verification.compare import Difference, HourVerdict
 
 DIFFERENT, UNABLE = 1, 2
@@ -63,12 +64,13 @@ def verify(
     The recomputation is plain Python and shares no code with Spark; it is compared with tables and indices. Only
     hours of which readers should see everything are compared. An hour that is dirty (waits for its refresh), changes
     during the comparison, or is so old that HBase may have dropped clicks, is reported but not compared. Sensors and
-    runs can keep running.
+    runs can keep running. The outcome is noted in the hour ledger, for the page Trust and `dataco doctor`.
 
     Exit code: 0 all equal, 1 differences, 2 wrong usage, a server that does not answer, or no hour to verify.
     """
     from dataco_assets.cli.first_contact import connect_at_once
     from dataco_assets.clients import elasticsearch
+    from dataco_assets.ledgers.verified import LastVerification
     from dataco_assets.verification.verifier import Verifier
 
     try:
@@ -87,6 +89,7 @@ def verify(
                 for verdict in verifier.verify(hours):
                     report.take(verdict)
                     advance()
+            LastVerification(clicks, config.hours_table).note(report.outcome(min(hours), max(hours), time.time()))
     except NothingToVerify as error:
         Console(stderr=True).print(str(error), style="bold red", highlight=False, soft_wrap=True, markup=False)
         raise typer.Exit(UNABLE) from error
@@ -169,6 +172,15 @@ class Report:
     def undecided(self) -> int:
         """Hours that could not be verified now, but can be later."""
         return sum(self.outcomes[name] for name in ("dirty", "changing", "closed"))
+
+    def outcome(self, first_hour: int, last_hour: int, at: float) -> "Verification":
+        """What is kept of a verification of these hours (epoch ms) that ended at a time (epoch seconds)."""
+        from dataco_assets.ledgers.verified import Verification
+
+        not_compared = self.outcomes.total() - self.compared
+        return Verification(
+            at, first_hour, last_hour, self.compared, self.differing_hours, not_compared, self.differing
+        )
 
     def lines(self) -> Iterator[str]:
         """The lines below the table."""

@@ -98,8 +98,9 @@ def _trust(reader: Reader, clock: Callable[[], int], others: Others | None) -> P
         Part("restatements", "Restatements", lambda: trust.restatements(restated().value), "wide"),
     ]
     if others:
-        rejected, account = others.rejected, others.account
-        parts.append(Part("account", "Accounting", lambda: trust.account(account().value), "wide"))
+        rejected, checks = others.rejected, others.checks
+        parts.append(Part("account", "Accounting", lambda: trust.account(checks().value.account)))
+        parts.append(Part("verified", "Last verification", lambda: trust.verified(checks().value.verified)))
         parts.append(Part("rejected", "Rejected clicks", lambda: trust.rejected(rejected().value), "wide"))
     about = "How far the numbers can be relied on, by what changed in the last 7 days. All times are UTC."
     return PartsPage("/trust", "Trust", about, REFRESH_MS, parts)

@@ -13,9 +13,8 @@ from dataco_assets.errors import DatacoError
 
 if TYPE_CHECKING:
     from dataco_assets.dashboard.latest import Answer
-    from dataco_assets.ingest.account import Account
     from dataco_assets.monitoring.doctor import Diagnosis
-    from dataco_assets.monitoring.state import State
+    from dataco_assets.monitoring.state import Checks, State
     from dataco_assets.rejected.summary import RejectedSummary
 
 AGAIN: Final = "again"
@@ -32,7 +31,7 @@ class Others:
         diagnoses: What is wrong, and what mends it.
         versions: What runs, in which version.
         rejected: Rejected clicks of the last 7 days.
-        account: What became of the messages ingested in the last 7 days.
+        checks: What became of the messages ingested in the last 7 days, and what the last verification found.
     """
 
     state: "Callable[[], Answer[State]]"
@@ -40,7 +39,7 @@ class Others:
     diagnoses: "Callable[[], Answer[list[Diagnosis]]]"
     versions: "Callable[[], Answer[dict[str, str]]]"
     rejected: "Callable[[], Answer[RejectedSummary]]"
-    account: "Callable[[], Answer[Account]]"
+    checks: "Callable[[], Answer[Checks]]"
 
 
 @dataclass(frozen=True)

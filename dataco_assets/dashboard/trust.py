@@ -16,6 +16,7 @@ from dataco_assets.quantities import quantity
 if TYPE_CHECKING:
     from dataco_assets.index.restatements import RecentRestatements, Restatement
     from dataco_assets.ingest.account import Account, Finding
+    from dataco_assets.ledgers.verified import Verification
     from dataco_assets.rejected.summary import OfReason, RejectedSummary
 
 RECENT_MS: Final = 7 * 24 * HOUR_MS
@@ -110,6 +111,21 @@ def account(found: "Account") -> list[Component]:
         *_findings(found.notes),
         html.P(prose(note), className="note"),
     ]
+
+
+def verified(found: "Verification | None") -> list[Component]:
+    """What the last verification found."""
+    if found is None:
+        return [html.P(prose("`dataco verify` was never run. It compares hours with the clicks."), className="reason")]
+    facts = pairs(
+        ("When", f"{texts.clock(round(found.at * 1000))} UTC"),
+        ("Hours", f"{texts.clock(found.first_hour)} to {texts.clock(found.last_hour)}"),
+        ("Compared", texts.whole(found.compared)),
+        ("Different", texts.whole(found.different)),
+        ("Not compared", texts.whole(found.not_compared)),
+    )
+    note = "By `dataco verify`, which computes hours again from the clicks in HBase, without Spark."
+    return [html.Dl(facts, className="facts"), html.P(prose(note), className="note")]
 
 
 def _findings(found: "Sequence[Finding]") -> list[Component]:

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from dataco_assets.aggregates.columns import AGGREGATES
-from dataco_assets.clicks.hour import DAY_MS
+from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clients.connect import Connect
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
@@ -26,7 +26,6 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
 from dataco_assets.index.restatements import check_restatements
 from dataco_assets.index.setup import check_index
-from dataco_assets.ingest.accounting import read_account
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import Mode, OffsetLedger
 from dataco_assets.monitoring.orchestration import heartbeat_at, stopped_sensors, storage_errors
@@ -47,7 +46,6 @@ _HEADROOM_SECONDS: Final = 6 * 3_600
 """Least time until retention removes a click that waits, before that is worth a warning."""
 _CLOCKS_MS: Final = 10_000
 """Largest difference of clocks that makes no hour end visibly early or late."""
-_ACCOUNTED_MS: Final = 7 * DAY_MS
 _FREE_SHARE: Final = 0.05
 _FREE_BYTES: Final = 2 * 1024**3
 
@@ -104,7 +102,6 @@ def examine_further(config: Settings, storage: Storage | None, state: State) -> 
             ("HBase tables", "HBase", lambda part: _checked(part, lambda: _tables(config, hbase))),
             ("index", "Elasticsearch", lambda part: _checked(part, lambda: _index(config))),
             ("who stores clicks", "HBase", lambda part: _checked(part, lambda: _owner(config, hbase))),
-            ("accounts", "HBase", lambda part: _accounts(part, config, hbase)),
             ("clocks", "HBase", lambda part: _clocks(part, config, hbase)),
         ]
 
@@ -131,10 +128,13 @@ def of_state(state: State) -> Iterator[Diagnosis]:
     if state.hours is None:
         yield _not_checked("hours", _because_of("HBase"))
         yield _not_checked("parked work", _because_of("HBase"))
+        yield _not_checked("accounts", _because_of("HBase"))
+        yield _not_checked("last verification", _because_of("HBase"))
     else:
         dirty = f"{state.hours.known:,} in the ledger, {len(state.hours.dirty.waiting):,} to be refreshed"
         yield from _told("hours", state.hour_problems(), dirty)
         yield from _told("parked work", state.parked_problems(), "none")
+        yield from _checks(state)
     if state.index is None:
         yield _not_checked("live", _because_of("Elasticsearch"))
     else:
@@ -142,6 +142,26 @@ def of_state(state: State) -> Iterator[Diagnosis]:
         yield from _told("live", state.live_problems(), live)
         lacking = [str(hours) for hours in (state.index.incomplete, state.index.without_audience) if hours]
         yield from (Diagnosis("index", Verdict.WARNING, text) for text in lacking)
+
+
+def _checks(state: State) -> Iterator[Diagnosis]:
+    checks = state.checks
+    if checks is None:
+        yield from _told("accounts", state.account_problems(), "")
+        return
+    counts, produced = checks.account.counts, quantity(checks.account.produced, "message")
+    told = f"{produced} of 7 days: {counts.stored + counts.repeated:,} stored, {counts.rejected:,} rejected"
+    told += f", {counts.suppressed:,} suppressed, {counts.lost:,} lost"
+    yield from _told("accounts", state.account_problems(), told)
+    if (verified := checks.verified) is None:
+        yield Diagnosis("last verification", Verdict.FINE, "none yet: `dataco verify` compares hours with the clicks")
+        return
+    at = f"{datetime.fromtimestamp(verified.at, UTC):%Y-%m-%d %H:%M} UTC"
+    span = f"{hour_key(verified.first_hour)} to {hour_key(verified.last_hour)}"
+    found = f"{at}, {span}: {quantity(verified.compared, 'hour')} compared, {verified.different:,} different"
+    if verified.different:
+        found += ". Run `dataco verify` again, and `dataco backfill` for hours that still differ."
+    yield Diagnosis("last verification", Verdict.WARNING if verified.different else Verdict.FINE, found)
 
 
 def _retention(state: State) -> Iterator[Diagnosis]:
@@ -245,22 +265,6 @@ def _owner(config: Settings, hbase: HBase) -> str:
             "restarts those whose cause passes; `dataco ingest status` shows all."
         )
     return f"Kafka Connect, {quantity(len(status.tasks), 'task')}, {status.state}"
-
-
-def _accounts(part: str, config: Settings, hbase: HBase) -> Diagnosis:
-    """Whether the messages ingested in the last 7 days are all accounted for, by the offset ledger alone."""
-    try:
-        account = read_account(config, hbase, now_ms=now_ms(), since_ms=now_ms() - _ACCOUNTED_MS)
-    except DatacoError as error:
-        return Diagnosis(part, Verdict.PROBLEM, str(error))
-    counts = account.counts
-    told = f"{quantity(account.produced, 'message')} of 7 days: {counts.stored + counts.repeated:,} stored"
-    told += f", {counts.rejected:,} rejected, {counts.suppressed:,} suppressed, {counts.lost:,} lost"
-    if account.adds_up:
-        return Diagnosis(part, Verdict.FINE, told)
-    first, others = account.problems[0], len(account.problems) - 1
-    more = f" ({quantity(others, 'more range')})" if others else ""
-    return Diagnosis(part, Verdict.PROBLEM, f"{first}{more} `dataco account` shows all (docs/reliability.md).")
 
 
 class _TasksFailed(DatacoError):

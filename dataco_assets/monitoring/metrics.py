@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from dataco_assets.clients.connect import Connector
 from dataco_assets.index.live_state import LiveReport
 from dataco_assets.monitoring.orchestration import Orchestration
-from dataco_assets.monitoring.state import Hours, Ingest, State
+from dataco_assets.monitoring.state import Checks, Hours, Ingest, State
 
 _TASK_STATES: Final = ("RUNNING", "FAILED", "PAUSED", "UNASSIGNED")
 
@@ -39,6 +39,7 @@ def metrics(
     parts = (
         state.ingest and _of_ingest(state, state.ingest),
         state.hours and _of_hours(state, state.hours),
+        state.checks and _of_checks(state.checks),
         dagster and _of_dagster(dagster, now),
         connector and _of_connector(connector),
         state.live and _of_live(state.live, state.live_silent_seconds),
@@ -84,6 +85,19 @@ def _of_hours(state: State, hours: Hours) -> Iterator[Metric]:
         "dataco_overdue_hours", "Hours that wait for a refresh although no click came for long.", len(hours.waiting)
     )
     yield _gauge("dataco_parked", "Work that waits for a person: hours, or the ingest.", len(hours.parked))
+
+
+def _of_checks(checks: Checks) -> Iterator[Metric]:
+    yield _gauge(
+        "dataco_account_problems",
+        "Ranges of offsets, of those ingested in the last 7 days, whose messages are not accounted for.",
+        len(checks.account.problems),
+    )
+    if (verified := checks.verified) is not None:
+        yield _gauge("dataco_verify_timestamp_seconds", "When `dataco verify` last ended.", verified.at)
+        yield _gauge("dataco_verify_hours", "Hours that it compared.", verified.compared)
+        yield _gauge("dataco_verify_differing_hours", "Those among them that differed.", verified.different)
+        yield _gauge("dataco_verify_differences", "Differences that it found.", verified.differences)
 
 
 def _of_dagster(dagster: Orchestration, now: float) -> Iterator[Metric]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES
 from dataco_assets.clicks.finality import HeldHours
-from dataco_assets.clicks.hour import HOUR_MS, hour_key
+from dataco_assets.clicks.hour import DAY_MS, HOUR_MS, hour_key
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.brokers import Brokers
@@ -21,15 +21,20 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.index.indices import Index
 from dataco_assets.index.live_state import LiveReport, read_report
 from dataco_assets.index.reading import IncompleteHours, held_hours, hours_without_audience, incomplete_hours
+from dataco_assets.ingest.account import Account
+from dataco_assets.ingest.accounting import read_account
 from dataco_assets.ingest.log import Lag, has_waited_since, measure_lag, oldest_waiting_ms
 from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
+from dataco_assets.ledgers.verified import LastVerification, Verification
 from dataco_assets.quantities import quantity
 from dataco_assets.settings import Settings
 
 _SECONDS = 10.0
 _NO_LIMIT = -1
+ACCOUNTED_MS = 7 * DAY_MS
+"""How far back the account of the clicks is looked at."""
 LIVE_SILENT_SECONDS = 60.0
 """Longest time without a report of live; it reports every few seconds, but by its own machine's clock."""
 
@@ -98,6 +103,19 @@ class Readable:
 
 
 @dataclass(frozen=True)
+class Checks:
+    """What checks of the clicks say.
+
+    Attributes:
+        account: The account of the messages ingested in the last 7 days, by the offset ledger.
+        verified: What the last `dataco verify` found; None when none was ever noted.
+    """
+
+    account: Account
+    verified: Verification | None = None
+
+
+@dataclass(frozen=True)
 class State:
     """State of the platform. A part whose server does not answer is None.
 
@@ -108,6 +126,8 @@ class State:
         index: What readers find in the index.
         max_wait_minutes: Longest acceptable wait.
         asked_at_ms: When the servers were asked, epoch ms.
+        checks: What checks of the clicks say.
+        checks_error: Why that cannot be read, though HBase answers.
     """
 
     servers: dict[str, str | None]
@@ -116,6 +136,8 @@ class State:
     index: Readable | None
     max_wait_minutes: float
     asked_at_ms: int
+    checks: Checks | None = None
+    checks_error: str | None = None
 
     def problems(self) -> Iterator[str]:
         """What needs manual intervention, one sentence each."""
@@ -124,6 +146,7 @@ class State:
         yield from self.hour_problems()
         yield from self.parked_problems()
         yield from self.live_problems()
+        yield from self.account_problems()
 
     def ingest_problems(self) -> Iterator[str]:
         """Those of the clicks that wait in Kafka."""
@@ -160,6 +183,14 @@ class State:
                 f"the last is {hour_key(live.given_up[-1])}: readers get the batch's numbers. `dataco verify` tells "
                 "whether these are right."
             )
+
+    def account_problems(self) -> Iterator[str]:
+        """Those of the account of the clicks."""
+        if self.checks_error:
+            yield self.checks_error
+        if self.checks and (problems := self.checks.account.problems):
+            more = f" ({quantity(len(problems) - 1, 'more problem')})" if problems[1:] else ""
+            yield f"{problems[0]}{more} `dataco account` shows all (docs/reliability.md)."
 
     @property
     def oldest_waiting_seconds(self) -> float | None:
@@ -215,6 +246,9 @@ def ask(config: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> State
             ingest = _answer(lambda: _ingest(config, admin, hbase, cutoff_ms))
         else:
             ingest = Answer(None, None)
+        checks = Answer(None, None)
+        if answers["HBase"].error is None:
+            checks = _answer(lambda: read_checks(config, hbase, asked_at_ms))
     errors = {name: answer.error for name, answer in answers.items()}
     errors["Kafka"] = errors["Kafka"] or ingest.error
     return State(
@@ -224,6 +258,8 @@ def ask(config: Settings, max_wait_minutes: float, *, asked_at_ms: int) -> State
         answers["Elasticsearch"].value,
         max_wait_minutes,
         asked_at_ms,
+        checks.value,
+        checks.error,
     )
 
 
@@ -253,6 +289,21 @@ def _hours(config: Settings, hbase: HBase, cutoff_ms: int) -> Hours:
     collecting = ledger.collecting(dirty.reopened, rule)
     due = [hour for hour in dirty.waiting if hour not in collecting]
     return Hours(ledger.count(), dirty, ledger.not_marked_since(cutoff_ms, due), parked)
+
+
+def read_checks(config: Settings, hbase: HBase, asked_at_ms: int) -> Checks:
+    """What checks of the clicks say.
+
+    Args:
+        config: Names of the ledgers.
+        hbase: Where they are.
+        asked_at_ms: Now, epoch ms.
+
+    Raises:
+        TallyUnreadable, HBaseUnavailable, HBaseRefused
+    """
+    account = read_account(config, hbase, now_ms=asked_at_ms, since_ms=asked_at_ms - ACCOUNTED_MS)
+    return Checks(account, LastVerification(hbase, config.hours_table).read())
 
 
 def _readable(config: Settings) -> Readable:

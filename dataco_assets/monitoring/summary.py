@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from dataco_assets.clicks.finality import in_words
 from dataco_assets.clicks.hour import hour_key
-from dataco_assets.monitoring.state import LIVE_SILENT_SECONDS, State
+from dataco_assets.monitoring.state import LIVE_SILENT_SECONDS, Checks, State
 from dataco_assets.quantities import quantity
 from dataco_assets.settings import Settings
 
@@ -47,6 +47,8 @@ def status_rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
         if dirty.outside:
             yield "  before the first partition", f"{_count_and_oldest(dirty.outside)}: no run computes them"
         yield "parked", f"{len(state.hours.parked):,}"
+    if state.checks:
+        yield from _check_rows(state.checks)
     if state.index:
         newest = state.index.newest_hour
         yield "newest hour in the index", "none yet" if newest is None else hour_key(newest)
@@ -56,6 +58,15 @@ def status_rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
         if state.index.without_audience:
             yield "  lacking the audience", str(state.index.without_audience)
         yield "live", live_text(state)
+
+
+def _check_rows(checks: Checks) -> Iterator[tuple[str, str]]:
+    account = checks.account
+    adds_up = "adding up" if account.adds_up else quantity(len(account.problems), "problem")
+    yield "account of 7 days", f"{quantity(account.produced, 'message')}, {adds_up}"
+    if (verified := checks.verified) is not None:
+        at = f"{datetime.fromtimestamp(verified.at, UTC):%Y-%m-%d %H:%M} UTC"
+        yield "last verified", f"{at}: {quantity(verified.compared, 'hour')}, {verified.different:,} different"
 
 
 def live_text(state: State) -> str:

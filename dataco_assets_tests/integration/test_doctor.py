@@ -24,7 +24,17 @@ from dataco_assets.monitoring import doctor as room
 from dataco_assets_tests.platforms import NOON, Platform, click
 
 pytestmark = pytest.mark.stack
-_PARTS = ("Kafka", "HBase", "Elasticsearch", "topics", "HBase tables", "index", "who stores clicks", "clocks")
+_PARTS = (
+    "Kafka",
+    "HBase",
+    "Elasticsearch",
+    "topics",
+    "HBase tables",
+    "index",
+    "who stores clicks",
+    "clocks",
+    "accounts",
+)
 
 
 @pytest.fixture(autouse=True)

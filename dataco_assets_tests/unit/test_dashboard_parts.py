@@ -18,6 +18,7 @@ from dataco_assets.errors import DatacoError
 from dataco_assets.index.restatements import CauseTotals, RecentRestatements
 from dataco_assets.ingest.account import Account, Finding
 from dataco_assets.ledgers.tallies import Counts, TalliedRange, Tally
+from dataco_assets.ledgers.verified import Verification
 from dataco_assets.monitoring.doctor import Diagnosis, Verdict
 from dataco_assets.monitoring.state import State
 from dataco_assets.rejected.contents import Contents, Entry
@@ -134,3 +135,13 @@ def test_the_account_shows_what_became_of_all_and_names_what_does_not_add_up() -
     assert "12 ranges not adding up: Partition 0, offsets [10, 20): 0 messages not accounted for" in broken
     assert "and 2 more" in broken
     assert "Everything adds up" not in broken
+
+
+def test_the_last_verification_is_shown_with_its_hours() -> None:
+    assert "was never run" in shown(trust.verified(None))
+    noon = 1_767_268_800_000
+    text = shown(trust.verified(Verification(noon / 1000 + 3_600, noon, noon + 7_200_000, 3, 1, 2, 17)))
+    assert "Compared 3 Different 1 Not compared 2" in text
+    assert "12:00" in text
+    assert "14:00" in text
+    assert "13:00" in text
