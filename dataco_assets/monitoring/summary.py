@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from dataco_assets.clicks.finality import in_words
 from dataco_assets.clicks.hour import hour_key
-from dataco_assets.monitoring.state import LIVE_SILENT_SECONDS, Checks, State
+from dataco_assets.monitoring.state import LIVE_SILENT_SECONDS, Checks, Hours, State
 from dataco_assets.quantities import quantity
 from dataco_assets.settings import Settings
 
@@ -39,14 +39,7 @@ def status_rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
         for partition, start in sorted(lag.start.items()):
             yield f"partition {partition}", f"next offset {start:,}, {lag.waiting[partition]:,} waiting"
     if state.hours:
-        dirty = state.hours.dirty
-        yield "hours in the ledger", f"{state.hours.known:,}"
-        yield "dirty hours", _count_and_oldest(dirty.waiting)
-        if dirty.expired:
-            yield "  not computed again", f"{_count_and_oldest(dirty.expired)}: HBase may have dropped earlier clicks"
-        if dirty.outside:
-            yield "  before the first partition", f"{_count_and_oldest(dirty.outside)}: no run computes them"
-        yield "parked", f"{len(state.hours.parked):,}"
+        yield from _hour_rows(state.hours)
     if state.checks:
         yield from _check_rows(state.checks)
     if state.index:
@@ -58,6 +51,17 @@ def status_rows(config: Settings, state: State) -> Iterator[tuple[str, str]]:
         if state.index.without_audience:
             yield "  lacking the audience", str(state.index.without_audience)
         yield "live", live_text(state)
+
+
+def _hour_rows(hours: Hours) -> Iterator[tuple[str, str]]:
+    dirty = hours.dirty
+    yield "hours in the ledger", f"{hours.known:,}"
+    yield "dirty hours", _count_and_oldest(dirty.waiting)
+    if dirty.expired:
+        yield "  not computed again", f"{_count_and_oldest(dirty.expired)}: HBase may have dropped earlier clicks"
+    if dirty.outside:
+        yield "  before the first partition", f"{_count_and_oldest(dirty.outside)}: no run computes them"
+    yield "parked", f"{len(hours.parked):,}"
 
 
 def _check_rows(checks: Checks) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -195,6 +195,50 @@ def test_an_hour_of_ingestion_is_a_range_and_a_clock_set_back_begins_none() -> N
     earlier = ledger.progress("clicks", until_ms=NOON + HOUR_MS).ranges
     later = ledger.progress("clicks", since_ms=NOON + HOUR_MS).ranges
     assert ([each.end for each in earlier], [each.start for each in later]) == ([20], [20])
+
+
+def test_a_tally_closed_in_vain_goes_on_and_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run dies between closing the tally and moving the position; the next has a clock that is behind."""
+    world = World([])
+    ledger_with(world, PassedOffsets(0, 0, 100, 100))
+    put_if = world.store.put_if
+
+    def die(table: str, key: bytes, column: bytes, **given: Any) -> bool:
+        if column == b"o:next":
+            raise Killed
+        return put_if(table, key, column, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.store, "put_if", die)
+        with pytest.raises(Killed):
+            ledger_with(world, PassedOffsets(0, 100, 150, 50), at_ms=NOON + HOUR_MS)
+    assert any(b"#tally" in key for key in world.store.cells["ingest_offsets"])
+    assert (account_of(world).problems, account_of(world).counts) == ((), Counts(stored=100))
+
+    ledger_with(world, PassedOffsets(0, 100, 150, 50), at_ms=NOON)
+    assert (account_of(world).problems, account_of(world).counts) == ((), Counts(stored=150))
+    ledger_with(world, PassedOffsets(0, 150, 160, 10), at_ms=NOON + HOUR_MS)
+    assert [(each.start, each.end) for each in account_of(world).ranges] == [(0, 150), (150, 160)]
+
+
+def test_a_run_that_closes_a_tally_late_does_not_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is about to write the row, another extends the tally, closes it and goes on."""
+    world = World([])
+    ledger_with(world, PassedOffsets(0, 0, 100, 100))
+    put_if, overtaken = world.store.put_if, list[bytes]()
+
+    def be_overtaken(table: str, key: bytes, column: bytes, **given: Any) -> bool:
+        if column == b"o:tally" and not overtaken:
+            overtaken.append(key)
+            ledger_with(world, PassedOffsets(0, 100, 150, 50), at_ms=NOON)
+            ledger_with(world, PassedOffsets(0, 150, 160, 10), at_ms=NOON + HOUR_MS)
+        return put_if(table, key, column, **given)
+
+    monkeypatch.setattr(world.store, "put_if", be_overtaken)
+    ledger_with(world, PassedOffsets(0, 100, 170, 70), at_ms=NOON + HOUR_MS)
+    account = account_of(world)
+    assert (account.problems, account.counts) == ((), Counts(stored=170))
+    assert [(each.start, each.end) for each in account.ranges] == [(0, 150), (150, 170)]
 
 
 # Losses
