@@ -27,7 +27,11 @@ from dataco_assets.clicks.row import TABLE_FAMILIES
 from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.topics import KafkaAdmin
+from dataco_assets.clock import now_ms
+from dataco_assets.ingest.account import Account, compared_with_recounts, compared_with_rejected
+from dataco_assets.ingest.accounting import find_rejected, read_account
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
+from dataco_assets.ingest.recount import recount
 from dataco_assets.ledgers.hours import HourLedger, HourState
 from dataco_assets.ledgers.offsets import OffsetLedger
 from dataco_assets.ledgers.suppression import SuppressionList
@@ -197,6 +201,14 @@ class Platform:
     def positions(self) -> dict[int, int]:
         """The offset ledger."""
         return {p: position.next_offset for p, position in self.offsets.read(self.settings.clicks_topic).items()}
+
+    def account(self, **hours: int) -> Account:
+        """The account of the clicks as `dataco account --recount` reads it, of hours of ingestion or of all."""
+        now = now_ms()
+        found = read_account(self.settings, self.hbase, now_ms=now, **hours)
+        rejected = find_rejected(self.settings, now_ms=now)
+        found = compared_with_rejected(found, rejected)
+        return compared_with_recounts(found, recount(self.settings, self.hbase, found.ranges, rejected, now_ms=now))
 
     def hour_states(self) -> dict[int, HourState]:
         """The hour ledger."""

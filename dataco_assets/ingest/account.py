@@ -6,10 +6,11 @@ note, which says why a part is not known. What a log and a tally are is said in 
 ledger and the rejected topic are read in `accounting`.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.ledgers.offsets import Progress
@@ -145,8 +146,7 @@ class RejectedComparison:
         found: Rejected records of the ranges that were compared.
         counted: How many these ranges count.
         ranges: How many ranges were compared.
-        left_out: How many were not: records of them may have been removed by retention, or are told from those of an
-            earlier log with the same offsets by nothing.
+        left_out: How many were not: retention may have removed records of them, or their offsets were given out twice.
     """
 
     found: int = 0
@@ -184,16 +184,16 @@ def compared_with_rejected(account: Account, topic: FoundRejected) -> Account:
     """The account after each of its ranges was compared with what the rejected topic holds of it."""
     problems = list(account.problems)
     result = RejectedComparison()
+    offsets = {partition: sorted(records) for partition, records in topic.records.items()}
+    mixed = _mixed_up(account.ranges)
     for each in account.ranges:
-        if not _is_comparable(each, account.ranges, topic.complete_since_ms):
+        if each.tally.hour < topic.complete_since_ms or each in mixed:
             result = replace(result, left_out=result.left_out + 1)
             continue
-        records = topic.records.get(each.partition, {})
-        found = sum(
-            each.start <= offset < each.end and at_ms >= each.tally.hour - _CLOCKS_MS
-            for offset, at_ms in records.items()
-        )
-        counted = each.tally.counts.rejected
+        candidates = offsets.get(each.partition, [])
+        there = candidates[bisect_left(candidates, each.start) : bisect_left(candidates, each.end)]
+        records, since_ms = topic.records.get(each.partition, {}), each.tally.hour - _CLOCKS_MS
+        found, counted = sum(records[offset] >= since_ms for offset in there), each.tally.counts.rejected
         if found != counted:
             what = f"{quantity(counted, 'message')} counted as rejected, but the rejected topic has {found:,} of them."
             problems.append(_finding(each, what))
@@ -216,13 +216,20 @@ def compared_with_recounts(account: Account, recounts: Sequence[Recount]) -> Acc
     return replace(account, problems=tuple(problems), recounts=tuple(recounts))
 
 
-def _is_comparable(each: TalliedRange, ranges: Iterable[TalliedRange], complete_since_ms: int) -> bool:
-    """Whether the rejected records of a range are all there and are not mixed up with those of another log."""
-    others = [r.tally.hour for r in ranges if r.partition == each.partition and r.log != each.log]
+def _mixed_up(ranges: Iterable[TalliedRange]) -> set[TalliedRange]:
+    """Ranges of a log after which another gives out the same offsets, and those soon after the other began.
+
+    A rejected record does not name the log that its click came from, only when it was rejected.
+    """
+    logs: defaultdict[int, list[list[TalliedRange]]] = defaultdict(list)
+    for (partition, *_), found in _by_log(ranges).items():
+        logs[partition].append(found)
     distance_ms = HOUR_MS + _CLOCKS_MS  # a range takes an hour
-    return each.tally.hour >= complete_since_ms and all(
-        each.tally.hour > hour + distance_ms or hour > each.tally.hour + distance_ms for hour in others
-    )
+    mixed: set[TalliedRange] = set()
+    for before, after in chain.from_iterable(map(pairwise, logs.values())):
+        mixed.update(before)
+        mixed.update(each for each in after if each.tally.hour - distance_ms <= before[-1].tally.hour)
+    return mixed
 
 
 def _ordered(progress: Progress) -> list[TalliedRange]:

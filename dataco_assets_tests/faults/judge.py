@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import happybase
@@ -27,6 +28,21 @@ class StoredRow(NamedTuple):
     key: bytes
 
 
+class Tallied(NamedTuple):
+    """What the offset ledger says became of the offsets [start, end) of a partition."""
+
+    partition: int
+    log: str
+    start: int
+    end: int
+    stored: int
+    repeated: int
+    rejected: int
+    suppressed: int
+    lost: int
+    empty: int
+
+
 @dataclass(frozen=True)
 class Found:
     """What the platform holds.
@@ -39,6 +55,7 @@ class Found:
         ends: Last stable offset by partition.
         dirty: Hours marked dirty, epoch ms.
         known_since: Hours with the time of their first stored click, epoch ms.
+        tallies: What the offset ledger says became of the offsets that it has passed.
         rejected_values: How often each value was written to the rejected topic, copies included.
     """
 
@@ -49,6 +66,7 @@ class Found:
     ends: Mapping[int, int]
     dirty: frozenset[int]
     known_since: frozenset[int]
+    tallies: Sequence[Tallied] = ()
     rejected_values: Counter[bytes | None] = field(default_factory=Counter, compare=False)
 
 
@@ -58,6 +76,25 @@ def read_ledger(platform: Platform) -> dict[int, int]:
     rows = _scan(platform, platform.settings.offsets_table, row_prefix=prefix)
     positions = {int(key[len(prefix) :]): cells[b"o:next"].split()[1] for key, cells in rows}
     return {partition: int(offset) for partition, offset in positions.items() if offset != b"-"}
+
+
+def read_tallies(platform: Platform) -> list[Tallied]:
+    """The tallies of the offset ledger: those that positions carry, and those that are closed."""
+    topic, table = platform.settings.clicks_topic, platform.settings.offsets_table
+    found: dict[tuple[int, str, int], Tallied] = {}
+    for key, cells in _scan(platform, table, row_prefix=f"{topic}#tally/".encode()):
+        _, hour, partition, topic_id, log, start = key.decode().split("/")
+        end, _first, *counts = map(int, cells[b"o:tally"].split())
+        assert hour[:2] == "20"
+        place = (int(partition), f"{topic_id}/{int(log)}", int(start))
+        found[place] = Tallied(*place, end, *counts)
+    for key, cells in _scan(platform, table, row_prefix=f"{topic}/".encode()):
+        topic_id, end, _epoch, *parts = cells[b"o:next"].decode().split()
+        if parts:
+            _hour, log, start, _first, *counts = parts
+            place = (int(key.rpartition(b"/")[2]), f"{topic_id}/{log}", int(start))
+            found[place] = Tallied(*place, int(end), *map(int, counts))  # also where one was closed in vain
+    return sorted(found.values())
 
 
 def read_ends(platform: Platform) -> dict[int, int]:
@@ -95,7 +132,7 @@ def read_log(platform: Platform) -> list[Logged]:
 
 def look(platform: Platform) -> Found:
     """Reads everything; the ledger first, so that it does not seem ahead when workers go on meanwhile."""
-    ledger = read_ledger(platform)
+    ledger, tallies = read_ledger(platform), read_tallies(platform)
     rejected: dict[bytes, bytes | None] = {}
     altered: set[bytes] = set()
     values: Counter[bytes | None] = Counter()
@@ -113,6 +150,7 @@ def look(platform: Platform) -> Found:
         ends=read_ends(platform),
         dirty=frozenset(dirty),
         known_since=frozenset(known_since),
+        tallies=tallies,
         rejected_values=values,
     )
 
@@ -175,7 +213,64 @@ def problems(topic: str, truth: Truth, found: Found, log: Sequence[Logged], *, a
         *_listed("rejected records were written with different bytes", found.altered),
         *_listed("partitions whose ledger is not the last stable offset", _unequal(found.ledger, found.ends)),
         *ran_ahead(topic, truth, found, log),
+        *not_accounted_for(truth, found, log),
     ]
+
+
+def not_accounted_for(truth: Truth, found: Found, log: Sequence[Logged]) -> list[str]:
+    """What the tallies of the offset ledger do not say as it is, once everything has been drained.
+
+    Args:
+        truth: What was produced; none of its users was erased.
+        found: What the platform holds.
+        log: What the topic holds.
+    """
+    broken = sum(truth.is_broken(entry.value) for entry in log)
+    repeated, rejected = sum(each.repeated for each in found.tallies), sum(each.rejected for each in found.tallies)
+    told = (sum(each.stored for each in found.tallies) + repeated, rejected, sum(e.suppressed for e in found.tallies))
+    wanted = (len(log) - broken, broken, 0)
+    unlike = [] if told == wanted else [f"the tallies count {told} stored, rejected and suppressed, not {wanted}"]
+    sums = [each for each in found.tallies if sum(each[4:]) != each.end - each.start]
+    gaps = [
+        f"{after} follows {before}"
+        for before, after in pairwise(found.tallies)
+        if (before.partition, before.log) == (after.partition, after.log) and before.end != after.start
+    ]
+    ends = {each.partition: each.end for each in found.tallies if each.end == found.ledger.get(each.partition)}
+    return [
+        *unlike,
+        *_listed("tallies do not count all of their offsets", sums),
+        *_listed("tallies do not follow each other", gaps),
+        *_listed("partitions whose position has no tally before it", found.ledger.keys() - ends.keys()),
+        *(() if _has_reused_offsets(found) else _unlike_the_log(truth, found, log)),
+    ]
+
+
+def _has_reused_offsets(found: Found) -> bool:
+    """Whether a partition has two logs, so that an offset does not name a message."""
+    logs = {(each.partition, each.log) for each in found.tallies}
+    return len(logs) > len({partition for partition, _ in logs})
+
+
+def _unlike_the_log(truth: Truth, found: Found, log: Iterable[Logged]) -> list[str]:
+    """Tallies, each of whose numbers should be those of the log between its offsets."""
+    invalid: dict[int, list[int]] = {}
+    there: dict[int, list[int]] = {}
+    for entry in log:
+        there.setdefault(entry.partition, []).append(entry.offset)
+        if truth.is_broken(entry.value):
+            invalid.setdefault(entry.partition, []).append(entry.offset)
+
+    def count(offsets: Mapping[int, list[int]], each: Tallied) -> int:
+        return sum(each.start <= offset < each.end for offset in offsets.get(each.partition, ()))
+
+    wrong = [
+        each
+        for each in found.tallies
+        if not each.lost
+        and (each.rejected, each.empty) != (count(invalid, each), each.end - each.start - count(there, each))
+    ]
+    return _listed("tallies count something else than the log has between their offsets", wrong)
 
 
 def judge(platform: Platform, truth: Truth, *, at_least: int, log: Sequence[Logged] | None = None) -> None:

@@ -6,12 +6,13 @@ import time
 import pytest
 
 from dataco_assets_tests.faults.conftest import World
-from dataco_assets_tests.faults.judge import Found, StoredRow, problems
+from dataco_assets_tests.faults.judge import Found, StoredRow, Tallied, problems
 from dataco_assets_tests.faults.truth import Logged, Truth, row_key
 from dataco_assets_tests.platforms import NOON, click
 
 HOUR = 3_600_000
 A, B = StoredRow("a", NOON, b"key of a"), StoredRow("b", NOON + HOUR // 2 + 1, b"key of b")
+TALLIES = [Tallied(0, "id/0", 0, 2, 1, 0, 1, 0, 0, 0), Tallied(0, "id/0", 2, 3, 1, 0, 0, 0, 0, 0)]
 LOG = [Logged(0, 0, click("a")), Logged(0, 1, b"bad"), Logged(0, 2, click("b", at=NOON + HOUR // 2 + 1))]
 
 
@@ -30,6 +31,7 @@ def found(**differs: object) -> Found:
         "ends": {0: 3},
         "dirty": frozenset({NOON, NOON - HOUR}),
         "known_since": frozenset({NOON}),
+        "tallies": [TALLIES[0], TALLIES[1]],
     }
     return Found(**{**values, **differs})  # pyright: ignore[reportArgumentType]  # names and types as above
 
@@ -53,6 +55,14 @@ def test_the_judge_is_content_with_the_truth() -> None:
         ({"ledger": {0: 2}}, "1 partitions whose ledger is not the last stable offset: 0: 2 of 3"),
         ({"dirty": frozenset({NOON})}, "1 hours touched by clicks the ledger has passed are not dirty"),
         ({"known_since": frozenset()}, "1 hours with clicks lack the time of their first one"),
+        ({"tallies": [TALLIES[0]]}, "the tallies count (1, 1, 0) stored, rejected and suppressed, not (2, 1, 0)"),
+        ({"tallies": [TALLIES[0]]}, "1 partitions whose position has no tally before it: 0"),
+        ({"tallies": [TALLIES[0]._replace(end=1), TALLIES[1]]}, "1 tallies do not follow each other"),
+        ({"tallies": [TALLIES[0]._replace(empty=1), TALLIES[1]]}, "1 tallies do not count all of their offsets"),
+        (
+            {"tallies": [TALLIES[0]._replace(rejected=0, stored=2), TALLIES[1]._replace(rejected=1, stored=0)]},
+            "2 tallies count something else than the log has between their offsets",
+        ),
     ],
 )
 def test_the_judge_names_what_differs(differs: dict[str, object], message: str) -> None:
@@ -78,6 +88,8 @@ def test_finds_offsets_committed_before_the_rows_are_written(world: World) -> No
     world.drain()
     with pytest.raises(AssertionError, match="valid clicks are not in HBase"):
         world.judge(at_least=6_000)
+    account = world.platform.account()
+    assert any("no row in HBase" in problem.what for problem in account.problems), "nor does the account add up"
 
 
 @pytest.mark.stack
@@ -91,6 +103,8 @@ def test_finds_rejected_records_nobody_acknowledged(world: World) -> None:
     world.drain()
     with pytest.raises(AssertionError, match="are not, unchanged, in the rejected topic"):
         world.judge(at_least=6_000)
+    account = world.platform.account()
+    assert any("but the rejected topic has 0 of them" in problem.what for problem in account.problems)
 
 
 @pytest.mark.stack

@@ -35,6 +35,9 @@ def test_retention_that_overtakes_is_a_loud_loss_and_then_skipped(world: World) 
     assert world.drain("--on-data-loss", "skip")["skipped"] == 3
 
     world.judge(at_least=6_000, log=log + read_log(world.platform))
+    account = world.platform.account()
+    assert account.problems == ()
+    assert account.counts.lost == 1_500
     world.note("retention overtakes: loud, then skipped", times=1, in_flight=4_500)
 
 
@@ -60,6 +63,9 @@ def test_re_created_topic_is_a_loud_loss_and_then_skipped(world: World) -> None:
     assert sorted(row.event_id for row in after.rows) == sorted(truth.times)
     assert after.ledger == after.ends
     assert after.rejected_values == truth.broken
+    account = world.platform.account()
+    assert account.problems == ()
+    assert len([note for note in account.notes if "created anew" in note.what]) == 3
     world.note("topic deleted and created again: loud, then skipped", times=1, in_flight=4_500)
 
 

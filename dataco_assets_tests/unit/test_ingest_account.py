@@ -428,7 +428,12 @@ def test_rejected_records_of_an_earlier_log_are_not_taken_for_those_of_the_prese
     new = replace(ranges(16)[0], tally=Tally(NOON + 9 * HOUR_MS, 0, 0, is_first=True, counts=Counts(stored=16)))
     account = add_up(Progress({}, (*old, new)), kept_since_ms=KEPT_MS)
     records = {0: {offset: NOON + HOUR_MS * (offset // 8) for offset in (0, 1, 8, 9)}}
-    assert compared_with_rejected(account, FoundRejected(records, 0)).adds_up
+    compared = compared_with_rejected(account, FoundRejected(records, 0))
+    assert compared.adds_up
+    assert compared.rejected is not None
+    assert (compared.rejected.ranges, compared.rejected.left_out) == (1, 2)
+    records[0][3] = NOON + 9 * HOUR_MS
+    assert [problem.start for problem in compared_with_rejected(account, FoundRejected(records, 0)).problems] == [0]
 
 
 def test_a_recount_that_differs_names_the_range() -> None:
