@@ -172,7 +172,8 @@ def add_up(progress: Progress, *, kept_since_ms: int | None, is_up_to_now: bool 
         for before, after in pairwise(ranges):
             found += _succession(before, after)
         found += ((True, problem) for each in ranges for problem in _problems(each))
-    notes = [*(_untallied(progress, logs) if is_up_to_now else ()), *_replaced(logs)]
+    untallied = _untallied(progress, logs, is_whole=kept_since_ms is not None) if is_up_to_now else ()
+    notes = [*untallied, *_replaced(logs)]
     return Account(
         tuple(each for ranges in logs.values() for each in ranges),
         tuple(finding for is_problem, finding in found if is_problem),
@@ -300,13 +301,13 @@ def _succession(before: TalliedRange, after: TalliedRange) -> Iterator[tuple[boo
         yield True, Finding(after.partition, after.start, min(before.end, after.end), what)
 
 
-def _untallied(progress: Progress, logs: Mapping[_Log, Sequence[TalliedRange]]) -> Iterator[Finding]:
+def _untallied(progress: Progress, logs: Mapping[_Log, Sequence[TalliedRange]], *, is_whole: bool) -> Iterator[Finding]:
     """What lies between the last tally and a position that was moved by a version that keeps none."""
     for partition in sorted(progress.untallied):
         position = progress.positions[partition]
         ends = [r[-1].end for (p, topic_id, _), r in logs.items() if (p, topic_id) == (partition, position.topic_id)]
         start = ends[-1] if ends else 0
-        if position.next_offset > start:
+        if position.next_offset > start and (ends or is_whole):
             what = "no tallies: a version passed them that keeps none."
             yield Finding(partition, start, position.next_offset, what)
 

@@ -171,11 +171,17 @@ class OffsetLedger(LedgerTable):
         return {partition: cell.position for partition, cell in self._cells(topic).items() if cell.position is not None}
 
     def progress(self, topic: str, *, since_ms: int | None = None, until_ms: int | None = None) -> Progress:
-        """Positions, and tallies of the hours of ingestion [since, until), epoch ms; None: without a limit.
+        """Positions, and tallies of some hours of ingestion.
+
+        Args:
+            topic: The topic.
+            since_ms: A time in the first hour, epoch ms; None: from the beginning.
+            until_ms: End of the last hour, epoch ms; None: up to the positions.
 
         Raises:
             TallyUnreadable: somebody else has written into the ledger.
         """
+        since_ms = None if since_ms is None else hour_of(since_ms)
         # The cells first: a tally that is closed meanwhile is in both, and here the cell's is taken.
         cells = {partition: _Cell.read(value) for partition, value in self._values(topic)}
         begun = {partition: found for partition, cell in cells.items() if (found := cell.tallied(partition))}
@@ -192,8 +198,8 @@ class OffsetLedger(LedgerTable):
 
     def _closed(self, topic: str, since_ms: int | None, until_ms: int | None) -> Iterator[TalliedRange]:
         prefix = tallies_prefix(topic)
-        start = prefix if since_ms is None else prefix + hour_key(hour_of(since_ms)).encode()
-        stop = prefix[:-1] + b"0" if until_ms is None else prefix + hour_key(hour_of(until_ms)).encode()
+        start = prefix if since_ms is None else prefix + hour_key(since_ms).encode()
+        stop = prefix[:-1] + b"0" if until_ms is None else prefix + hour_key(until_ms).encode()
         for key, cells in self._hbase.scan(self._table, start, stop, columns=[_TALLY]):
             yield TalliedRange.decode(topic, key, cells[_TALLY])
 
