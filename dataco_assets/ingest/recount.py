@@ -127,7 +127,7 @@ class _Counting:
         partition, offset = place_of(message)
         starts = self._by_partition[partition]
         number = starts[bisect_right(starts, (offset, len(self.ranges))) - 1][1]
-        if offset >= self.ranges[number].end:
+        if not self.ranges[number].start <= offset < self.ranges[number].end:
             return  # between two ranges
         self._messages[number] += 1
         if offset in self.rejected.records.get(partition, {}):
