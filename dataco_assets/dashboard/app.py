@@ -95,12 +95,14 @@ def _trust(reader: Reader, clock: Callable[[], int], others: Others | None) -> P
     parts = [
         Part("hours", "Hours by state", lambda: trust.hours(held().value, clock())),
         Part("late", "Late clicks", lambda: trust.late(late().value)),
-        Part("restatements", "Restatements", lambda: trust.restatements(restated().value), "wide"),
     ]
     if others:
-        rejected, checks = others.rejected, others.checks
+        checks = others.checks
         parts.append(Part("account", "Accounting", lambda: trust.account(checks().value.account)))
         parts.append(Part("verified", "Last verification", lambda: trust.verified(checks().value.verified)))
+    parts.append(Part("restatements", "Restatements", lambda: trust.restatements(restated().value), "wide"))
+    if others:
+        rejected = others.rejected
         parts.append(Part("rejected", "Rejected clicks", lambda: trust.rejected(rejected().value), "wide"))
     about = "How far the numbers can be relied on, by what changed in the last 7 days. All times are UTC."
     return PartsPage("/trust", "Trust", about, REFRESH_MS, parts)

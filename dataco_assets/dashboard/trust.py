@@ -103,10 +103,11 @@ def account(found: "Account") -> list[Component]:
         ("Lost, as was accepted", counts.lost),
     )
     facts = pairs(*((name, texts.whole(number)) for name, number in figures))
+    badge = html.Span("ok", className="badge good") if found.adds_up else html.Span("problem", className="badge bad")
     verdict = "Everything adds up." if found.adds_up else f"{quantity(len(found.problems), 'range')} not adding up:"
     return [
         html.Dl(facts, className="facts"),
-        html.P(verdict, className="reason" if found.adds_up else "unread", role="status"),
+        html.P([badge, f" {verdict}"], role="status"),
         *_findings(found.problems),
         *_findings(found.notes),
         html.P(prose(note), className="note"),

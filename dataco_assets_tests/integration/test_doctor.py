@@ -20,6 +20,7 @@ from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.index.layout import template_bodies
 from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
+from dataco_assets.ledgers.verified import LastVerification, Verification
 from dataco_assets.monitoring import doctor as room
 from dataco_assets_tests.platforms import NOON, Platform, click
 
@@ -110,6 +111,32 @@ def test_parked_work_is_said_with_what_ends_it(platform: Platform) -> None:
     code, found = doctor()
     assert code == 1
     assert "`dataco resume ingest`" in problems(found)["parked work"]
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_is_not_accounted_for_and_what_was_verified_is_said(platform: Platform) -> None:
+    settings = platform.settings
+    platform.produce([click("a", at=NOON), b"bad"], partition=0)
+    platform.drain()
+    code, found = doctor()
+    assert (code, found["accounts"]) == (
+        0,
+        [("ok", "2 messages of 7 days: 1 stored, 1 rejected, 0 suppressed, 0 lost")],
+    )
+    assert found["last verification"][0][0] == "ok"
+    key = f"{settings.clicks_topic}/00000".encode()
+    cell = platform.hbase.rows(settings.offsets_table, [key])[key][b"o:next"]
+    platform.put(settings.offsets_table, key, {b"o:next": cell.replace(b" 2 ", b" 3 ", 1)})
+    LastVerification(platform.hbase, settings.hours_table).note(Verification(time.time(), NOON, NOON, 1, 1, 0, 3))
+
+    code, found = doctor()
+
+    assert code == 1
+    assert "offsets [0, 3), ingested in hour" in problems(found)["accounts"]
+    assert "1 message not accounted for" in problems(found)["accounts"]
+    assert "`dataco account` shows all" in problems(found)["accounts"]
+    ((verdict, text),) = found["last verification"]
+    assert (verdict, "1 hour compared, 1 different" in text) == ("warning", True)
 
 
 def test_dagsters_daemon_and_sensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

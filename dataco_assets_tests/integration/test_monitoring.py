@@ -19,11 +19,13 @@ from dataco_assets.clicks.event import Reason
 from dataco_assets.clicks.finality import HeldHours
 from dataco_assets.clients.connect import Connector, Task
 from dataco_assets.index.live_state import LiveReport
+from dataco_assets.ingest.account import Account
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
+from dataco_assets.ledgers.verified import Verification
 from dataco_assets.monitoring.exporter import Exporter
 from dataco_assets.monitoring.metrics import metrics
 from dataco_assets.monitoring.orchestration import Orchestration
-from dataco_assets.monitoring.state import Readable, ask
+from dataco_assets.monitoring.state import Checks, Readable, ask
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.prometheus import RULES, Alertmanager, Prometheus, needs_prometheus
 from dataco_assets_tests.refreshes import Refreshes
@@ -197,6 +199,7 @@ def test_the_page_lists_every_metric_and_no_other(platform: Platform) -> None:
             index=Readable(
                 HeldHours((NOON,)), live=LiveReport(owner="one", behind=1, batch_seconds=1.0, latency_seconds=1.0)
             ),
+            checks=Checks(Account(), Verification(1.0, NOON, NOON, 1, 0, 0, 0)),
         ),
         Orchestration(1.0, {"a": 1.0}, {"a": 1}, {"b": 2.0}),
         Connector("sink", "RUNNING", (Task(0, "FAILED", "w", "", passing=True),)),

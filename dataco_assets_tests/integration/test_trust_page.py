@@ -16,6 +16,7 @@ from dataco_assets.cli.dashboard import other_servers
 from dataco_assets.dashboard.app import application
 from dataco_assets.dashboard.reading import Reader
 from dataco_assets.ledgers.parked import Parked, ParkedWork
+from dataco_assets.ledgers.verified import LastVerification, Verification
 from dataco_assets.rejected.contents import read_rejected
 from dataco_assets_tests.browsers import browser, needs_chromium
 from dataco_assets_tests.dashboards import NARROW, WIDE, figure, number, opened, panel, served
@@ -75,6 +76,8 @@ def pages(stack: Stack) -> Iterator[Pages]:
             platform.produce(waiting, record_time_ms=int((time.time() - WAITED_SECONDS) * 1000))
             parked = Parked("2020-06-01-12:00", "AggregatesUnsound", HOSTILE, "run", time.time(), "circumstances")
             ParkedWork(platform.hbase, platform.settings.hours_table).write([parked])
+            verified = Verification(time.time(), NEWEST - 4 * HOUR, NEWEST - 2 * HOUR, 2, 1, 1, 17)
+            LastVerification(platform.hbase, platform.settings.hours_table).note(verified)
             others = other_servers(platform.settings, 600.0)
             with served(application(Reader(platform.settings), lambda: NOW, others)) as address:
                 yield Pages(address, made, platform)
@@ -164,6 +167,13 @@ def test_the_trust_page_shows_what_was_planted(
             "29 Jan 22:00": ["24 Jan 22:20", "computed by other rules", "7", "±0", "3", "±0", "3"],
         }
 
+        invalid = sum(map(len, REFUSED.values()))
+        account = page.locator("[data-panel=Accounting]")
+        assert account.locator("dd").all_inner_texts() == [str(20 + invalid), "20", "0", str(invalid), "0", "0"]
+        assert "Everything adds up." in account.inner_text()
+        verified = page.locator("[data-panel='Last verification'] dd").all_inner_texts()
+        assert verified[1:] == ["31 Jan 10:00 to 31 Jan 12:00", "2", "1", "1"]
+
         rejected = panel(page, "Rejected clicks")
         assert {reason: int(cells[0]) for reason, cells in rejected.items()} == {
             reason: len(messages) for reason, messages in REFUSED.items()
@@ -231,7 +241,8 @@ def test_servers_that_are_away_or_hang_are_told_in_their_panels(pages: Pages, ch
         kafka = f"{LOOPBACK}:{nobody.getsockname()[1]}"
         refusing = known.model_copy(update={"kafka_bootstrap_servers": kafka})
         hanging = refusing.model_copy(update={"hbase_thrift_port": silent.getsockname()[1]})
-        for settings, told in ((refusing, f"Kafka at {kafka}"), (hanging, "there was no answer within 3 s")):
+        away = (refusing, f"Kafka at {kafka}", 1), (hanging, "there was no answer within 3 s", 3)
+        for settings, told, unanswered in away:
             servers = application(Reader(known), lambda: NOW, other_servers(settings, 15.0))
             with served(servers) as address:
                 began = time.monotonic()
@@ -240,7 +251,7 @@ def test_servers_that_are_away_or_hang_are_told_in_their_panels(pages: Pages, ch
                     unread = page.locator("[data-panel='Rejected clicks'] .unread")
                     assert unread.inner_text().startswith("cannot be read: ")
                     look_again(page, lambda: told in unread.inner_text(), told)  # noqa: B023  # called at once
-                    look_again(page, lambda: page.locator(".unread").count() == 1, "the other parts")
+                    look_again(page, lambda: page.locator(".unread").count() == unanswered, "the others")  # noqa: B023
                     assert panel(page, "Hours by state")["running"][:2] == ["1", "1"]
                     page.get_by_role("link", name="Traffic").click()
                     expect(page.locator("[data-figure=views]")).to_be_visible()

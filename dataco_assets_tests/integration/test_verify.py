@@ -1,5 +1,6 @@
 """Tests `dataco verify` on real servers: what it finds, what is not a difference, and its exit codes."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.row import cells, row_key
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.clients.mutations import encode_row
+from dataco_assets.ledgers.verified import LastVerification
 from dataco_assets.settings import settings
 from dataco_assets.verification import verifier
 from dataco_assets.verification.compare import Outcome
@@ -46,6 +48,14 @@ def run(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def noted(platform: Platform) -> tuple[int, int, int, int]:
+    """Of the last verification: its first hour, and how many hours were compared, differed and were not compared."""
+    found = LastVerification(platform.hbase, platform.settings.hours_table).read()
+    assert found is not None
+    assert abs(found.at - time.time()) < 60
+    return found.first_hour, found.compared, found.different, found.not_compared
+
+
 def outcomes(refreshes: Refreshes) -> dict[int, Outcome]:
     return {verdict.hour: verdict.outcome for verdict in refreshes.verdicts()}
 
@@ -56,6 +66,7 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
     assert code == 0
     assert "4 hours dirty: not compared" in output
     assert f"Oldest: {hour_key(NOON - HOUR_MS)}" in output
+    assert noted(platform) == (NOON - HOUR_MS, 0, 0, 4)
     assert run("--strict", "--settle", "0")[0] == 1
 
     refreshes.settle()
@@ -65,10 +76,12 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
     assert "4 hours compared (4 clicks in 3 groups): no difference." in output
     assert "1 hour expired: not compared" in output
     assert "1 hour outside: not compared" in output
+    assert noted(platform)[1:] == (4, 0, 2)
     code, output = run("2020-06-01-12:00")
     assert "1 hour compared (2 clicks in 1 group): no difference." in output
     code, output = run("2020-06-01", "2020-06-05")
     assert "4 hours compared (4 clicks in 3 groups): no difference." in output
+    assert noted(platform)[1:] == (4, 0, 0)
 
     code, output = run("2020-01-01")
     assert code == 2, "a mistyped date must not pass for ever"
