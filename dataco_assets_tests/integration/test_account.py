@@ -15,6 +15,7 @@ from dataco_assets.clock import now_ms
 from dataco_assets.ingest.account import Account
 from dataco_assets.ingest.drain import Step, policy_from
 from dataco_assets.ledgers.tallies import Counts, TallyUnreadable
+from dataco_assets.settings import settings
 from dataco_assets_tests.platforms import NOON, Platform, click, make_platform
 from dataco_assets_tests.waiting import wait_until
 from local_stack.stack import Stack
@@ -31,7 +32,9 @@ def platform(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Platform
     made = make_platform(stack.env()).create()
     for name, value in made.environment().items():
         monkeypatch.setenv(name, value)
+    settings.cache_clear()
     yield made
+    settings.cache_clear()
     made.drop()
 
 
