@@ -59,7 +59,7 @@ def recount(
     """
     admin = KafkaAdmin(Brokers.of(settings), refused_seconds=PERSON_SECONDS)
     topic = admin.topic(settings.clicks_topic)
-    earliest = admin.earliest(topic)
+    earliest, ends = admin.earliest(topic), admin.stable_end(topic)
     oldest_ms = max(rejected.complete_since_ms, now_ms - settings.clicks_ttl_days * DAY_MS + HOUR_MS)
     present: dict[int, int] = {}
     for each in ranges:
@@ -71,6 +71,7 @@ def recount(
         if each.topic_id == topic.topic_id
         and each.tally.log == present[each.partition]
         and each.start >= earliest.get(each.partition, each.end)
+        and each.end <= ends.get(each.partition, 0)  # a consumer would wait for what is behind it
         and each.tally.hour >= oldest_ms
         and not each.tally.counts.lost
     ]
