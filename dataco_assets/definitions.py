@@ -16,6 +16,7 @@ from dataco_assets.assets.raw_clicks import clicks_topic, raw_clicks
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.checks import CHECKS
 from dataco_assets.jobs import ingest_and_refresh, ingest_clicks, refresh_hours
+from dataco_assets.logs import configure
 from dataco_assets.maintenance import maintain_aggregates, maintenance_schedule
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
@@ -106,4 +107,6 @@ def _refuse_unknown(kind: str, parts: Mapping[str, object], overrides: Mapping[s
         raise ValueError(f"The platform has no {kind} {unknown[0]!r} to override; it has {', '.join(sorted(parts))}.")
 
 
+# Each process of Dagster that executes the platform's code loads this module, and does so before it logs of a run.
+configure(settings_of_this_process().log_format)
 defs = build_defs()

@@ -22,6 +22,8 @@ from dagster._core.executor.in_process import InProcessExecutor
 from tenacity import Retrying, before_sleep_log, stop_when_event_set, wait_fixed
 from tenacity.nap import sleep_using_event
 
+from dataco_assets.logs import bound_run
+
 RENEWAL_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class _LeasedExecutor(InProcessExecutor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
-        with held_lease(plan_context.instance, plan_context.run_id):
+        with bound_run(plan_context.run_id), held_lease(plan_context.instance, plan_context.run_id):
             yield from super().execute(plan_context, execution_plan)
 
 

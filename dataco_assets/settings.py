@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from dataco_assets.certificates import check_certificates
 from dataco_assets.errors import DatacoError
 from dataco_assets.kafka_options import check_options
+from dataco_assets.logs import LogFormat
 
 PREFIX = "DATACO_"
 PARTITION_FORMAT = "%Y-%m-%d-%H:%M"  # Dagster's own format of hourly partition keys
@@ -421,6 +422,11 @@ class Settings(BaseSettings):
         "each partition stays.",
     )
 
+    # What people are told
+    log_format: LogFormat = Field(
+        LogFormat.TEXT,
+        description="Form of the log on standard error: `text`, or `json` for one JSON object on each line.",
+    )
     webhook_url: SecretStr = Field(
         SecretStr(""),
         description="Webhook that receives a JSON message when work is parked and when it is resumed; empty: none.",

@@ -1,6 +1,8 @@
 """The `dataco` command: its groups, each in a module of this package, and the reporting of errors."""
 
+import logging
 import sys
+from contextlib import suppress
 from importlib.metadata import entry_points, version
 from typing import Annotated
 
@@ -29,8 +31,11 @@ from dataco_assets.cli import (
     verify,
 )
 from dataco_assets.cli.hints import local_stack_hint
+from dataco_assets.cli.output import note
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.errors import DatacoError
+from dataco_assets.logs import configure, new_run_id
+from dataco_assets.settings import Settings, SettingsError
 
 FAILED, WRONG_USAGE = 1, 2
 """Exit codes: something failed or needs manual intervention; wrong usage."""
@@ -54,11 +59,13 @@ def _print_version(*, wanted: bool) -> None:
 @app.callback()
 def dataco(
     *,
-    version: Annotated[  # its callback acts
+    version: Annotated[  # noqa: ARG001  # its callback acts
         bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """DataCo's clickstream platform: clicks from Kafka, once each in HBase, hourly aggregates in Elasticsearch."""
+    with suppress(SettingsError):  # a command that needs the settings reports it
+        configure(Settings.load().log_format, run_id=new_run_id())
 
 
 app.add_typer(clicks.app, name="clicks")
@@ -91,7 +98,7 @@ def main() -> None:
     try:
         app()
     except DatacoError as error:
-        typer.echo(f"Error: {error}", err=True)
+        note(f"Error: {error}", logging.ERROR)
         if hint := local_stack_hint(error.kind):
-            typer.echo(hint, err=True)
+            note(hint)
         sys.exit(WRONG_USAGE if isinstance(error, WrongUsage) else FAILED)

@@ -3,7 +3,7 @@
 The definitions are imported when the command runs, so that `--help` stays quick.
 """
 
-import functools
+import logging
 import os
 import time
 import uuid
@@ -14,12 +14,13 @@ from urllib.parse import SplitResult, urlsplit
 
 import typer
 
-from dataco_assets.cli.output import Json, iso_time, print_json
+from dataco_assets.cli.output import Json, iso_time, note, print_json
 from dataco_assets.cli.times import From, To, hour_range
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
+from dataco_assets.logs import bound_run
 from dataco_assets.quantities import quantity
 from dataco_assets.settings import settings
 from dataco_assets.untrusted import on_one_line, printable
@@ -74,7 +75,7 @@ def backfill(
     server = _web_server(submit) if submit else None
     start, end = _existing(*hour_range(first, last))
     hours = (end - start) // HOUR_MS + 1
-    say = functools.partial(typer.echo, err=as_json)
+    say = note if as_json else typer.echo
     say(f"{quantity(hours, 'hour')}: {hour_key(start)} to {hour_key(end)}, both included.")
     from dataco_assets.partitions import range_tags
 
@@ -108,7 +109,7 @@ def _existing(start: int, end: int) -> tuple[int, int]:
     if start > running:
         raise NoSuchHours(f"FROM ({hour_key(start)}) is in the future; the running hour is {hour_key(running)}.")
     if end > running:
-        typer.echo(f"TO is cut to the running hour, {hour_key(running)}.", err=True)
+        note(f"TO is cut to the running hour, {hour_key(running)}.")
     return start, min(end, running)
 
 
@@ -127,13 +128,13 @@ def _execute(tags: Mapping[str, str]) -> str:
 
     recorded = "DAGSTER_HOME" in os.environ
     if not recorded:
-        typer.echo("DAGSTER_HOME is not set: the run is recorded nowhere.", err=True)
+        note("DAGSTER_HOME is not set: the run is recorded nowhere.", logging.WARNING)
     instance = dg.DagsterInstance.get() if recorded else dg.DagsterInstance.ephemeral()
     job = defs.resolve_job_def(REFRESH_JOB)
 
     def execute(run_tags: Mapping[str, str]) -> dg.ExecuteInProcessResult:
         run_id = str(uuid.uuid4())
-        with held_lease(instance, run_id) if recorded else nullcontext():
+        with bound_run(run_id), held_lease(instance, run_id) if recorded else nullcontext():
             return job.execute_in_process(
                 instance=instance,
                 run_id=run_id,
@@ -145,10 +146,10 @@ def _execute(tags: Mapping[str, str]) -> str:
     with instance:
         result = execute(tags)
         if again := _hours_to_replace(instance, result):
-            typer.echo(
+            note(
                 f"The index holds documents of {hour_key(again[0])} to {hour_key(again[-1])} that were changed by "
                 "something other than this platform: the hours are computed again, with a generation above theirs.",
-                err=True,
+                logging.WARNING,
             )
             result = execute({**tags, **range_tags(hour_key(again[0]), hour_key(again[-1]))})
     if not result.success:

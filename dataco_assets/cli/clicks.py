@@ -5,6 +5,7 @@ quick. Clicks are not validated here: the platform rejects invalid ones with a r
 """
 
 import itertools
+import logging
 import sys
 import time
 from collections import Counter
@@ -18,10 +19,9 @@ from typing import Annotated, Any, BinaryIO, NamedTuple
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dataco_assets.cli.output import Json, print_json
+from dataco_assets.cli.output import Json, note, print_json, stderr_console
 from dataco_assets.cli.times import TimeUnclear, typed
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clock import now_ms
@@ -242,7 +242,7 @@ def from_access_log(  # the options of the command
     if earliest_ms is not None and not out:
         _warn_too_old(earliest_ms)
     if report.skipped:
-        typer.echo(_skipped_lines(report), err=True)
+        note(_skipped_lines(report))
     shifted = f"times shifted by {shift_ms // HOUR_MS:,} h" if shift_ms else ""
     skipped = f"{quantity(report.skipped.total(), 'line')} skipped" if report.skipped else ""
     details = (f"read as {found_format}", shifted, skipped)
@@ -319,10 +319,10 @@ def _warn_too_old(earliest_ms: int) -> None:
     first_hour = settings().partitions_start
     if earliest_ms < settings().partitions_start_ms:
         oldest = datetime.fromtimestamp(earliest_ms // 1000, tz=UTC)
-        typer.echo(
+        note(
             f"The oldest click is of {oldest:%Y-%m-%d %H:%M} UTC; those before "
             f"{variable('partitions_start')}={first_hour} will be rejected.",
-            err=True,
+            logging.WARNING,
         )
 
 
@@ -423,7 +423,7 @@ def _size(file: str) -> int | None:
 @contextmanager
 def _bar(what: str, total: int | None, amount: DownloadColumn | MofNCompleteColumn) -> Iterator[Advance]:
     """A progress bar on a terminal's standard error; nothing elsewhere."""
-    console = Console(stderr=True)
+    console = stderr_console()
     if not console.is_terminal:
         yield lambda _: None
         return
@@ -442,4 +442,5 @@ def _close(summary: _Summary, *, as_json: bool) -> None:
         return
     given = ", ".join(detail for detail in summary.details if detail)
     what = f"{quantity(summary.clicks, 'click')} {_destination(summary.out)}"
-    typer.echo(f"{what}{f' ({given})' if given else ''} in {seconds:.1f} s", err=summary.out == STANDARD_STREAM)
+    say = note if summary.out == STANDARD_STREAM else typer.echo
+    say(f"{what}{f' ({given})' if given else ''} in {seconds:.1f} s")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from dataco_assets.cli.output import Json, iso_time, print_json
+from dataco_assets.cli.output import Json, iso_time, print_json, stderr_console
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.event import MAX_USER_ID
 from dataco_assets.clicks.hour import contiguous_runs, hour_key
@@ -190,7 +190,7 @@ def _document(erasure: "Erasure", *, dry_run: bool, compaction_requested: bool) 
 
 
 def _say(lines: "Iterator[str] | list[str]", *, err: bool) -> None:
-    console = Console(highlight=False, stderr=err)
+    console = stderr_console() if err else Console(highlight=False)
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from dataco_assets.aggregates.columns import AGGREGATES
-from dataco_assets.cli.output import Json, print_json
+from dataco_assets.cli.output import Json, print_json, stderr_console
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.settings import settings
 
@@ -62,7 +62,7 @@ def rebuild(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     client = connect_at_once(config)
     indices = [Index.of(client, config, aggregate) for aggregate in AGGREGATES]
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=stderr_console()) as bars:
 
         def show(old: str, done: int, total: int) -> None:
             if old not in tasks:

@@ -1,11 +1,12 @@
 """`dataco ingest …`: who stores the clicks, the drain or Kafka Connect, and how far they are."""
 
+import logging
 from typing import Annotated, Any
 
 import typer
 
 from dataco_assets.cli.first_contact import connect_at_once
-from dataco_assets.cli.output import Json, print_json, print_table
+from dataco_assets.cli.output import Json, note, print_json, print_table
 from dataco_assets.clients.connect import Connect, Connector, ConnectorMissing, ConnectUnavailable
 from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
@@ -43,7 +44,7 @@ def use(
         try:
             _connect(config).restart_failed()
         except ConnectorMissing as missing:  # it is created afterwards
-            typer.echo(f"Note: {missing}", err=True)
+            note(f"Note: {missing}", logging.WARNING)
 
 
 @app.command()

@@ -10,7 +10,9 @@ import typer
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_exponential
 from tenacity.nap import sleep_using_event
 
+from dataco_assets.cli.output import note
 from dataco_assets.errors import DatacoError, ErrorKind
+from dataco_assets.logs import current_run_id
 from dataco_assets.settings import settings
 
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -31,7 +33,8 @@ def live() -> None:
     from dataco_assets.live.service import Live
     from dataco_assets.live.spark import DriverDied, session_for
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # without effect on a structured log
+    logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("elastic_transport").setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_not_of_py4j)
@@ -42,7 +45,7 @@ def live() -> None:
         suppression = SuppressionList(hbase, config.suppressed_table)
 
         def run() -> None:
-            with session_for(config) as session:
+            with session_for(config, current_run_id()) as session:
                 application = Live(config, session, client, suppression.read)
                 typer.echo(
                     f"Live keeps the running hours behind alias {config.index_alias} up to date. Ctrl-C stops it."
@@ -75,4 +78,4 @@ def _passes(error: BaseException) -> bool:
 
 def _say(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    typer.echo(f"Live goes on in {state.upcoming_sleep:.0f} s: {error}", err=True)
+    note(f"Live goes on in {state.upcoming_sleep:.0f} s: {error}", logging.WARNING)

@@ -1,18 +1,58 @@
 """What a command prints: tables for people, the same as tab-separated lines for a pipe, and JSON for programs."""
 
+import io
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dataco_assets import logs
 from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document; docs/cli.md describes it.")]
+
+
+def note(message: str, level: int = logging.INFO) -> None:
+    """Says something beside the result, on standard error: as text, or as a line of a structured log.
+
+    Args:
+        message: What to say.
+        level: Its level in the structured log.
+    """
+    if logs.are_structured():
+        logging.getLogger(logs.NAME).log(level, message)
+    else:
+        typer.echo(message, err=True)
+
+
+def stderr_console() -> "Console":
+    """Standard error for what is drawn, such as a progress bar; in a structured log, its lines are lines of that."""
+    from rich.console import Console
+
+    if logs.are_structured():
+        return Console(file=_LogLines(), highlight=False, color_system=None, soft_wrap=True)
+    return Console(stderr=True, highlight=False)
+
+
+class _LogLines(io.StringIO):
+    """A file whose lines are noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = ""
+
+    def write(self, text: str, /) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in filter(None, map(str.strip, lines)):
+            note(line)
+        return len(text)
 
 
 def print_json(document: Mapping[str, Any]) -> None:

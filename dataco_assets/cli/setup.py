@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from dataco_assets.cli.output import Json, print_json
+from dataco_assets.cli.output import Json, print_json, stderr_console
 from dataco_assets.provisioning import Finding, provision
 from dataco_assets.settings import settings
 
@@ -60,7 +60,7 @@ def setup(
         raise typer.BadParameter(
             "it goes with neither --this-machine nor --import-aggregates", param_hint="--only-clicks"
         )
-    console = Console(highlight=False, stderr=as_json)
+    console = stderr_console() if as_json else Console(highlight=False)
     findings: list[Finding] = []
     if not this_machine:
         findings += _provision(console, rekey=rekey_clicks, old_aggregates=import_aggregates, only_clicks=only_clicks)

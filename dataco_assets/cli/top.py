@@ -11,7 +11,7 @@ import typer
 
 from dataco_assets.aggregates.columns import AUDIENCE, PAGES
 from dataco_assets.cli.listing import Listing, print_listing, watch
-from dataco_assets.cli.output import Json, iso_time, print_json
+from dataco_assets.cli.output import Json, iso_time, note, print_json
 from dataco_assets.cli.times import TimeUnclear, last_hour, moment
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.clicks.finality import Finality, in_words
@@ -127,7 +127,7 @@ def top(
         return
     answer = _ask(index, question)
     for state in index.closed():
-        typer.echo(closed_text(state), err=True)
+        note(closed_text(state))
     if as_json:
         print_json(_document(answer))
     else:

@@ -3,6 +3,7 @@
 `dataco_assets.verification` does the work; it is imported when the command runs, so that `--help` stays quick.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dataco_assets.cli.hints import local_stack_hint
-from dataco_assets.cli.output import Json, iso_time, print_json, print_table
+from dataco_assets.cli.output import Json, iso_time, note, print_json, print_table, stderr_console
 from dataco_assets.cli.times import FORMS, hour_range
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
@@ -91,12 +91,12 @@ def verify(
                     advance()
             LastVerification(clicks, config.hours_table).note(report.outcome(min(hours), max(hours), time.time()))
     except NothingToVerify as error:
-        Console(stderr=True).print(str(error), style="bold red", highlight=False, soft_wrap=True, markup=False)
+        note(str(error), logging.ERROR)
         raise typer.Exit(UNABLE) from error
     except (DatacoError, OSError) as error:
-        typer.echo(f"Error: {error}", err=True)
+        note(f"Error: {error}", logging.ERROR)
         if isinstance(error, DatacoError) and (hint := local_stack_hint(error.kind)):
-            typer.echo(hint, err=True)
+            note(hint)
         raise typer.Exit(UNABLE) from error
     if as_json:
         print_json(_document(report))
@@ -270,13 +270,13 @@ def _shown(value: object) -> str:
 
 
 def _wait(seconds: float) -> None:
-    typer.echo(f"Some hours differ and have recent clicks: comparing them again in {seconds:.0f} s.", err=True)
+    note(f"Some hours differ and have recent clicks: comparing them again in {seconds:.0f} s.")
     time.sleep(seconds)
 
 
 @contextmanager
 def _progress(hours: int) -> Iterator[Callable[[], None]]:
-    console = Console(stderr=True)
+    console = stderr_console()
     if not console.is_terminal:
         yield lambda: None
         return

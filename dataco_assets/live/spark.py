@@ -25,8 +25,12 @@ class DriverDied(DatacoError):
 
 
 @contextmanager
-def session_for(settings: "Settings") -> "Iterator[SparkSession]":
+def session_for(settings: "Settings", run_id: str | None = None) -> "Iterator[SparkSession]":
     """A session as the settings describe it, stopped at the end.
+
+    Args:
+        settings: Where Spark runs, and how.
+        run_id: The id that the process's log has, by which Spark's UI names the application.
 
     Raises:
         DriverDied: the driver has ended, which was the cause of the block's own error.
@@ -41,7 +45,8 @@ def session_for(settings: "Settings") -> "Iterator[SparkSession]":
 
     jars = live_jars(settings.live_jars or None)
     require_master(settings.spark_master)
-    session = create_session(with_jars(spark_configuration(settings), jars), "dataco live")
+    name = f"dataco live {run_id}" if run_id else "dataco live"
+    session = create_session(with_jars(spark_configuration(settings), jars), name)
     try:
         yield session
     except (Py4JError, OSError) as error:

@@ -23,8 +23,13 @@ class SparkResource(dg.ConfigurableResource):
 
     settings: dg.ResourceDependency[Settings]
 
+    _run_id: str | None = PrivateAttr(default=None)
     _session: "SparkSession | None" = PrivateAttr(default=None)
     _opened: ExitStack = PrivateAttr(default_factory=ExitStack)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Notes the run, by which Spark's UI names the application and its jobs."""
+        self._run_id = context.run_id
 
     @property
     def session(self) -> "SparkSession":
@@ -50,7 +55,13 @@ class SparkResource(dg.ConfigurableResource):
         configuration = spark_configuration(self.settings)
         if idle_seconds := self.settings.spark_driver_idle_seconds:
             self._opened.enter_context(lent_driver(configuration, idle_seconds))
-        return LazyPySparkResource(spark_config=configuration).spark_session
+        if not (run_id := self._run_id):
+            return LazyPySparkResource(spark_config=configuration).spark_session
+        # Not in the configuration by which a waiting driver is found.
+        named = {**configuration, "spark.app.name": f"dataco run {run_id}"}
+        session = LazyPySparkResource(spark_config=named).spark_session
+        session.sparkContext.setJobGroup(run_id, f"Dagster run {run_id}")
+        return session
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster's signature
         """Stops the session this run started."""

@@ -40,6 +40,7 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
             **os.environ,
             **platform.environment(),
             "DATACO_WEBHOOK_URL": webhook.url,
+            "DATACO_LOG_FORMAT": "json",
         }
 
         def parked_after(runs: int) -> None:
@@ -54,6 +55,7 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
 
         with running_daemon(DEFINITIONS, environment, tmp_path / "daemon.log"):
             parked_after(1)
+            _assert_logged(tmp_path / "daemon.log", webhook.got[0]["run_id"])
             status = _dataco(environment, "status")
             assert status.returncode == 1, status.stdout + status.stderr
             assert "TooManyRejected" in status.stdout
@@ -69,6 +71,14 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
     assert _events(webhook) in (["parked", "resumed", "parked", "resumed"], ["parked", "parked", "resumed"])
     assert webhook.got[-1]["resumed_by"] == "the settings, the code or the topic changed"
     assert _dataco(environment, "status").returncode == 0
+
+
+def _assert_logged(log: Path, run_id: str) -> None:
+    """Checks that the log of the daemon and its children has the lines of a run, as objects that name it."""
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    of_run = {line["event"]: line for line in lines if line["run_id"] == run_id and "event" in line}
+    assert of_run["STEP_FAILURE"]["job"] == INGEST_JOB
+    assert "TooManyRejected" in of_run["STEP_FAILURE"]["exception"]
 
 
 def _count(instance: dg.DagsterInstance, status: str | None = None) -> int:

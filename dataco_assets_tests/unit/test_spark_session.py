@@ -1,6 +1,10 @@
-"""A Spark cluster that cannot be reached is named before a session is started, which would try for a minute."""
+"""Tests what a run does with Spark before and after its session starts: a cluster that is away, and the run's id."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -32,3 +36,40 @@ def test_one_master_that_answers_is_enough_and_others_are_not_asked() -> None:
         require_master(f"spark://127.0.0.1:1,127.0.0.1:{listener.getsockname()[1]}")
     for master in ("local[2]", "yarn", "k8s://https://nohost.invalid:6443"):
         require_master(master)
+
+
+_RUN = """
+import json
+import dagster as dg
+from dataco_assets.resources.spark import SparkResource
+from dataco_assets.settings import settings
+
+@dg.op
+def work(spark: SparkResource) -> None:
+    session = spark.session
+    session.range(10).selectExpr("sum(id)").collect()
+    context = session.sparkContext
+    jobs = len(context.statusTracker().getJobIdsForGroup(RUN_ID))
+    print(json.dumps({"application": context.appName, "jobs": jobs}))
+
+@dg.job(resource_defs={"spark": SparkResource(settings=settings())})
+def computing():
+    work()
+
+RUN_ID = "7b0d3a3e-0000-4000-8000-000000000000"
+assert computing.execute_in_process(run_id=RUN_ID).success
+"""
+
+
+def test_sparks_ui_names_the_run_of_an_application_and_of_its_jobs() -> None:
+    environment = {
+        **os.environ,
+        "DATACO_SPARK_MASTER": "local[1]",
+        "DATACO_SPARK_DRIVER_MEMORY": "512m",
+        "DATACO_SPARK_DRIVER_IDLE_SECONDS": "0",
+    }
+    done = subprocess.run([sys.executable, "-c", _RUN], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["application"] == "dataco run 7b0d3a3e-0000-4000-8000-000000000000"
+    assert told["jobs"] >= 1
