@@ -27,6 +27,7 @@ from dataco_assets.run_leases import leased_executor
 from dataco_assets.sensors import (
     dead_runs_sensor,
     dirty_hours_sensor,
+    failed_runs_sensor,
     kafka_lag_sensor,
     live_sensor,
     parked_work_sensor,
@@ -71,7 +72,10 @@ def build_defs(
         *(clicks_topic, raw_clicks, url_country_aggregates, es_click_index),
         *(audience_aggregates, es_audience_index, live_hours),
     )
-    sensors = (kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor, parked_work_sensor, live_sensor)
+    sensors = (
+        *(kafka_lag_sensor, dirty_hours_sensor, dead_runs_sensor),
+        *(parked_work_sensor, failed_runs_sensor, live_sensor),
+    )
     jobs = (ingest_clicks, refresh_hours, ingest_and_refresh, purge_old_runs, maintain_aggregates)
     return dg.Definitions(
         assets=_with_overrides("asset", {each.key.to_user_string(): each for each in assets}, asset_overrides),

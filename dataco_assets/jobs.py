@@ -1,4 +1,4 @@
-"""The jobs that sensors start and that can be started by hand."""
+"""The names of the jobs, and those of them that sensors start and that can be started by hand."""
 
 import dagster as dg
 
@@ -8,6 +8,9 @@ INGEST_JOB = "ingest_clicks"
 REFRESH_JOB = "refresh_hours"
 INGEST_AND_REFRESH_JOB = "ingest_and_refresh"
 MAINTENANCE_JOB = "maintain_aggregates"
+PURGE_JOB = "purge_old_runs"
+JOBS = (INGEST_JOB, REFRESH_JOB, INGEST_AND_REFRESH_JOB, MAINTENANCE_JOB, PURGE_JOB)
+"""The names of all jobs; the nightly ones are in `maintenance` and `retention`."""
 
 ingest_clicks = dg.define_asset_job(
     INGEST_JOB,

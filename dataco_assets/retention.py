@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, MAINTENANCE_JOB, REFRESH_JOB
+from dataco_assets.jobs import JOBS, PURGE_JOB
 from dataco_assets.run_leases import leased_executor
 from dataco_assets.settings import Settings
 
-PURGE_JOB = "purge_old_runs"
 NEWEST_KEPT = 200
 """Finished runs of each job that stay whatever their age: several times as many as a sensor reads."""
 _PAGE = 500
@@ -34,12 +33,7 @@ def purge(instance: dg.DagsterInstance, *, before: datetime) -> int:
         How many runs were removed.
     """
     last = _last_runs(instance)
-    removable = [
-        run_id
-        for job in (INGEST_JOB, REFRESH_JOB, INGEST_AND_REFRESH_JOB, PURGE_JOB, MAINTENANCE_JOB)
-        for run_id in _old_runs(instance, job, before)
-        if run_id not in last
-    ]
+    removable = [run_id for job in JOBS for run_id in _old_runs(instance, job, before) if run_id not in last]
     for run_id in removable:
         instance.compute_log_manager.delete_logs(prefix=[run_id])
         instance.delete_run(run_id)

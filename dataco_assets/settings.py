@@ -11,6 +11,7 @@ import json
 import os
 import re
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -116,6 +117,27 @@ SparkMaster = Annotated[
     ),
 ]
 Memory = Annotated[str, _rule(r"[1-9]\d*[mg]", "must be a whole number of m (MiB) or g (GiB), like 512m or 2g")]
+
+
+_ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+"
+OptionalAddress = Annotated[
+    str, _rule(f"(?a:({_ADDRESS})?)", "must be an address like dataco@example.com, in ASCII, or empty")
+]
+Addresses = Annotated[
+    str,
+    _rule(
+        rf"(?a:({_ADDRESS}(\s*,\s*{_ADDRESS})*)?)",
+        "must be addresses like ann@example.com, in ASCII, comma-separated, or empty",
+    ),
+]
+
+
+class SmtpTls(StrEnum):
+    """How the connection to a mail server is encrypted."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
 
 
 CheckpointUri = Annotated[
@@ -429,8 +451,28 @@ class Settings(BaseSettings):
     )
     webhook_url: SecretStr = Field(
         SecretStr(""),
-        description="Webhook that receives a JSON message when work is parked and when it is resumed; empty: none.",
+        description="Webhook that receives a JSON message when work is parked and when it is resumed, and about runs "
+        "that fail; empty: none.",
     )
+    smtp_host: str = Field(
+        "",
+        description="Mail server (SMTP) through which people receive the same messages; empty: no mail is sent.",
+    )
+    smtp_port: int = Field(587, ge=1, le=65_535, description="Port of the mail server.")
+    smtp_tls: SmtpTls = Field(
+        SmtpTls.STARTTLS,
+        description="Encryption: `starttls` (usual on port 587), `tls` from the first byte (usual on port 465), or "
+        "`none`, which permits no log-in.",
+    )
+    smtp_ca_file: str = Field(
+        "",
+        description="PEM file with the certificate of the authority that signed the mail server's; empty: an authority "
+        "that Python knows.",
+    )
+    smtp_username: str = Field("", description="User name for the mail server; empty: no log-in.")
+    smtp_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    smtp_from: OptionalAddress = Field("", description="Address of the mail's sender.")
+    smtp_to: Addresses = Field("", description="Addresses that receive the mail, comma-separated.")
 
     @field_validator("webhook_url")
     @classmethod
@@ -474,7 +516,7 @@ class Settings(BaseSettings):
             raise ValueError("must be a folder that exists, or empty")
         return value
 
-    @field_validator("elasticsearch_ca_file", "schema_registry_ca_file")
+    @field_validator("elasticsearch_ca_file", "schema_registry_ca_file", "smtp_ca_file")
     @classmethod
     def _certificates(cls, value: str) -> str:
         if value:
@@ -539,6 +581,16 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _whole_mail(self) -> Self:
+        if self.smtp_host and not (self.smtp_from and self.smtp_to):
+            raise SettingsError("DATACO_SMTP_HOST is set: DATACO_SMTP_FROM and DATACO_SMTP_TO must be, too.")
+        if self.smtp_username and self.smtp_tls is SmtpTls.NONE:
+            raise SettingsError(
+                "DATACO_SMTP_USERNAME is set, but DATACO_SMTP_TLS=none: the password would be sent unencrypted."
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _from_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -547,6 +599,11 @@ class Settings(BaseSettings):
             if file := os.environ.get(f"{variable(field)}_FILE"):
                 values = values | {field: _read_secret(field, file, already=values.get(field))}
         return values
+
+    @property
+    def smtp_recipients(self) -> tuple[str, ...]:
+        """Addresses that receive mail."""
+        return tuple(address for each in self.smtp_to.split(",") if (address := each.strip()))
 
     @property
     def partitions_start_ms(self) -> int:

@@ -8,6 +8,8 @@ end: it records which failures are settled.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
 from typing import Self
 
 import msgspec
@@ -18,6 +20,13 @@ INGEST = "ingest"
 """Name of the entry of the whole ingest; an hour's entry has the hour's key."""
 _CELL = b"h:parked"
 _NAMED = 5
+
+
+class Receiver(StrEnum):
+    """Who is told that work is parked and resumed; one may be away while the other is told."""
+
+    WEBHOOK = "webhook"
+    MAIL = "mail"
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,7 @@ class Parked:
         ended_at: When it was resumed, epoch seconds; None while it is parked.
         ended_by: What resumed it.
         is_reported: Whether the webhook has received that the work is parked, and not yet that it is resumed.
+        is_mailed: Likewise whether people have received it by mail.
     """
 
     name: str
@@ -45,6 +55,7 @@ class Parked:
     ended_at: float | None = None
     ended_by: str = ""
     is_reported: bool = False
+    is_mailed: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -54,6 +65,16 @@ class Parked:
     def ended(self, by: str, now: float) -> Self:
         """The entry, resumed. The end is never before the failure, whatever the clocks say."""
         return replace(self, ended_at=max(now, self.since), ended_by=by)
+
+    def is_known_to(self, receiver: Receiver) -> bool:
+        """Whether a receiver was told that the work is parked, and not yet that it is resumed."""
+        return self.is_reported if receiver is Receiver.WEBHOOK else self.is_mailed
+
+    def known_to(self, receiver: Receiver, *, as_active: bool) -> Self:
+        """The entry, once a receiver was told that the work is parked, or that it is resumed."""
+        if receiver is Receiver.WEBHOOK:
+            return replace(self, is_reported=as_active)
+        return replace(self, is_mailed=as_active)
 
     def settles(self, ended_at: float) -> bool:
         """Whether a run that failed at that time (epoch seconds) needs no more attention."""
@@ -81,12 +102,10 @@ class ParkedWork(LedgerTable):
             encoded = msgspec.json.encode(entry)
             self._change_cell(entry.name.encode(), _CELL, lambda _, encoded=encoded: encoded)
 
-    def mark_reported(self, entries: Iterable[Parked]) -> None:
-        """Notes that the state of entries was reported. One that has changed meanwhile stays unreported."""
+    def mark_reported(self, entries: Iterable[Parked], receiver: Receiver) -> None:
+        """Notes that a receiver was told the state of entries, whatever has become of the work meanwhile."""
         for entry in entries:
-            reported = msgspec.json.encode(replace(entry, is_reported=entry.is_active))
-            expected = msgspec.json.encode(entry)
-            self._hbase.put_if(self._table, entry.name.encode(), _CELL, expected=expected, value=reported)
+            self._change_cell(entry.name.encode(), _CELL, partial(_marked, entry, receiver))
 
 
 def active(entries: Iterable[Parked]) -> list[Parked]:
@@ -114,6 +133,14 @@ def names(entries: Sequence[Parked]) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(entries) - _NAMED:,} more" if len(entries) > _NAMED else ""
     return ", ".join(entry.name for entry in entries[:_NAMED]) + more
+
+
+def _marked(entry: Parked, receiver: Receiver, present: bytes | None) -> bytes | None:
+    """The cell, once a receiver was told of the entry; None: it is about another failure now."""
+    found = _decoded(present) if present else None
+    if found is None or (found.run_id, found.since) != (entry.run_id, entry.since):
+        return None
+    return msgspec.json.encode(found.known_to(receiver, as_active=entry.is_active))
 
 
 def _decoded(cell: bytes) -> Parked:

@@ -13,15 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dataco_assets.assets.stages import STAGE_SECONDS
 from dataco_assets.clicks.event import Reason
-from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, MAINTENANCE_JOB, REFRESH_JOB
-from dataco_assets.retention import PURGE_JOB
+from dataco_assets.jobs import JOBS
 
 if TYPE_CHECKING:
     from dagster import EventLogRecord
 
 _Fetch = Callable[..., dg.EventRecordsResult]
 
-JOBS: Final = (INGEST_JOB, REFRESH_JOB, INGEST_AND_REFRESH_JOB, MAINTENANCE_JOB, PURGE_JOB)
 UNSPECIFIED: Final = "unspecified"
 """Reason of rejected clicks that Kafka Connect counted: only the rejected topic says more."""
 _RAW_CLICKS = dg.AssetKey("raw_clicks")

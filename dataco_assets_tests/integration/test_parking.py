@@ -5,16 +5,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from dataco_assets.jobs import INGEST_JOB
+from dataco_assets.ledgers.parked import INGEST, ParkedWork, Receiver
+from dataco_assets.settings import SmtpTls
 from dataco_assets_tests.daemons import dagster_home, running_daemon
+from dataco_assets_tests.mail_servers import receiving_mail
 from dataco_assets_tests.platforms import Platform, make_platform
 from dataco_assets_tests.waiting import wait_until
-from dataco_assets_tests.webhooks import Receiver, receiving
+from dataco_assets_tests.webhooks import Receiver as Webhook
+from dataco_assets_tests.webhooks import receiving
 from local_stack.stack import Stack
 
 pytestmark = pytest.mark.stack
@@ -35,10 +40,15 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
     home = dagster_home(tmp_path)
     platform.produce([b"no click"] * 1_000)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    with receiving() as webhook, dg.DagsterInstance.get() as instance:
+    with (
+        receiving() as webhook,
+        receiving_mail(SmtpTls.STARTTLS, tmp_path) as mailbox,
+        dg.DagsterInstance.get() as instance,
+    ):
         environment = {
             **os.environ,
             **platform.environment(),
+            **mailbox.environment(),
             "DATACO_WEBHOOK_URL": webhook.url,
             "DATACO_LOG_FORMAT": "json",
         }
@@ -67,10 +77,41 @@ def test_an_ingest_that_failed_for_good_is_started_once_until_something_changes(
         with running_daemon(DEFINITIONS, environment, tmp_path / "daemon.log"):
             wait_until(lambda: _count(instance, "SUCCESS") == 1, seconds=120, what="a run with the changed setting")
             wait_until(lambda: _events(webhook)[-1] == "resumed", seconds=60, what="a message that it is resumed")
+            wait_until(lambda: len(mailbox.got) == len(webhook.got), seconds=60, what="the same messages by mail")
     # A run that fails again before the sensor's next evaluation stays parked, without a message in between.
     assert _events(webhook) in (["parked", "resumed", "parked", "resumed"], ["parked", "parked", "resumed"])
+    topic = platform.settings.clicks_topic
+    assert [mail["Subject"] for mail in mailbox.got] == [
+        f"DataCo {topic}: ingest is {event}" for event in _events(webhook)
+    ]
     assert webhook.got[-1]["resumed_by"] == "the settings, the code or the topic changed"
     assert _dataco(environment, "status").returncode == 0
+
+
+def test_what_each_receiver_was_told_is_kept_beside_what_others_do(platform: Platform) -> None:
+    """The cell of an earlier version knows of the webhook alone, and is told of mail as well."""
+    table, key, column = platform.settings.hours_table, INGEST.encode(), b"h:parked"
+    cell = {"name": INGEST, "error": "E", "message": "m", "run_id": "r1", "since": 1.5, "circumstances": "c"}
+    platform.put(table, key, {column: json.dumps({**cell, "is_reported": True}).encode()})
+    work = ParkedWork(platform.hbase, table)
+    before = work.read(INGEST)
+    assert before is not None
+    assert (before.is_reported, before.is_mailed) == (True, False)
+    work.mark_reported([before], Receiver.MAIL)
+    assert work.read(INGEST) == replace(before, is_mailed=True)
+
+    ended = replace(before, is_mailed=True).ended("a person", 2.5)
+    work.write([ended])
+    work.mark_reported([before], Receiver.MAIL)
+    assert work.read(INGEST) == ended, "it knows that the work is parked, not that it is resumed"
+    work.mark_reported([ended], Receiver.WEBHOOK)
+    work.mark_reported([ended], Receiver.MAIL)
+    assert work.read(INGEST) == replace(ended, is_reported=False, is_mailed=False)
+
+    again = replace(before, run_id="r2", since=3.5, is_reported=False)
+    work.write([again])
+    work.mark_reported([ended], Receiver.MAIL)
+    assert work.read(INGEST) == again, "the message was about another failure"
 
 
 def _assert_logged(log: Path, run_id: str) -> None:
@@ -97,7 +138,7 @@ def _skipped(instance: dg.DagsterInstance) -> list[str]:
     ]
 
 
-def _events(webhook: Receiver) -> list[str]:
+def _events(webhook: Webhook) -> list[str]:
     return [message["event"] for message in webhook.got]
 
 

@@ -105,6 +105,7 @@ PASSING = {
     "CheckpointUnavailable",
     "DriverDied",
     "LiveFailed",
+    "MailFailed",
     "MicroBatchFailed",
     "RecordsLost",
     "AggregatesNotWritten",
