@@ -119,6 +119,13 @@ SparkMaster = Annotated[
 Memory = Annotated[str, _rule(r"[1-9]\d*[mg]", "must be a whole number of m (MiB) or g (GiB), like 512m or 2g")]
 
 
+CanaryUrl = Annotated[
+    str,
+    _rule(
+        r"https?://[a-z0-9.-]+(:\d+)?(/[\w./~-]*)?",
+        "must be an http(s) address without parameters, its host in lower case, like https://canary.invalid",
+    ),
+]
 _ADDRESS = r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+"
 OptionalAddress = Annotated[
     str, _rule(f"(?a:({_ADDRESS})?)", "must be an address like dataco@example.com, in ASCII, or empty")
@@ -448,6 +455,17 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         LogFormat.TEXT,
         description="Form of the log on standard error: `text`, or `json` for one JSON object on each line.",
+    )
+    canary_seconds: int = Field(
+        0,
+        ge=0,
+        le=300,
+        description="How often `dataco metrics` sends a click of its own to measure how long it takes to readers, in "
+        "seconds; 0: never.",
+    )
+    canary_url: CanaryUrl = Field(
+        "https://canary.invalid",
+        description="What the pages of those clicks begin with; each process adds a name of its own.",
     )
     webhook_url: SecretStr = Field(
         SecretStr(""),

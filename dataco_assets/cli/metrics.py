@@ -22,21 +22,33 @@ def metrics(
     """Serve the state of the platform as metrics for Prometheus.
 
     Every scrape queries all servers, so once or twice a minute is enough. What Dagster knows is included where
-    DAGSTER_HOME is set. docs/monitoring.md lists the metrics and the alerts that go with them.
+    DAGSTER_HOME is set. With DATACO_CANARY_SECONDS, it also sends clicks of its own, and measures how long they take to
+    readers. docs/monitoring.md lists the metrics and the alerts that go with them.
     """
     import dagster as dg
     from prometheus_client import generate_latest, start_http_server
 
+    from dataco_assets.clients.elasticsearch import connect
+    from dataco_assets.monitoring.canary import Canary
     from dataco_assets.monitoring.exporter import Exporter
 
     instance = dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else None
-    registry = Exporter(settings(), instance, max_wait).registry()
     if once:
+        registry = Exporter(settings(), instance, max_wait).registry()
         typer.echo(generate_latest(registry).decode(), nl=False)
         return
+    canary = (
+        Canary(settings(), connect(settings(), request_seconds=5.0, retry_seconds=0.0))
+        if settings().canary_seconds
+        else None
+    )
     try:
-        start_http_server(port, host, registry)
+        start_http_server(port, host, Exporter(settings(), instance, max_wait, canary).registry())
     except OSError as error:
         raise CannotListen.at(host, port, error) from error
     typer.echo(f"Metrics are served at http://{host}:{port}/metrics; Ctrl-C ends it.")
-    threading.Event().wait()
+    forever = threading.Event()
+    if canary:
+        typer.echo(f"A click on {canary.page} is sent every {settings().canary_seconds} s.")
+        canary.run(forever)
+    forever.wait()

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from dataco_assets.clients.connect import Connect, Connector, ConnectorMissing, ConnectUnavailable
 from dataco_assets.clock import now_ms
+from dataco_assets.monitoring.canary import Canary
 from dataco_assets.monitoring.metrics import metrics
 from dataco_assets.monitoring.orchestration import Orchestration, Reports, look, storage_errors
 from dataco_assets.monitoring.state import ask
@@ -28,10 +29,18 @@ class Exporter(Collector):
         config: Addresses and names; may be replaced between two scrapes.
         instance: Dagster's storage; None: what Dagster knows is left out.
         max_wait_minutes: Longest acceptable wait of clicks and of dirty hours.
+        canary: The sender of canary clicks; None: none are sent.
     """
 
-    def __init__(self, config: Settings, instance: dg.DagsterInstance | None, max_wait_minutes: float) -> None:
+    def __init__(
+        self,
+        config: Settings,
+        instance: dg.DagsterInstance | None,
+        max_wait_minutes: float,
+        canary: Canary | None = None,
+    ) -> None:
         self.config = config
+        self._canary = canary
         self._instance = instance
         self._max_wait_minutes = max_wait_minutes
         self._reports: Reports | None = None
@@ -54,7 +63,8 @@ class Exporter(Collector):
             dagster, connector = self._dagster(), self._connector()
         others = {"Dagster": dagster} if self._instance else {}
         others |= {"Kafka Connect": connector} if self.config.connect_url else {}
-        yield from metrics(state, dagster, connector, {name: found is not None for name, found in others.items()})
+        answers = {name: found is not None for name, found in others.items()}
+        yield from metrics(state, dagster, connector, answers, self._canary.figures() if self._canary else None)
 
     def _dagster(self) -> Orchestration | None:
         if self._instance is None:

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from dataco_assets.clients.connect import Connector
 from dataco_assets.index.live_state import LiveReport
+from dataco_assets.monitoring.canary import CanaryFigures
 from dataco_assets.monitoring.orchestration import Orchestration
 from dataco_assets.monitoring.state import Checks, Hours, Ingest, State
 
@@ -18,7 +19,11 @@ _TASK_STATES: Final = ("RUNNING", "FAILED", "PAUSED", "UNASSIGNED")
 
 
 def metrics(
-    state: State, dagster: Orchestration | None, connector: Connector | None, others: Mapping[str, bool]
+    state: State,
+    dagster: Orchestration | None,
+    connector: Connector | None,
+    others: Mapping[str, bool],
+    canary: CanaryFigures | None = None,
 ) -> Iterator[Metric]:
     """The metrics of a state.
 
@@ -27,6 +32,7 @@ def metrics(
         dagster: What Dagster knows; None: it is not asked, or does not answer.
         connector: The sink, where Kafka Connect stores the clicks; None: it does not, or does not answer.
         others: Whether each further server that is set up answers, by name.
+        canary: What canary clicks show; None: none are sent.
     """
     now = state.asked_at_ms / 1000
     up = GaugeMetricFamily("dataco_server_up", "Whether a server answers.", labels=["server"])
@@ -43,6 +49,7 @@ def metrics(
         dagster and _of_dagster(dagster, now),
         connector and _of_connector(connector),
         state.live and _of_live(state.live, state.live_silent_seconds),
+        canary and _of_canary(canary),
     )
     yield from chain.from_iterable(part for part in parts if part)
     if state.index and state.index.newest_hour is not None:
@@ -144,6 +151,20 @@ def _of_live(live: LiveReport, silent_seconds: float) -> Iterator[Metric]:
             "dataco_live_latency_seconds",
             "Within this time of their arrival in Kafka, readers could see 95 % of the clicks of the last minute.",
             live.latency_seconds,
+        )
+
+
+def _of_canary(canary: CanaryFigures) -> Iterator[Metric]:
+    yield _gauge(
+        "dataco_canary_age_seconds",
+        "Time since the newest canary click that readers have found was sent; while there is none, since the start.",
+        canary.age_seconds,
+    )
+    if canary.latency_seconds is not None:
+        yield _gauge(
+            "dataco_canary_latency_seconds",
+            "How long the newest canary click that readers have found took from Kafka to them.",
+            canary.latency_seconds,
         )
 
 

@@ -22,6 +22,7 @@ from dataco_assets.index.live_state import LiveReport
 from dataco_assets.ingest.account import Account
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
 from dataco_assets.ledgers.verified import Verification
+from dataco_assets.monitoring.canary import CanaryFigures
 from dataco_assets.monitoring.exporter import Exporter
 from dataco_assets.monitoring.metrics import metrics
 from dataco_assets.monitoring.orchestration import Orchestration
@@ -204,6 +205,7 @@ def test_the_page_lists_every_metric_and_no_other(platform: Platform) -> None:
         Orchestration(1.0, {"a": 1.0}, {"a": 1}, {"b": 2.0}),
         Connector("sink", "RUNNING", (Task(0, "FAILED", "w", "", passing=True),)),
         {},
+        CanaryFigures(age_seconds=1.0, latency_seconds=1.0),
     )
     exported = {f"{each.name}_total" if each.type == "counter" else each.name for each in full}
     documented = set(re.findall(r"^\| `(dataco_\w+)` \|", PAGE.read_text(), re.MULTILINE))
