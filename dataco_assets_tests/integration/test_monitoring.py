@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,10 @@ from prometheus_client import generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataco_assets.clicks.event import Reason
-from dataco_assets.clicks.finality import HeldHours
-from dataco_assets.clients.connect import Connector, Task
-from dataco_assets.index.live_state import LiveReport
-from dataco_assets.ingest.account import Account
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
-from dataco_assets.ledgers.verified import Verification
-from dataco_assets.monitoring.canary import CanaryFigures
 from dataco_assets.monitoring.exporter import Exporter
-from dataco_assets.monitoring.metrics import metrics
-from dataco_assets.monitoring.orchestration import Orchestration
-from dataco_assets.monitoring.state import Checks, Readable, ask
+from dataco_assets.monitoring.state import ask
+from dataco_assets_tests.exported import every_metric
 from dataco_assets_tests.platforms import NOON, Platform, click
 from dataco_assets_tests.prometheus import RULES, Alertmanager, Prometheus, needs_prometheus
 from dataco_assets_tests.refreshes import Refreshes
@@ -193,20 +185,7 @@ def test_each_fault_raises_its_alert_and_a_quiet_platform_none(
 def test_the_page_lists_every_metric_and_no_other(platform: Platform) -> None:
     platform.produce([click("a", at=NOON)])
     platform.configure_topic("retention.ms", 60 * MINUTE_MS)
-    state = ask(platform.settings, 15.0, asked_at_ms=_now_ms())
-    full = metrics(
-        replace(
-            state,
-            index=Readable(
-                HeldHours((NOON,)), live=LiveReport(owner="one", behind=1, batch_seconds=1.0, latency_seconds=1.0)
-            ),
-            checks=Checks(Account(), Verification(1.0, NOON, NOON, 1, 0, 0, 0)),
-        ),
-        Orchestration(1.0, {"a": 1.0}, {"a": 1}, {"b": 2.0}),
-        Connector("sink", "RUNNING", (Task(0, "FAILED", "w", "", passing=True),)),
-        {},
-        CanaryFigures(age_seconds=1.0, latency_seconds=1.0),
-    )
+    full = every_metric(ask(platform.settings, 15.0, asked_at_ms=_now_ms()))
     exported = {f"{each.name}_total" if each.type == "counter" else each.name for each in full}
     documented = set(re.findall(r"^\| `(dataco_\w+)` \|", PAGE.read_text(), re.MULTILINE))
     used = set(re.findall(r"dataco_\w+", yaml.safe_dump(yaml.safe_load(RULES.read_text()))))
