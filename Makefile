@@ -10,7 +10,7 @@ PORT ?= 3000
 DASHBOARD_PORT ?= 8050
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast soak bench connect images ui dashboard down lint format clean
+.PHONY: help demo test test-fast soak bench boards connect images ui dashboard down lint format clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,10 @@ connect: ## build the sink for Kafka Connect: kafka_connect/target/dataco-clicks
 	$(MVN) kafka_connect/pom.xml package -Pplugin -DskipTests
 	@mv kafka_connect/target/plugins.zip kafka_connect/target/dataco-clicks.zip
 	@echo "kafka_connect/target/dataco-clicks.zip; unpacked in kafka_connect/target/plugins"
+
+boards: $(VENV)/.installed ## write the boards of Grafana and the saved objects of Kibana in docker/
+	$(BIN)/python docker/grafana/make_boards.py
+	$(BIN)/python docker/kibana/make_saved_objects.py
 
 images: ## build the images, run the compose file with them, by Kafka Connect too, and kill each container once; needs Docker
 	@$(PYTHON) docker/try_images.py

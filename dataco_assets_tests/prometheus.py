@@ -30,10 +30,10 @@ class Prometheus(ServerProcess):
         folder: For its configuration and data.
         rules: File with the rules.
         scraped: `host:port` of what is scraped.
-        alertmanager: `host:port` of where alerts are sent.
+        alertmanager: `host:port` of where alerts are sent; None: nowhere.
     """
 
-    def __init__(self, folder: Path, *, rules: Path, scraped: str, alertmanager: str) -> None:
+    def __init__(self, folder: Path, *, rules: Path, scraped: str, alertmanager: str | None = None) -> None:
         super().__init__(folder / "prometheus.log")
         self._folder = folder
         self.address = f"{LOOPBACK}:{choose(['prometheus'])['prometheus']}"
@@ -41,7 +41,7 @@ class Prometheus(ServerProcess):
             # Time enough for a scrape while a server is away.
             "global": {"scrape_interval": "5s", "scrape_timeout": "5s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)],
-            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]},
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [alertmanager] if alertmanager else []}]}]},
             "scrape_configs": [{"job_name": "dataco", "static_configs": [{"targets": [scraped]}]}],
         }
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))

@@ -192,7 +192,9 @@ def test_compose_refers_only_to_what_it_defines() -> None:
     for name, service in services.items():
         assert set(service.get("depends_on", ())) <= set(services), name
         mounted |= {mount.partition(":")[0] for mount in service.get("volumes", ())}
-    assert mounted == volumes
+    folders = {mount for mount in mounted if mount.startswith("./")}
+    assert all((DOCKER / folder).is_dir() for folder in folders)
+    assert mounted - folders == volumes
     settings = services["dataco"]["environment"]
     hosts = {
         settings[variable(field)].rpartition("//")[2].partition(":")[0]
@@ -222,6 +224,18 @@ def test_only_pages_and_metrics_can_be_reached_and_only_from_this_machine() -> N
         "webserver": ["127.0.0.1:3000:3000"],
         "metrics": ["127.0.0.1:9464:9464"],
         "dashboard": ["127.0.0.1:8050:8050"],
+        "grafana": ["127.0.0.1:3001:3000"],
+        "kibana": ["127.0.0.1:5601:5601"],
+    }
+
+
+def test_what_not_everybody_needs_is_started_by_a_profile_only() -> None:
+    profiles = {name: service["profiles"] for name, service in _compose()["services"].items() if "profiles" in service}
+    assert profiles == {
+        "connect": ["connect"],
+        "grafana": ["grafana"],
+        "prometheus": ["grafana"],
+        "kibana": ["kibana"],
     }
 
 
