@@ -69,15 +69,16 @@ def past_refreshes(instance: dg.DagsterInstance) -> list[PastRun]:
 
 def past_together(instance: dg.DagsterInstance) -> list[PastRun]:
     """Finished runs of `ingest_and_refresh`, newest first, within the sensors' look-back."""
-    return _past_runs(instance, INGEST_AND_REFRESH_JOB)
+    return past_runs(instance, INGEST_AND_REFRESH_JOB)
 
 
 def _with_those_together(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
     together = [run for run in past_together(instance) if not run.failed]
-    return sorted([*_past_runs(instance, job), *together], key=lambda run: run.ended_at, reverse=True)
+    return sorted([*past_runs(instance, job), *together], key=lambda run: run.ended_at, reverse=True)
 
 
-def _past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
+def past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
+    """Finished runs of a job, newest first, within the sensors' look-back."""
     finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=finished), limit=_RUNS_LOOKED_AT)
     return [_past_run(record) for record in records]
