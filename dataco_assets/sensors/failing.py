@@ -7,7 +7,7 @@ from typing import Final, Self
 
 from dataco_assets.assets.failures import RunFailure
 from dataco_assets.errors import ErrorKind
-from dataco_assets.jobs import INGEST_JOB, REFRESH_JOB
+from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.parked import Receiver
 from dataco_assets.sensors.back_off import PastRun, failures_in_a_row
 
@@ -15,7 +15,8 @@ PATIENCE: Final = 3
 """Failures in a row from which a passing cause is news: the first ones are tried again within two minutes."""
 OLD_SECONDS: Final = 86_400.0
 """A failure that is older is no news, to whoever asks for it now."""
-_PARKED_JOBS: Final = (INGEST_JOB, REFRESH_JOB)
+_PARKED_JOBS: Final = (INGEST_JOB, REFRESH_JOB, INGEST_AND_REFRESH_JOB)
+"""What the last one fails at, the other two try next, and park."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from dataco_assets.assets.failures import RunFailure, explained
 from dataco_assets.clients.hbase_errors import HBaseUnavailable
 from dataco_assets.errors import DatacoError, ErrorKind
-from dataco_assets.jobs import INGEST_JOB, MAINTENANCE_JOB, REFRESH_JOB
+from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, MAINTENANCE_JOB, REFRESH_JOB
 from dataco_assets.sensors import failed_runs_sensor
 from dataco_assets.sensors.back_off import PastRun
 from dataco_assets.sensors.failing import Told, Work, from_cursor, to_cursor
@@ -132,7 +132,8 @@ def _empty_job() -> dg.JobDefinition:
 
 
 def test_what_parks_work_is_left_to_the_message_about_that(world: World) -> None:
-    world.run(INGEST_JOB, DataGone("Gone."), **{CIRCUMSTANCES_TAG: "c"})
+    for job in (INGEST_JOB, INGEST_AND_REFRESH_JOB):
+        world.run(job, DataGone("Gone."), **{CIRCUMSTANCES_TAG: "c"})
     assert world.evaluate() == "There is nothing to report."
     world.run(REFRESH_JOB, DataGone("Gone."))  # started by hand: it parks nothing
     world.run(MAINTENANCE_JOB, DataGone("Gone."), **{CIRCUMSTANCES_TAG: "c"})
