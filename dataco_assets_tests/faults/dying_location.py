@@ -26,10 +26,15 @@ def _die_once(step: Step) -> None:
 
 Drain.__init__ = partialmethod(Drain.__init__, on_step=_die_once)  # pyright: ignore[reportAttributeAccessIssue]
 
-_platform = build_defs()
-defs = dg.Definitions(
-    assets=_platform.assets,
-    jobs=[ingest_clicks, ingest_and_refresh],
-    sensors=[kafka_lag_sensor, dead_runs_sensor],
-    resources=_platform.resources,
-)
+
+def _definitions() -> dg.Definitions:
+    platform = build_defs()
+    return dg.Definitions(
+        assets=platform.assets,
+        jobs=[ingest_clicks, ingest_and_refresh],
+        sensors=[kafka_lag_sensor, dead_runs_sensor],
+        resources=platform.resources,
+    )
+
+
+defs = _definitions()
