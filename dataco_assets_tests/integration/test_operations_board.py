@@ -22,7 +22,7 @@ from dataco_assets_tests.server_process import running
 from dataco_assets_tests.waiting import wait_until
 from local_stack.ports import LOOPBACK
 
-pytestmark = [pytest.mark.stack, needs_prometheus]
+pytestmark = [pytest.mark.stack, pytest.mark.soak, needs_prometheus]
 
 BOARD = json.loads((Path(__file__).parents[2] / "docker" / "grafana" / "boards" / "operations.json").read_text())
 WAITING = 3

@@ -29,7 +29,7 @@ from dataco_assets_tests.grafana import Panels, Range, Source, annotation_body, 
 from dataco_assets_tests.site_traffic import HOUR, Expected, call
 from local_stack.stack import Stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.soak]  # it fills four days, which takes minutes
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reading.md"
