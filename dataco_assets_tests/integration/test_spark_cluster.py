@@ -18,7 +18,7 @@ from dataco_assets_tests.platforms import Platform, click
 from dataco_assets_tests.spark_cluster import SparkCluster, spark_cluster
 from dataco_assets_tests.waiting import wait_until
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.soak]  # four more JVMs and two drivers
 
 MORNING = 1_770_624_000_000  # 2026-02-09 08:00 UTC
 DATACO = Path(sys.executable).with_name("dataco")
