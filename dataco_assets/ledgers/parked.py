@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from dataco_assets.clicks.hour import hour_from_key
 from dataco_assets.ledgers.table import LedgerTable
 
 INGEST = "ingest"
@@ -90,6 +91,10 @@ class ParkedWork(LedgerTable):
     def all(self) -> dict[str, Parked]:
         """Every entry by name, also those that have ended."""
         return {key.decode(): _decoded(cells[_CELL]) for key, cells in self._hbase.scan(self._table, columns=[_CELL])}
+
+    def hours(self) -> dict[int, Parked]:
+        """The entries of hours, by the hour's start, epoch ms."""
+        return {hour_from_key(name): entry for name, entry in self.all().items() if name != INGEST}
 
     def read(self, name: str) -> Parked | None:
         """One entry."""

@@ -1,29 +1,29 @@
 """`dirty_hours_sensor`: starts refreshes of dirty hours, whose clicks are not all in the index yet."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
-from dataco_assets.clicks.hour import hour_from_key, hour_key
+from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
-from dataco_assets.jobs import REFRESH_JOB
-from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork, active, why_parked
+from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, REFRESH_JOB
+from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
 from dataco_assets.partitions import is_partition
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.sensors.circumstances import circumstances
 from dataco_assets.sensors.parking import settled_hours
 from dataco_assets.sensors.readers import readers_have_live
-from dataco_assets.sensors.refresh import HoursView, failures_by_hour, hours_to_refresh, last_refreshes, run_request
+from dataco_assets.sensors.refresh import HoursView, hours_to_refresh, run_request
 from dataco_assets.sensors.runs import (
     CIRCUMSTANCES_TAG,
-    backlog_speed,
-    past_refreshes,
-    refreshes_in_flight,
+    hours_view,
+    past_runs,
     register_pool,
+    with_those_together,
 )
 from dataco_assets.settings import Settings, settings
 
@@ -58,7 +58,9 @@ def dirty_hours_sensor(
     from dataco_assets.ledgers.hours import Collecting, HourLedger
 
     now, now_circumstances = time.time(), circumstances(settings)
-    past = past_refreshes(context.instance)
+    past = with_those_together(
+        past_runs(context.instance, REFRESH_JOB), past_runs(context.instance, INGEST_AND_REFRESH_JOB)
+    )
     try:
         with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
             ledger = HourLedger(client, settings.hours_table)
@@ -69,7 +71,7 @@ def dirty_hours_sensor(
             entries = _settle(client, settings.hours_table, dirty, past, now_circumstances, now)
     except DatacoError as error:
         return dg.SkipReason(f"Cannot read the hour ledger: {error}")
-    view = _view(context.instance, [hour for hour in found.waiting if hour not in collecting], entries, past, now)
+    view = hours_view(context.instance, [hour for hour in found.waiting if hour not in collecting], entries, past, now)
     runs = hours_to_refresh(
         view,
         exists=lambda hour: is_partition(hour, start_ms=settings.partitions_start_ms, now_ms=int(now * 1000)),
@@ -102,31 +104,10 @@ def _settle(
 ) -> dict[int, Parked]:
     """Parks hours and resumes parked ones; returns all entries by hour."""
     work = ParkedWork(client, table)
-    entries = {hour_from_key(name): entry for name, entry in work.all().items() if name != INGEST}
+    entries = work.hours()
     changed = settled_hours(entries, dirty, past, now_circumstances, now)
     work.write(changed.values())
     return entries | changed
-
-
-def _view(
-    instance: dg.DagsterInstance,
-    dirty: Sequence[int],
-    entries: Mapping[int, Parked],
-    past: "Sequence[PastRun]",
-    now: float,
-) -> HoursView:
-    in_flight, lanes = refreshes_in_flight(instance)
-    settled_at = {hour: entry.ended_at for hour, entry in entries.items() if entry.ended_at is not None}
-    return HoursView(
-        dirty=dirty,
-        in_flight=in_flight,
-        lanes=lanes,
-        parked={hour for hour, entry in entries.items() if entry.is_active},
-        failures=failures_by_hour(past, settled_at),
-        refreshed_at=last_refreshes(past),
-        backlog_speed=backlog_speed(past),
-        now=now,
-    )
 
 
 def _left_alone(found: "DirtyHours") -> list[str]:

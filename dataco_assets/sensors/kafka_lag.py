@@ -1,17 +1,16 @@
 """`kafka_lag_sensor`: starts an ingest when clicks wait in Kafka, without live together with a refresh."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
-from dataco_assets.clicks.hour import hour_from_key
 from dataco_assets.clients.connect import Connect
 from dataco_assets.errors import DatacoError
-from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, ingest_and_refresh, ingest_clicks
+from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, REFRESH_JOB, ingest_and_refresh, ingest_clicks
 from dataco_assets.ledgers.owner import Mode, Owner
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
@@ -32,15 +31,14 @@ from dataco_assets.sensors.connector import (
 from dataco_assets.sensors.ingest import IngestView, hours_refreshed_too, reason_to_wait
 from dataco_assets.sensors.parking import settled_ingest
 from dataco_assets.sensors.readers import readers_have_live
-from dataco_assets.sensors.refresh import HoursView, Lane, RefreshRun, failures_by_hour, last_refreshes, run_request
+from dataco_assets.sensors.refresh import Lane, RefreshRun, run_request
 from dataco_assets.sensors.runs import (
     CIRCUMSTANCES_TAG,
     drains_in_flight,
-    past_ingests,
-    past_refreshes,
-    past_together,
-    refreshes_in_flight,
+    hours_view,
+    past_runs,
     register_pool,
+    with_those_together,
 )
 from dataco_assets.settings import Settings, settings
 
@@ -75,14 +73,15 @@ def kafka_lag_sensor(
     """
     if drains_in_flight(context.instance):
         return dg.SkipReason("A run that drains the topic is queued or in progress.")
-    past, now = past_ingests(context.instance), time.time()
+    together, now = past_runs(context.instance, INGEST_AND_REFRESH_JOB), time.time()
+    past = with_those_together(past_runs(context.instance, INGEST_JOB), together)
     try:
         with hbase.client(timeout_seconds=_CALL_SECONDS, retry_seconds=0) as client:
             measured = _measure(settings, kafka, client, elasticsearch, context.cursor)
             now_circumstances = circumstances(settings, measured.topic_id)
             work = ParkedWork(client, settings.hours_table)
             entry = _settle(work, past, now_circumstances)
-            parked = () if measured.has_live else _parked_hours(work)
+            hours = {} if measured.has_live else work.hours()
     except DatacoError as error:
         return dg.SkipReason(f"Cannot measure the lag: {error}")
     if measured.owner.mode is Mode.CONNECT:
@@ -92,32 +91,14 @@ def kafka_lag_sensor(
     if (reason := reason_to_wait(view, settings.lag_min_clicks)) is not None:
         return dg.SkipReason(reason)
     tags = {"dataco/clicks_waiting": str(measured.waiting), CIRCUMSTANCES_TAG: now_circumstances}
-    if not measured.has_live and (hours := _refreshed_too(context.instance, measured.waiting, parked, now, settings)):
-        register_pool(context.instance, str(url_country_aggregates.op.pool))
-        return run_request(RefreshRun(Lane.NEWEST, hours), tags, INGEST_AND_REFRESH_JOB)
+    if not measured.has_live:
+        refreshes = with_those_together(past_runs(context.instance, REFRESH_JOB), together)
+        of_hours = hours_view(context.instance, (), hours, refreshes, now)
+        too = hours_refreshed_too(measured.waiting, of_hours, together, settings.running_hour_refresh_seconds)
+        if too:
+            register_pool(context.instance, str(url_country_aggregates.op.pool))
+            return run_request(RefreshRun(Lane.NEWEST, too), tags, INGEST_AND_REFRESH_JOB)
     return dg.RunRequest(job_name=INGEST_JOB, tags=tags)
-
-
-def _parked_hours(work: ParkedWork) -> Collection[int]:
-    return {hour_from_key(name) for name, entry in work.all().items() if name != INGEST and entry.is_active}
-
-
-def _refreshed_too(
-    instance: dg.DagsterInstance, waiting: int, parked: Collection[int], now: float, settings: Settings
-) -> Sequence[int]:
-    """The hours that the ingest refreshes, too."""
-    in_flight, lanes = refreshes_in_flight(instance)
-    past = past_refreshes(instance)
-    view = HoursView(
-        dirty=(),
-        in_flight=in_flight,
-        lanes=lanes,
-        parked=parked,
-        failures=failures_by_hour(past, {}),
-        refreshed_at=last_refreshes(past),
-        now=now,
-    )
-    return hours_refreshed_too(waiting, view, past_together(instance), settings.running_hour_refresh_seconds)
 
 
 def _settle(work: ParkedWork, past: Sequence[PastRun], now_circumstances: str) -> Parked | None:

@@ -1,14 +1,15 @@
 """Reads Dagster's runs for the sensors: which are in progress, and how finished ones ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from dataco_assets.assets.failures import failure_of
 from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, REFRESH_JOB
+from dataco_assets.ledgers.parked import Parked
 from dataco_assets.partitions import run_hours
 from dataco_assets.sensors.back_off import PastRun
-from dataco_assets.sensors.refresh import LANE_TAG, Lane
+from dataco_assets.sensors.refresh import LANE_TAG, HoursView, Lane, failures_by_hour, last_refreshes
 
 CIRCUMSTANCES_TAG = "dataco/circumstances"
 _RUNS_LOOKED_AT = 50
@@ -54,34 +55,54 @@ def register_pool(instance: dg.DagsterInstance, pool: str) -> None:
         storage.initialize_concurrency_limit_to_default(pool)
 
 
-def past_ingests(instance: dg.DagsterInstance) -> list[PastRun]:
-    """Finished runs that drained the topic, newest first, within the sensors' look-back.
-
-    A failed run of `ingest_and_refresh` is not among them: the next run only ingests, and shows whether that works.
-    """
-    return _with_those_together(instance, INGEST_JOB)
-
-
-def past_refreshes(instance: dg.DagsterInstance) -> list[PastRun]:
-    """Finished runs that refreshed hours, newest first; of those of `ingest_and_refresh` likewise the good ones."""
-    return _with_those_together(instance, REFRESH_JOB)
-
-
-def past_together(instance: dg.DagsterInstance) -> list[PastRun]:
-    """Finished runs of `ingest_and_refresh`, newest first, within the sensors' look-back."""
-    return past_runs(instance, INGEST_AND_REFRESH_JOB)
-
-
-def _with_those_together(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
-    together = [run for run in past_together(instance) if not run.failed]
-    return sorted([*past_runs(instance, job), *together], key=lambda run: run.ended_at, reverse=True)
-
-
 def past_runs(instance: dg.DagsterInstance, job: str) -> list[PastRun]:
     """Finished runs of a job, newest first, within the sensors' look-back."""
     finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
     records = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=finished), limit=_RUNS_LOOKED_AT)
     return [_past_run(record) for record in records]
+
+
+def with_those_together(past: Sequence[PastRun], together: Sequence[PastRun]) -> list[PastRun]:
+    """Runs that ingested, or that refreshed, and the good ones of those that did both; newest first.
+
+    A failed one that did both is left out: the next run does one of the two, and shows whether that works.
+
+    Args:
+        past: Finished runs of `ingest_clicks`, or of `refresh_hours`.
+        together: Finished runs of `ingest_and_refresh`.
+    """
+    good = [run for run in together if not run.failed]
+    return sorted([*past, *good], key=lambda run: run.ended_at, reverse=True)
+
+
+def hours_view(
+    instance: dg.DagsterInstance,
+    dirty: Sequence[int],
+    entries: Mapping[int, Parked],
+    past: Sequence[PastRun],
+    now: float,
+) -> HoursView:
+    """What is known of the refreshes.
+
+    Args:
+        instance: Where the runs are recorded.
+        dirty: Hours whose clicks are not all in the index, epoch ms.
+        entries: Hours among the parked work.
+        past: Finished runs that refreshed hours, newest first.
+        now: Epoch seconds.
+    """
+    in_flight, lanes = refreshes_in_flight(instance)
+    settled_at = {hour: entry.ended_at for hour, entry in entries.items() if entry.ended_at is not None}
+    return HoursView(
+        dirty=dirty,
+        in_flight=in_flight,
+        lanes=lanes,
+        parked={hour for hour, entry in entries.items() if entry.is_active},
+        failures=failures_by_hour(past, settled_at),
+        refreshed_at=last_refreshes(past),
+        backlog_speed=backlog_speed(past),
+        now=now,
+    )
 
 
 def backlog_speed(past: Sequence[PastRun]) -> tuple[int, float] | None:

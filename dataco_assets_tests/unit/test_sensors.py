@@ -731,7 +731,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def test_without_live_one_run_ingests_and_refreshes_until_one_fails(
-    instance: dg.DagsterInstance, measured: Callable[..., None]
+    instance: dg.DagsterInstance, measured: Callable[..., None], parked_work: dict[str, Parked]
 ) -> None:
     def asked() -> dg.RunRequest:
         request = tick(kafka_lag_sensor, instance, kafka=1, hbase=1)
@@ -758,6 +758,11 @@ def test_without_live_one_run_ingests_and_refreshes_until_one_fails(
     measured(5_000, has_live=True)
     assert asked().job_name == INGEST_JOB, "readers do not wait for the batch"
     measured(5_000, has_live=False)
+    key = hour_key(hour_of(now))
+    parked_work[key] = Parked(key, "DataGone", "Gone.", "run", time.time(), "")
+    assert asked().job_name == INGEST_JOB, "that hour is parked"
+    parked_work[key] = parked_work[key].ended("`dataco resume`", time.time())
+    assert asked().job_name == INGEST_AND_REFRESH_JOB
     ran(INGEST_AND_REFRESH_JOB, wanted.tags, well=False)
     assert asked().job_name == INGEST_JOB, "at once: whether it was the ingest that failed is not known"
 
