@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 DOES_NOT_ADD_UP = 1
 """Exit code: a range does not add up."""
-_FATES = ("stored", "repeated", "rejected", "suppressed", "lost")
-_NUMBERS = ("produced", *_FATES, "empty")
+_NUMBERS = ("produced", "stored", "repeated", "rejected", "suppressed", "lost", "empty")
 _COLUMNS = ("partition", "offsets", *_NUMBERS)
 
 
@@ -116,18 +115,16 @@ def _log_row(log: "LogAccount") -> tuple[str, ...]:
 
 
 def _range_row(each: "TalliedRange") -> tuple[str, ...]:
-    counts = each.tally.counts
-    produced = each.end - each.start - counts.empty
     return (
         hour_key(each.tally.hour),
         str(each.partition),
         f"[{each.start}, {each.end})",
-        *_numbers(produced, counts),
+        *_numbers(each.produced, each.tally.counts),
     )
 
 
 def _numbers(produced: int, counts: "Counts") -> tuple[str, ...]:
-    return tuple(f"{number:,}" for number in (produced, *(getattr(counts, name) for name in _NUMBERS[1:])))
+    return tuple(f"{number:,}" for number in (produced, *counts.by_fate.values(), counts.empty))
 
 
 def _document(found: "Account") -> dict[str, Any]:
@@ -146,7 +143,7 @@ def _document(found: "Account") -> dict[str, Any]:
                 "topic_id": each.topic_id,
                 "start": each.start,
                 "end": each.end,
-                "produced": each.end - each.start - each.tally.counts.empty,
+                "produced": each.produced,
                 **asdict(each.tally.counts),
             }
             for each in found.ranges

@@ -107,7 +107,7 @@ class Account:
     @property
     def produced(self) -> int:
         """Messages among all offsets."""
-        return sum(log.produced for log in self.logs)
+        return sum(each.produced for each in self.ranges)
 
 
 @dataclass(frozen=True)
@@ -206,8 +206,7 @@ def compared_with_recounts(account: Account, recounts: Sequence[Recount]) -> Acc
     """The account after ranges were counted again, in Kafka and HBase."""
     problems = list(account.problems)
     for each in recounts:
-        size, counts = each.range.end - each.range.start, each.range.tally.counts
-        if each.messages != (counted := size - counts.empty - counts.lost):
+        if each.messages != (counted := each.range.produced - each.range.tally.counts.lost):
             what = f"{quantity(counted, 'message')} counted, but the topic has {each.messages:,} of them."
             problems.append(_finding(each.range, what))
         if each.without_row:
@@ -254,25 +253,24 @@ def _by_log(ranges: Iterable[TalliedRange]) -> dict[_Log, list[TalliedRange]]:
 def _summed(ranges: Sequence[TalliedRange]) -> LogAccount:
     first, last = ranges[0], ranges[-1]
     counts = sum((each.tally.counts for each in ranges), Counts())
-    offsets = sum(each.end - each.start for each in ranges)
+    offsets = sum(each.offsets for each in ranges)
     return LogAccount(first.partition, first.topic_id, first.start, last.end, offsets, counts)
 
 
 def _problems(each: TalliedRange) -> Iterator[Finding]:
     """Whether a range adds up by itself."""
-    counts, offsets = each.tally.counts, each.end - each.start
+    counts = each.tally.counts
     if any(getattr(counts, field.name) < 0 for field in fields(counts)):
         yield _finding(each, "a count is negative, so somebody else has written the ledger.")
-    elif counts.offsets != offsets:
-        produced, accounted = offsets - counts.empty, counts.accounted
+    elif counts.offsets != each.offsets:
+        produced, accounted = each.produced, counts.accounted
         difference = quantity(abs(produced - accounted), "message")
         told = f"{difference} not accounted for" if accounted < produced else f"{difference} too many accounted for"
         yield _finding(each, f"{told}: {produced:,} were produced, {accounted:,} are counted ({_listed(counts)}).")
 
 
 def _listed(counts: Counts) -> str:
-    named = ("stored", "repeated", "rejected", "suppressed", "lost")
-    return ", ".join(f"{getattr(counts, name):,} {name}" for name in named)
+    return ", ".join(f"{number:,} {fate}" for fate, number in counts.by_fate.items())
 
 
 def _beginning(first: TalliedRange, kept_since_ms: int) -> Iterator[tuple[bool, Finding]]:

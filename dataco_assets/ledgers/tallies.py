@@ -44,9 +44,14 @@ class Counts:
         return Counts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     @property
+    def by_fate(self) -> dict[str, int]:
+        """Messages by what became of them."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name != "empty"}
+
+    @property
     def accounted(self) -> int:
         """Messages whose fate is known."""
-        return self.stored + self.repeated + self.rejected + self.suppressed + self.lost
+        return sum(self.by_fate.values())
 
     @property
     def offsets(self) -> int:
@@ -171,6 +176,16 @@ class TalliedRange:
     def start(self) -> int:
         """The first offset."""
         return self.tally.start
+
+    @property
+    def offsets(self) -> int:
+        """How many offsets there are."""
+        return self.end - self.start
+
+    @property
+    def produced(self) -> int:
+        """Messages among the offsets."""
+        return self.offsets - self.tally.counts.empty
 
     @property
     def log(self) -> tuple[int, str, int]:
