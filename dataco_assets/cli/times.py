@@ -29,7 +29,6 @@ _FORM = re.compile(
     r"(?P<offset>Z|[+-]\d{2}:?\d{2})?)?"
 )
 _LENGTH_MS = {"fraction": 1, "second": 1_000, "minute": 60_000, "hour": HOUR_MS}
-_DAY_MS = 24 * HOUR_MS
 
 
 class TimeUnclear(WrongUsage):

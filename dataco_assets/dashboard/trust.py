@@ -7,7 +7,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from dataco_assets.clicks.finality import Cause, Finality, HeldHours
-from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.hour import DAY_MS
 from dataco_assets.dashboard import texts
 from dataco_assets.dashboard.elements import Content, pairs, prose, table
 from dataco_assets.dashboard.figures import LateClicks
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dataco_assets.ledgers.verified import Verification
     from dataco_assets.rejected.summary import OfReason, RejectedSummary
 
-RECENT_MS: Final = 7 * 24 * HOUR_MS
+RECENT_MS: Final = 7 * DAY_MS
 """How far back the page looks."""
 _FINDINGS: Final = 10
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from dataco_assets.aggregates.columns import CLICK_COUNT, HOUR, PAGES
 from dataco_assets.aggregates.totals import sum_difference
-from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_of
+from dataco_assets.clicks.hour import DAY_MS, HOUR_MS, VISIT_GAP_MS, hour_of
 from dataco_assets.clients.elasticsearch import Hit, documents_by_id, scan_documents
 from dataco_assets.index.contents import NO_DOCUMENTS, HourContent, hours_held, read_contents
 from dataco_assets.index.indices import Index, batch_filter, shows
@@ -27,7 +27,7 @@ from dataco_assets.untrusted import printable
 
 _SHOWN_GROUPS: Final = 5
 _DOCUMENTS_AT_ONCE: Final = 1_000
-KEPT_MS: Final = 24 * HOUR_MS
+KEPT_MS: Final = DAY_MS
 """How long readers get an hour from live that is no longer kept up to date, if the batch has fewer clicks of it."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataco_assets.aggregates.columns import TIME_SPENT, Aggregate, Column
 from dataco_assets.clicks.finality import HeldHours
-from dataco_assets.clicks.hour import HOUR_MS, hour_key
+from dataco_assets.clicks.hour import DAY_MS, HOUR_MS, hour_key
 from dataco_assets.clicks.time_spent import percentile
 from dataco_assets.clients.elasticsearch import search
 from dataco_assets.index.indices import Index
@@ -248,7 +248,7 @@ def held_hours(index: Index, settings: "Settings", within: tuple[int, int] | Non
     return HeldHours(
         tuple(int(bucket["key"]) for bucket in found["hours"]["buckets"]) if found else (),
         restated_hours(index.client, settings.index_alias, since_ms=since_ms, until_ms=until_ms),
-        settings.clicks_ttl_days * 24 * HOUR_MS,
+        settings.clicks_ttl_days * DAY_MS,
     )
 
 

@@ -7,7 +7,7 @@ documents.
 from collections.abc import Iterable
 
 from dataco_assets import clock
-from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.hour import DAY_MS
 from dataco_assets.clients.elasticsearch import count, refresh
 from dataco_assets.elasticsearch_errors import AlreadyThere, IndexBlocked, IndexClosed, IndexMissing
 from dataco_assets.index.indices import Index, IndexMismatch, IndexState, batch_filter, closed_text, listed
@@ -22,7 +22,7 @@ from dataco_assets.index.templates import check_precedence, check_templates, put
 from dataco_assets.quantities import quantity
 from dataco_assets.settings import Settings
 
-_LONGEST_MONTH_MS = 31 * 24 * HOUR_MS
+_LONGEST_MONTH_MS = 31 * DAY_MS
 
 
 def ensure_index(index: Index, settings: Settings, *, now_ms: int | None = None) -> list[tuple[str, bool]]:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from dataco_assets.clicks.finality import SCAN_MARGIN_MS, Cause
-from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key, touched_hours
+from dataco_assets.clicks.hour import DAY_MS, HOUR_MS, VISIT_GAP_MS, hour_from_key, hour_key, touched_hours
 from dataco_assets.clients.hbase import Cells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
@@ -42,7 +42,7 @@ _DIRTY, _DONE, _FIRST_STORED_AT = b"h:dirty", b"h:done", b"h:first_stored_at"
 _LOW_ROW, _LOW = b"low-water", b"h:low"  # behind all hours, too
 _PASSED, _YES = b"h:passed", b"1"
 _HAVING_PASSED = b"SingleColumnValueFilter('h', 'passed', =, 'binary:1', true, true)"
-_LOW_STEP_MS = 24 * HOUR_MS
+_LOW_STEP_MS = DAY_MS
 """The low-water mark is raised in steps of this length, not at every look."""
 MARKED_WITHIN_SECONDS = 120.0
 """A click's hour is marked dirty within this time after the click was stored, unless the drain died in between.
@@ -412,7 +412,7 @@ def expired_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) ->
 
 def losing_hours(states: Iterable[HourState], *, ttl_days: int, now_ms: int) -> set[int]:
     """Hours that may have lost clicks of their own to the time to live; arguments as of `expired_hours`."""
-    oldest = now_ms - ttl_days * 24 * HOUR_MS + SCAN_MARGIN_MS
+    oldest = now_ms - ttl_days * DAY_MS + SCAN_MARGIN_MS
     return {s.hour for s in states if s.first_stored_at is not None and s.first_stored_at < oldest}
 
 
