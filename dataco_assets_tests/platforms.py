@@ -29,7 +29,7 @@ from dataco_assets.clients.kafka.brokers import Brokers
 from dataco_assets.clients.kafka.topics import KafkaAdmin
 from dataco_assets.clock import now_ms
 from dataco_assets.ingest.account import Account, compared_with_recounts, compared_with_rejected
-from dataco_assets.ingest.accounting import find_rejected, read_account
+from dataco_assets.ingest.accounting import read_account, read_rejected_places
 from dataco_assets.ingest.drain import Drain, DrainPolicy, DrainResult, policy_from
 from dataco_assets.ingest.recount import recount
 from dataco_assets.ledgers.hours import HourLedger, HourState
@@ -206,7 +206,7 @@ class Platform:
         """The account of the clicks as `dataco account --recount` reads it, of hours of ingestion or of all."""
         now = now_ms()
         found = read_account(self.settings, self.hbase, now_ms=now, **hours)
-        rejected = find_rejected(self.settings, now_ms=now)
+        rejected = read_rejected_places(self.settings, now_ms=now)
         found = compared_with_rejected(found, rejected)
         return compared_with_recounts(found, recount(self.settings, self.hbase, found.ranges, rejected, now_ms=now))
 

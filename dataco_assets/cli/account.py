@@ -56,7 +56,7 @@ def account(
     from dataco_assets.clients.hbase import connect
     from dataco_assets.clients.kafka.reachability import PERSON_SECONDS
     from dataco_assets.ingest.account import compared_with_recounts, compared_with_rejected
-    from dataco_assets.ingest.accounting import find_rejected, read_account
+    from dataco_assets.ingest.accounting import read_account, read_rejected_places
     from dataco_assets.ingest.recount import recount as counted_again
 
     since_ms, until_ms = _span(first, last)
@@ -64,7 +64,7 @@ def account(
     with connect(settings(), retry_seconds=PERSON_SECONDS) as hbase:
         found = read_account(settings(), hbase, now_ms=now, since_ms=since_ms, until_ms=until_ms)
         # After the ledger: what is rejected is in the topic before the ledger counts it.
-        rejected = find_rejected(settings(), now_ms=now, since_ms=since_ms)
+        rejected = read_rejected_places(settings(), now_ms=now, since_ms=since_ms)
         found = compared_with_rejected(found, rejected)
         if recount:
             again = counted_again(settings(), hbase, found.ranges, rejected, now_ms=now)

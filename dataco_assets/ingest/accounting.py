@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from dataco_assets.clients.hbase import HBase
     from dataco_assets.settings import Settings
 
-_STALL_SECONDS = 30.0
-
 
 def read_account(
     settings: "Settings", hbase: "HBase", *, now_ms: int, since_ms: int | None = None, until_ms: int | None = None
@@ -40,7 +38,7 @@ def read_account(
     return add_up(progress, kept_since_ms=kept_since_ms if since_ms is None else None, is_up_to_now=until_ms is None)
 
 
-def find_rejected(settings: "Settings", *, now_ms: int, since_ms: int | None = None) -> FoundRejected:
+def read_rejected_places(settings: "Settings", *, now_ms: int, since_ms: int | None = None) -> FoundRejected:
     """Reads the rejected topic, and notes of each record where its click came from.
 
     Args:
@@ -54,10 +52,8 @@ def find_rejected(settings: "Settings", *, now_ms: int, since_ms: int | None = N
     admin = KafkaAdmin(Brokers.of(settings), refused_seconds=PERSON_SECONDS)
     topic = admin.topic(settings.rejected_topic)
     earliest, ends = admin.earliest(topic), admin.stable_end(topic)
-    starts = earliest
-    if since_ms is not None:
-        newer = admin.first_at_or_after(topic, max(0, since_ms - HOUR_MS))  # the clocks may differ
-        starts = {partition: ends[partition] if at is None else at for partition, at in newer.items()}
+    # The clocks may differ.
+    starts = earliest if since_ms is None else admin.starts_at(topic, max(0, since_ms - HOUR_MS), ends)
     records: dict[int, dict[int, int]] = {}
 
     def take(message: Message) -> None:
@@ -68,7 +64,7 @@ def find_rejected(settings: "Settings", *, now_ms: int, since_ms: int | None = N
             times[offset] = max(times.get(offset, 0), record.rejected_at_ms)
 
     ranges = [OffsetRange(partition, starts[partition], end) for partition, end in ends.items()]
-    read_ranges(Brokers.of(settings), topic.name, ranges, take, stall_seconds=_STALL_SECONDS)
+    read_ranges(Brokers.of(settings), topic.name, ranges, take)
     retention_ms = int(admin.topic_config(topic.name)["retention.ms"])
     removed_before_ms = now_ms - retention_ms if any(earliest.values()) and retention_ms >= 0 else 0
     return FoundRejected(records, removed_before_ms)

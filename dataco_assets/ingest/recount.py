@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from dataco_assets.clients.hbase import HBase
     from dataco_assets.settings import Settings
 
-_STALL_SECONDS = 30.0
 _ROWS_AT_ONCE = 1_000
 _READ = b"click_data:event_id"  # every row has it
 
@@ -86,7 +85,7 @@ def recount(
             absent=lambda keys: set(keys) - hbase.rows(settings.clicks_table, keys, [_READ]).keys(),
         )
         wanted = [OffsetRange(each.partition, each.start, each.end) for each in _joined(chosen)]
-        read_ranges(Brokers.of(settings), topic.name, wanted, counting.take, stall_seconds=_STALL_SECONDS)
+        read_ranges(Brokers.of(settings), topic.name, wanted, counting.take)
         counting.look_up()
     return counting.result()
 

@@ -219,8 +219,7 @@ def read_rejected(
     topic = admin.topic(settings.rejected_topic)
     starts, ends = admin.earliest(topic), admin.stable_end(topic)
     if since_ms is not None:
-        found = admin.first_at_or_after(topic, since_ms)
-        starts = {partition: ends[partition] if at is None else at for partition, at in found.items()}
+        starts = admin.starts_at(topic, since_ms, ends)
     first = starts if newest is None else {each: max(start, ends[each] - newest) for each, start in starts.items()}
     _read(settings, first, ends, builder.take)
     return replace(builder.contents(), skipped=sum(first.values()) - sum(starts.values()))

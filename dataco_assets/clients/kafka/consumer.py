@@ -26,6 +26,7 @@ _FETCH_BYTES = 256 * 1024
 _BATCH_BYTES = 8 * 1024 * 1024
 _BATCH_MESSAGES = 2_000
 _POLL_SECONDS = 0.2
+_READ_STALL_SECONDS = 30.0
 READER_GROUP = "dataco-reader"
 """Group of those that read a topic without draining it; nothing is ever committed to it."""
 _RESPONSE_BYTES = 2_000_000_000  # librdkafka's own 100 MB would stop at a topic with larger messages, for ever
@@ -210,7 +211,7 @@ def read_all(
     each: Callable[[Message], None],
     *,
     partitions: Iterable[int] | None = None,
-    stall_seconds: float = 30.0,
+    stall_seconds: float = _READ_STALL_SECONDS,
 ) -> None:
     """Hands over every committed message a topic holds now, oldest first within a partition."""
     state = admin.topic(topic)
@@ -226,7 +227,7 @@ def read_ranges(
     ranges: Sequence[OffsetRange],
     each: Callable[[Message], None],
     *,
-    stall_seconds: float,
+    stall_seconds: float = _READ_STALL_SECONDS,
 ) -> None:
     """Hands over every committed message of some offset ranges, oldest first within a partition."""
     with RangeConsumer(brokers, READER_GROUP, topic, ranges, stall_seconds=stall_seconds) as consumer:

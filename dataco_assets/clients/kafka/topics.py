@@ -111,6 +111,17 @@ class KafkaAdmin:
         found = self._offsets(topic, OffsetSpec.for_timestamp(timestamp_ms))
         return {partition: offset if offset >= 0 else None for partition, offset in found.items()}
 
+    def starts_at(self, topic: TopicState, timestamp_ms: int, ends: Mapping[int, int]) -> dict[int, int]:
+        """Where to read from to get what has a record time at or after a time, by partition.
+
+        Args:
+            topic: The topic.
+            timestamp_ms: The time, epoch ms.
+            ends: Where reading ends, which is where it begins in partitions that have nothing of that time.
+        """
+        found = self.first_at_or_after(topic, timestamp_ms)
+        return {partition: ends[partition] if at is None else at for partition, at in found.items()}
+
     def committed(self, group: str, topic: TopicState) -> dict[int, int]:
         """Offsets the group has committed; partitions without one are left out.
 
