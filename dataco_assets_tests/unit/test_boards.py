@@ -65,6 +65,13 @@ def test_there_is_a_board_of_the_traffic_and_one_of_operations() -> None:
     }
 
 
+def test_the_board_of_operations_shows_each_metric_that_the_page_lists() -> None:
+    """And the page lists each that is exported: `integration/test_monitoring.py`."""
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    shown = {target["expr"] for panel in BOARDS["operations"]["panels"] for target in panel["targets"]}
+    assert set(re.findall(r"dataco_\w+", " ".join(shown))) == set(re.findall(r"^\| `(dataco_\w+)` \|", page, re.M))
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_panels_have_places_of_their_own(name: str) -> None:
     panels = BOARDS[name]["panels"]

@@ -138,6 +138,17 @@ def operations() -> Json:
                 _series("Dagster's daemon heard ago", "dataco_daemon_heartbeat_age_seconds", unit=SECONDS),
             ],
             [
+                _now("Not accounted for", "dataco_account_problems", about="`dataco account` names the offsets."),
+                _now("Hours verified", "dataco_verify_hours", about="By the last `dataco verify`."),
+                _now("Hours that differed", "dataco_verify_differing_hours"),
+                _now("Differences", "dataco_verify_differences"),
+            ],
+            [
+                _series("Verified ago", "time() - dataco_verify_timestamp_seconds", unit=SECONDS),
+                _series("Canary: until readers found it", "dataco_canary_latency_seconds", unit=SECONDS),
+                _series("Canary: the one found was sent ago", "dataco_canary_age_seconds", unit=SECONDS),
+            ],
+            [
                 _now("Live serves readers", "dataco_live_serves", mappings=_YES),
                 _series("Live: until readers see a click", "dataco_live_latency_seconds", unit=SECONDS),
                 _series("Live: records behind", "dataco_live_records_behind"),
