@@ -26,6 +26,10 @@ HOLE = b""
 """An offset without a message, such as the marker of a transaction."""
 
 
+TOPIC_ID = "KJ/SqPxCRBeO+N0TzcvwxA"
+"""Base64, as the ids are that Kafka gives to topics."""
+
+
 class Killed(BaseException):
     """Simulates kill -9: nothing catches it."""
 
@@ -40,7 +44,7 @@ class Broker:
     """A fake Kafka: a clicks topic, the rejected topic and a consumer group."""
 
     def __init__(self, partitions: Sequence[Sequence[bytes]], journal: list[str]) -> None:
-        self.topic_id = "id-1"
+        self.topic_id = TOPIC_ID
         self.journal = journal
         self.batch = 50
         self.log = {

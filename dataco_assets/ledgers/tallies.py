@@ -211,7 +211,8 @@ class TalliedRange:
         """
         try:
             place = key.removeprefix(tallies_prefix(topic)).decode()
-            hour, partition, topic_id, log, start = place.split("/")
+            hour, partition, rest = place.split("/", maxsplit=2)
+            topic_id, log, start = rest.rsplit("/", maxsplit=2)  # an id is Base64, which has "/", too
             end, is_first, *counts = value.decode().split()
             tally = Tally(hour_from_key(hour), int(log), int(start), bool(int(is_first)), _counts(counts))
             return cls(int(partition), topic_id, int(end), tally)

@@ -26,7 +26,7 @@ from dataco_assets.ingest.account import (
 from dataco_assets.ingest.drain import Step
 from dataco_assets.ledgers.offsets import OffsetLedger, Owner, Progress
 from dataco_assets.ledgers.tallies import Counts, PassedOffsets, TalliedRange, Tally, TallyUnreadable
-from dataco_assets_tests.drained_worlds import BAD, HOLE, NOON, POISON, Killed, World, click, install
+from dataco_assets_tests.drained_worlds import BAD, HOLE, NOON, POISON, TOPIC_ID, Killed, World, click, install
 
 if TYPE_CHECKING:
     from dataco_assets.clients.hbase import HBase
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MANY = hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LATER = NOON + 10_000 * HOUR_MS
 KEPT_MS = NOON - 90 * 24 * HOUR_MS
-TOPIC = TopicState("clicks", "id-1", (0, 1))
+TOPIC = TopicState("clicks", TOPIC_ID, (0, 1))
 
 
 @pytest.fixture(autouse=True)
@@ -276,7 +276,7 @@ def test_a_topic_created_anew_begins_a_log_and_its_predecessor_is_told() -> None
     account = account_of(world)
     assert account.adds_up
     assert [(log.topic_id, log.start, log.end, log.counts) for log in account.logs] == [
-        ("id-1", 0, 100, Counts(stored=100)),
+        (TOPIC_ID, 0, 100, Counts(stored=100)),
         ("id-2", 0, 50, Counts(stored=43, lost=7)),
     ]
     assert [str(note) for note in account.notes] == [
@@ -301,7 +301,7 @@ def test_a_log_that_was_cut_back_gives_out_its_offsets_a_second_time() -> None:
 
 def test_a_ledger_without_tallies_is_told_and_continued() -> None:
     world = World([])
-    world.store.cells["ingest_offsets"][b"clicks/00000"] = {b"o:next": b"id-1 500"}
+    world.store.cells["ingest_offsets"][b"clicks/00000"] = {b"o:next": f"{TOPIC_ID} 500".encode()}
     before = account_of(world)
     ledger_with(world, PassedOffsets(0, 500, 600, 100))
     after = account_of(world)
@@ -315,7 +315,7 @@ def test_offsets_passed_by_an_earlier_version_in_between_are_told() -> None:
     world = World([])
     ledger_with(world, PassedOffsets(0, 0, 100, 100))
     ledger_with(world, PassedOffsets(0, 100, 200, 100), at_ms=NOON + HOUR_MS)
-    world.store.cells["ingest_offsets"][b"clicks/00000"] = {b"o:next": b"id-1 300 0"}  # as it writes
+    world.store.cells["ingest_offsets"][b"clicks/00000"] = {b"o:next": f"{TOPIC_ID} 300 0".encode()}  # as it writes
     assert [(note.start, note.end) for note in account_of(world).notes] == [(100, 300)]
     ledger_with(world, PassedOffsets(0, 300, 400, 100), at_ms=NOON + 2 * HOUR_MS)
     account = account_of(world)
@@ -336,11 +336,11 @@ def test_a_cell_has_the_form_that_the_connector_reads() -> None:
     world = World([])
     ledger = ledger_with(world, PassedOffsets(0, 3, 100, 80, (5, 6), (7,), (8, 9, 10), (OffsetRange(0, 20, 31),)))
     row = world.store.cells["ingest_offsets"][b"clicks/00000"]
-    assert row == {b"o:next": b"id-1 100 0 2026-01-01-12:00 0 3 1 80 2 1 3 0 11"}
+    assert row == {b"o:next": f"{TOPIC_ID} 100 0 2026-01-01-12:00 0 3 1 80 2 1 3 0 11".encode()}
     ledger.advance(TOPIC, PassedOffsets(0, 100, 101, 1), owner=Owner(), at_ms=NOON + HOUR_MS)
-    key = b"clicks#tally/2026-01-01-12:00/00000/id-1/00000/0000000000000000003"
+    key = f"clicks#tally/2026-01-01-12:00/00000/{TOPIC_ID}/00000/0000000000000000003".encode()
     assert world.store.cells["ingest_offsets"][key] == {b"o:tally": b"100 1 80 2 1 3 0 11"}
-    assert row == {b"o:next": b"id-1 101 0 2026-01-01-13:00 0 100 0 1 0 0 0 0 0"}
+    assert row == {b"o:next": f"{TOPIC_ID} 101 0 2026-01-01-13:00 0 100 0 1 0 0 0 0 0".encode()}
 
 
 # What does not add up
@@ -351,7 +351,8 @@ def ranges(*sizes: int, partition: int = 0) -> list[TalliedRange]:
     made, start = [], 0
     for n, size in enumerate(sizes):
         counts = Counts(stored=size - size // 4, rejected=size // 4)
-        made.append(TalliedRange(partition, "id-1", start + size, Tally(NOON + n * HOUR_MS, 0, start, n == 0, counts)))
+        tally = Tally(NOON + n * HOUR_MS, 0, start, n == 0, counts)
+        made.append(TalliedRange(partition, TOPIC_ID, start + size, tally))
         start += size
     return made
 
@@ -391,7 +392,7 @@ def test_a_position_moved_by_hand_names_the_range() -> None:
     world = World([click(str(n)) for n in range(30)])
     world.drain()
     row = world.store.cells["ingest_offsets"][b"clicks/00000"]
-    row[b"o:next"] = row[b"o:next"].replace(b"id-1 30", b"id-1 33")
+    row[b"o:next"] = row[b"o:next"].replace(f"{TOPIC_ID} 30".encode(), f"{TOPIC_ID} 33".encode())
     assert [str(problem) for problem in account_of(world).problems] == [
         "Partition 0, offsets [0, 33), ingested in hour 2026-01-01-12:00: 3 messages not accounted for: 33 were "
         "produced, 30 are counted (30 stored, 0 repeated, 0 rejected, 0 suppressed, 0 lost)."
@@ -450,7 +451,8 @@ def test_a_recount_that_differs_names_the_range() -> None:
 
 def test_what_is_no_tally_is_refused_by_the_account_and_does_not_stop_ingest() -> None:
     world = World([click(str(n)) for n in range(30)])
-    world.store.cells["ingest_offsets"][b"clicks/00000"] = {b"o:next": b"id-1 10 0 some words of a person"}
+    cell = f"{TOPIC_ID} 10 0 some words of a person".encode()
+    world.store.cells["ingest_offsets"][b"clicks/00000"] = {b"o:next": cell}
     with pytest.raises(TallyUnreadable, match="some words of a person"):
         progress_of(world)
     world.drain()
