@@ -18,6 +18,7 @@ from dataco_assets.sources.access_logs.clicks import Example, LogReport, Site, S
 from dataco_assets.sources.access_logs.formats import Format, recognise
 from dataco_assets.sources.access_logs.request import Skip
 from dataco_assets.sources.enrichment import Client, Enrichment, MissingExtraError
+from dataco_assets_tests.extras import require_access_log
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "apache_access.log"
 SMALL_SAMPLE = Path(__file__).parents[2] / "dataco_assets" / "sources" / "sample" / "access.log"
@@ -231,14 +232,14 @@ def test_visitors_behind_one_server_address_stay_apart() -> None:
 
 
 def test_countries_and_browsers_come_from_the_databases_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("geoip2fast", reason="needs the extra access-log")
-    pytest.importorskip("ua_parser", reason="needs the extra access-log")
+    require_access_log()
 
     def refuse(*_: object) -> None:
         raise AssertionError("network used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.delitem(sys.modules, "geoip2fast")
+    for name in [each for each in sys.modules if each.partition(".")[0] == "geoip2fast"]:
+        monkeypatch.delitem(sys.modules, name)
     environment = dict(os.environ)
     lookups = Enrichment()
     assert dict(os.environ) == environment
@@ -279,7 +280,7 @@ def test_every_request_of_the_small_real_log_is_a_click() -> None:
 
 @needs_sample
 def test_every_request_of_the_real_log_is_a_click() -> None:
-    pytest.importorskip("geoip2fast", reason="needs the extra access-log")
+    require_access_log()
     report = LogReport()
     with SAMPLE.open("rb") as lines:
         found = list(clicks(lines, Format.COMBINED, Enrichment(), site=SHOP, report=report))

@@ -21,6 +21,7 @@ from dataco_assets.settings import settings
 from dataco_assets.sources.access_logs.clicks import SiteError
 from dataco_assets.sources.access_logs.formats import UnknownFormat
 from dataco_assets.sources.generator import GeneratorSpec, generate
+from dataco_assets_tests.extras import require_access_log
 
 
 class RememberingProducer:
@@ -201,8 +202,7 @@ LOG = (
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    pytest.importorskip("geoip2fast", reason="needs the extra access-log")
-    pytest.importorskip("ua_parser", reason="needs the extra access-log")
+    require_access_log()
     file = tmp_path / "access.log"
     file.write_bytes(LOG)
     return file
