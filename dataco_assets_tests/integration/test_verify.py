@@ -81,7 +81,8 @@ def test_exit_codes_and_what_is_said(platform: Platform, refreshes: Refreshes, m
     assert "1 hour compared (2 clicks in 1 group): no difference." in output
     code, output = run("2020-06-01", "2020-06-05")
     assert "4 hours compared (4 clicks in 3 groups): no difference." in output
-    assert noted(platform)[1:] == (4, 0, 0)
+    assert "1 hour expired: not compared" in output
+    assert noted(platform)[1:] == (4, 0, 2)
 
     code, output = run("2020-01-01")
     assert code == 2, "a mistyped date must not pass for ever"

@@ -164,7 +164,7 @@ def test_setup_of_a_machine_fails_without_and_setup_of_all_goes_on(
     assert isinstance(machine.exception, ClassArchiveFailed)
     assert "File exists" in str(machine.exception)
 
-    monkeypatch.setattr("dataco_assets.cli.setup.provision", lambda *_: [Finding("all servers", created=False)])
+    monkeypatch.setattr("dataco_assets.cli.setup.provision", lambda *_, **__: [Finding("all servers", created=False)])
     everything = CliRunner().invoke(app, ["setup"])
     assert everything.exit_code == 0, everything.output
     assert "without" in everything.output
