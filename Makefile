@@ -20,7 +20,7 @@ demo: $(VENV)/.installed ## send real and made-up clicks through the whole platf
 
 test: $(VENV)/.installed ## run the whole test suite, on real servers that it starts and stops
 	@$(BIN)/dataco setup --this-machine
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 3 --durations 50 --durations-min 10
 
 test-fast: $(VENV)/.installed ## run the tests that need no server
 	$(BIN)/pytest dataco_assets_tests/unit

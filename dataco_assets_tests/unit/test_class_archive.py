@@ -24,6 +24,7 @@ from spark_resources.session import create_session
 conf = json.loads(sys.argv[1])
 create_session(conf, "test").range(3).collect()
 """
+_EMPTY_JAR = b"PK\x05\x06" + bytes(18)
 _FROM_ARCHIVE = "org.apache.spark.sql.SparkSession source: shared objects file (top)"
 
 
@@ -45,7 +46,7 @@ def connectors() -> Sequence[Path]:
 def jars(connectors: Sequence[Path], tmp_path: Path) -> Sequence[Path]:
     """A jar of the test's own that may be changed, and the connectors, without which no archive can be made."""
     jar = tmp_path / "connector.jar"
-    jar.write_bytes(b"PK\x05\x06" + bytes(18))  # a jar without entries
+    jar.write_bytes(_EMPTY_JAR)
     links = [tmp_path / each.name for each in connectors]
     for link, each in zip(links, connectors, strict=True):
         link.symlink_to(each)
@@ -62,22 +63,19 @@ def _replace_java(folder: Path, instead: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("JAVA_HOME", str(folder / "some-java"))
 
 
-def test_a_driver_takes_spark_from_the_archive(cache: Path, jars: Sequence[Path], tmp_path: Path) -> None:
-    assert class_archive(jars) is None
+def test_a_driver_takes_spark_from_the_archive(connectors: Sequence[Path], tmp_path: Path) -> None:
+    """With the machine's archive, which takes minutes to make: `make test` has it made by `dataco setup`."""
+    make_class_archive(connectors)
 
-    assert make_class_archive(jars)
-
-    archive = class_archive(jars)
+    archive = class_archive(connectors)
     assert archive is not None
-    assert archive.is_relative_to(cache)
-    assert not make_class_archive(jars), "it is there"
-    assert _FROM_ARCHIVE in _loaded(jars, archive, tmp_path)
+    assert _FROM_ARCHIVE in _loaded(connectors, archive, tmp_path)
     other = tmp_path / "other.jar"
-    other.write_bytes(jars[0].read_bytes())
+    other.write_bytes(_EMPTY_JAR)
     assert _FROM_ARCHIVE not in _loaded([other], archive, tmp_path), "a driver with other jars goes on without"
-    archive.unlink()
-    archive.write_bytes(b"junk")
-    assert _FROM_ARCHIVE not in _loaded(jars, archive, tmp_path), "and one with a broken archive"
+    broken = tmp_path / archive.name
+    broken.write_bytes(b"junk")
+    assert _FROM_ARCHIVE not in _loaded(connectors, broken, tmp_path), "and one with a broken archive"
 
 
 def test_an_archive_is_for_the_jars_as_they_are(
@@ -102,6 +100,8 @@ def test_an_archive_is_for_the_jars_as_they_are(
 
     archive = class_archive(jars)
     assert archive is not None
+    assert archive.is_relative_to(cache)
+    assert not make_class_archive(jars), "it is there"
     left = {folder.name for folder in cache.iterdir()} - {archive.parent.name}
     assert left == {"elsewhere", ".making-lately"}
     archive.unlink()
