@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -164,7 +165,9 @@ public final class ClickWriter<O> implements AutoCloseable {
 
     /** Writes, of the rows with the same key, the last; where HBase refuses that one, the one before it. */
     private void writeLatest(List<Row<O>> rows) throws StoreException {
-        Map<String, List<Row<O>>> versions = new LinkedHashMap<>();
+        // Sorted: each of the calls into which HBase's client divides a batch then goes to few regions, each of which
+        // syncs the log once.
+        Map<String, List<Row<O>>> versions = new TreeMap<>();
         for (Row<O> row : rows) {
             versions.computeIfAbsent(row.key(), key -> new ArrayList<>()).add(row);
         }
