@@ -30,7 +30,7 @@ def restatements(
     """List how hours that were final changed, when and why.
 
     An hour is final when it is published after it has been over for 30 minutes. Each later publication that changes it
-    is a restatement: late clicks, an erasure, changed rules. Oldest hour first.
+    is a restatement: late clicks, an erasure, a replay, changed rules. Oldest hour first.
     """
     from dataco_assets.clients.elasticsearch import connect_at_once
     from dataco_assets.index.restatements import read_restatements

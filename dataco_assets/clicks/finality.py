@@ -42,11 +42,13 @@ class Cause(StrEnum):
     """Why an hour that was final changed."""
 
     LATE_CLICKS = "late_clicks"
-    """Clicks arrived, among them rejected ones that were replayed."""
+    """Clicks arrived, none of them a replayed one."""
     ERASURE = "erasure"
-    """Clicks of an erased user were deleted; late clicks may have come, too."""
+    """Clicks of an erased user were deleted; other clicks may have come, too."""
     REPAIR = "repair"
-    """Something other than the platform had changed the documents."""
+    """Something other than the platform had changed the documents; clicks may have come, too."""
+    REPLAY = "replay"
+    """Rejected clicks arrived that were sent back (`dataco rejected replay`); late ones may have come, too."""
     RECOMPUTED = "recomputed"
     """No click came or went: the hour was computed again, by other rules or another version."""
 

@@ -34,6 +34,7 @@ _CAUSES: Final[Mapping[Cause, str]] = {
     Cause.LATE_CLICKS: "late clicks",
     Cause.ERASURE: "a user was erased",
     Cause.REPAIR: "documents were repaired",
+    Cause.REPLAY: "rejected clicks were replayed",
     Cause.RECOMPUTED: "computed by other rules",
 }
 

@@ -22,8 +22,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, cast
 
 from dataco_assets.clicks.event import Click, Reason, Rejection
+from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.framing import SCHEMA_HEADER
-from dataco_assets.clicks.hour import DAY_MS, VISIT_GAP_MS, hour_of
+from dataco_assets.clicks.hour import DAY_MS, VISIT_GAP_MS, hour_of, touched_hours
 from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clicks.row import row_key
 from dataco_assets.clicks.suppressed import ErasedUsers, is_suppressed, is_suppressed_message
@@ -53,7 +54,7 @@ from dataco_assets.ledgers.hours import HourLedger
 from dataco_assets.ledgers.offsets import Mode, OffsetGap, OffsetLedger, Owner
 from dataco_assets.ledgers.suppression import SuppressionList
 from dataco_assets.ledgers.tallies import PassedOffsets
-from dataco_assets.rejected.records import RejectedClick, send_rejected
+from dataco_assets.rejected.records import REPLAY_OF, RejectedClick, send_rejected
 
 if TYPE_CHECKING:
     from dataco_assets.settings import Settings
@@ -149,6 +150,7 @@ class _Window:
     rows: defaultdict[int, list[bytes]] = field(default_factory=lambda: defaultdict(list))  # keys, by partition
     refused: set[tuple[int, int]] = field(default_factory=set)  # places of clicks whose row HBase refused
     spans: Counter[int] = field(default_factory=Counter)  # clicks stored by half hour (start, epoch ms)
+    replays: Counter[int] = field(default_factory=Counter)  # those of them that were rejected before and sent back
     suppressed: list[tuple[int, int]] = field(default_factory=list)  # places
     empty: dict[int, list[OffsetRange]] = field(default_factory=dict)  # offsets without a message
     suppressed_rows: list[bytes] = field(default_factory=list)  # keys of suppressed clicks
@@ -164,6 +166,13 @@ class _Window:
     def stored(self) -> int:
         """Clicks stored, repeated ones, too."""
         return sum(map(len, self.rows.values())) - len(self.refused)
+
+    def count(self, click: Click, message: Message, clicks: int) -> None:
+        """Counts a click as stored (1), or no longer (-1)."""
+        span = click.timestamp - click.timestamp % _SPAN_MS
+        self.spans[span] += clicks
+        if header_of(message, REPLAY_OF) is not None:
+            self.replays[span] += clicks
 
     def passed(self, ends: Mapping[int, int]) -> list[PassedOffsets]:
         """The offsets since the last checkpoint, with what became of them; of partitions where there are any."""
@@ -216,6 +225,10 @@ class _Window:
         for span, clicks in self.spans.items():
             hours[hour_of(span)] += clicks
         return +hours
+
+    def replayed_hours(self) -> set[int]:
+        """Hours that clicks touch which were rejected before and sent back."""
+        return {hour for span in +self.replays for hour in touched_hours(span)}
 
 
 class Drain:
@@ -372,13 +385,13 @@ class Drain:
         key, row = encode_click(click)
         self._writer.add(key, row, message, origin_bytes=len(message))
         window.rows[message.partition() or 0].append(key)
-        window.spans[click.timestamp - click.timestamp % _SPAN_MS] += 1
+        window.count(click, message, 1)
 
     def _take_back(self, message: Message, why: str, window: _Window) -> None:
         """Rejects a click that HBase refused after it was counted as stored."""
         click = cast("Click", self._parse(message))  # only clicks are stored
         window.refused.add(place_of(message))
-        window.spans[click.timestamp - click.timestamp % _SPAN_MS] -= 1
+        window.count(click, message, -1)
         _reject(window, RejectedClick(message, Rejection(Reason.REFUSED_BY_STORE, why)))
 
     def _checkpoint(self, topic: TopicState, consumer: RangeConsumer, window: _Window) -> None:
@@ -463,6 +476,7 @@ class Drain:
         changed = self._hours.touched_by({*+window.spans, *window.removed})
         touched = {hour for hour in changed if hour >= self._policy.earliest_ms}
         if touched:
+            self._hours.note_cause(touched & window.replayed_hours(), Cause.REPLAY)
             self._hours.mark_dirty(touched, holding_clicks=window.hours(), stored_since_ms=window.started_at_ms)
 
     def _move_offsets(self, topic: TopicState, window: _Window, positions: Mapping[int, int]) -> None:

@@ -30,7 +30,7 @@ from dataco_assets.clicks.hour import DAY_MS, HOUR_MS, VISIT_GAP_MS, hour_from_k
 from dataco_assets.clients.hbase import Cells
 from dataco_assets.clients.mutations import encode_row
 from dataco_assets.errors import DatacoError
-from dataco_assets.ledgers.restating import cause_cell
+from dataco_assets.ledgers.restating import CauseRange, cause_column
 from dataco_assets.ledgers.table import LedgerTable, batches
 
 if TYPE_CHECKING:
@@ -183,11 +183,11 @@ class HourLedger(LedgerTable):
             hours: All hours to mark (`touched_by`).
             holding_clicks: Those that the clicks themselves are in.
             stored_since_ms: HBase's time (`server_time_ms`) when none of these clicks was stored yet, epoch ms.
-            cause: Why, for the restatements of hours that were final. Only one other than clicks costs a request.
+            cause: Why, for the restatements of hours that were final. Only one other than late clicks costs requests.
         """
         hours = set(hours)
         if cause is not Cause.LATE_CLICKS:
-            self._note_cause(self.read(hours), cause)
+            self.note_cause(hours, cause)
         keys = sorted({hour_key(hour).encode() for hour in hours})
         holding = sorted({hour_key(hour).encode() for hour in holding_clicks})
         known = self._read_rows(holding, [_FIRST_STORED_AT])
@@ -208,16 +208,25 @@ class HourLedger(LedgerTable):
             generations: The least value of `dirty` by hour.
         """
         behind = {hour: state for hour, state in self.read(generations).items() if state.dirty < generations[hour]}
-        self._note_cause(behind, Cause.REPAIR)
+        self.note_cause(behind, Cause.REPAIR)
         # Each by its own amount, and by adding: what clicks that arrive meanwhile add is not lost.
         for hour, state in behind.items():
             self._hbase.increment(self._table, _DIRTY, {hour_key(hour).encode(): generations[hour] - state.dirty})
 
-    def _note_cause(self, states: Mapping[int, HourState], cause: Cause) -> None:
-        """Notes why hours are about to become dirty; a mark of clicks since they were read does no harm."""
-        for hour, state in states.items():
-            column, value = cause_cell(state.dirty + 1, cause)
-            self._change_cell(hour_key(hour).encode(), column, lambda _, value=value: value)
+    def note_cause(self, hours: Iterable[int], cause: Cause) -> None:
+        """Notes why hours are about to become dirty, if not by late clicks alone; call it before they are marked.
+
+        Args:
+            hours: The hours, epoch ms.
+            cause: Why, for the restatements of those that were final.
+        """
+        for hour, state in self.read(hours).items():
+
+            def noted(present: bytes | None, generation: int = state.dirty + 1, done: int = state.done) -> bytes:
+                before = CauseRange.read(present) or CauseRange(generation, generation)
+                return before.extended(generation, done).encode()
+
+            self._change_cell(hour_key(hour).encode(), cause_column(cause), noted)
 
     def read(self, hours: Iterable[int]) -> dict[int, HourState]:
         """States of the given hours; each is there, with zeros when never touched."""

@@ -4,21 +4,60 @@ Kept in the table of the hour ledger, in the row of the hour:
     * `h:restating`: JSON of the restatement whose documents are being written, or `null`. It is written before the
       documents, since the difference cannot be found any more once they are, and is cleared when the record is in the
       index of restatements.
-    * `h:cause`: `<generation> <cause>`, if something else than clicks made the hour dirty (`HourLedger.mark_dirty`).
+    * `h:cause_<cause>`: `<first> <last>`, the generations for which something else than late clicks made the hour
+      dirty (`HourLedger.note_cause`). A cell for each cause, since several may come between two publications.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_key
 from dataco_assets.ledgers.table import LedgerTable, batches
 
 _DONE: Final = b"h:done"
-_CAUSE: Final = b"h:cause"
 _RESTATING: Final = b"h:restating"
 _NONE: Final = b"null"
+_SPECIAL: Final = (Cause.ERASURE, Cause.REPAIR, Cause.REPLAY, Cause.RECOMPUTED)
+"""The causes that are noted. Of several that apply, the first one is told."""
+
+
+@dataclass(frozen=True)
+class CauseRange:
+    """Generations of an hour for which something else than late clicks made it dirty.
+
+    Attributes:
+        first: The first one.
+        last: The last one, included.
+    """
+
+    first: int
+    last: int
+
+    @classmethod
+    def read(cls, cell: bytes | None) -> Self | None:
+        """What a cell holds; None without one."""
+        return None if cell is None else cls(*map(int, cell.split()))
+
+    def encode(self) -> bytes:
+        """The cell."""
+        return f"{self.first} {self.last}".encode()
+
+    def explains(self, before: int, generation: int) -> bool:
+        """Whether a generation differs from the one before it (not the last one, but the published one) for this."""
+        return before < self.last and self.first <= generation
+
+    def extended(self, generation: int, done: int) -> "CauseRange":
+        """The range once the cause comes again.
+
+        While it has not been published as a whole, it keeps its start: a refresh that runs may publish its first part.
+
+        Args:
+            generation: What the hour's next mark will make its generation.
+            done: Its published generation.
+        """
+        return CauseRange(self.first if done < self.last else generation, max(self.last, generation))
 
 
 @dataclass(frozen=True)
@@ -28,27 +67,28 @@ class Former:
     Attributes:
         generation: The published generation.
         pending: The restatement that was being published when a run died or failed, as it was stored; None: none.
-        cause_generation: From which generation on the cause below applies; 0: it never does.
-        special_cause: Why the hour became dirty, if not by clicks.
+        causes: For which generations the hour became dirty by something else than late clicks.
     """
 
     generation: int
     pending: bytes | None = None
-    cause_generation: int = 0
-    special_cause: Cause = Cause.LATE_CLICKS
+    causes: Mapping[Cause, CauseRange] = field(default_factory=dict)
 
     def cause(self, generation: int) -> Cause:
         """Why a generation differs from the published one."""
         if generation == self.generation:
             return Cause.RECOMPUTED
-        if self.generation < self.cause_generation <= generation:
-            return self.special_cause
-        return Cause.LATE_CLICKS
+        applying = (
+            cause
+            for cause in _SPECIAL
+            if cause in self.causes and self.causes[cause].explains(self.generation, generation)
+        )
+        return next(applying, Cause.LATE_CLICKS)
 
 
-def cause_cell(generation: int, cause: Cause) -> tuple[bytes, bytes]:
-    """Column and value that say from which generation of an hour on a cause applies."""
-    return _CAUSE, f"{generation} {cause}".encode()
+def cause_column(cause: Cause) -> bytes:
+    """The column that says for which generations of an hour a cause applies."""
+    return f"h:cause_{cause}".encode()
 
 
 class Restating(LedgerTable):
@@ -68,7 +108,7 @@ class Restating(LedgerTable):
         for some in batches(list(keys)):
             published |= self._hbase.times(self._table, some, _DONE)
         final = [key for key, at_ms in published.items() if at_ms >= keys[key] + HOUR_MS + VISIT_GAP_MS]
-        rows = self._read_rows(final, [_DONE, _CAUSE, _RESTATING])
+        rows = self._read_rows(final, [_DONE, _RESTATING, *map(cause_column, _SPECIAL)])
         return {keys[key]: _former(rows[key]) for key in final if key in rows}
 
     def change(self, hour: int, change: Callable[[bytes | None], bytes]) -> bytes:
@@ -101,10 +141,9 @@ def _pending(cell: bytes | None) -> bytes | None:
 
 
 def _former(cells: Mapping[bytes, bytes]) -> Former:
-    generation, _, cause = cells.get(_CAUSE, b"0 late_clicks").decode().partition(" ")
+    found = {cause: CauseRange.read(cells.get(cause_column(cause))) for cause in _SPECIAL}
     return Former(
         generation=int.from_bytes(cells.get(_DONE, b""), "big"),
         pending=_pending(cells.get(_RESTATING)),
-        cause_generation=int(generation),
-        special_cause=Cause(cause),
+        causes={cause: noted for cause, noted in found.items() if noted is not None},
     )

@@ -44,8 +44,10 @@ REFERENCE_HEADERS = {
 }
 """Headers of the record of a message that is too large for the rejected topic."""
 
+REPLAY_OF = "dataco.replay_of"
+"""The header by which ingest, the drain and the sink alike, knows a click that was sent back."""
 REPLAY_HEADERS = {
-    "dataco.replay_of": "id of the rejected record that was sent back as this click",
+    REPLAY_OF: "id of the rejected record that was sent back as this click",
     "dataco.replayed_at": "when it was sent back, epoch ms",
     "dataco.replay_attempt": "how often the click was sent back by then, counting this time",
 }
@@ -215,7 +217,7 @@ class RejectedRecord:
     @property
     def replay_of(self) -> str | None:
         """Id of the rejected record this click was sent back from, as its header says; None when it was not."""
-        value = (dict(self.headers).get("dataco.replay_of") or b"").decode(errors="replace")
+        value = (dict(self.headers).get(REPLAY_OF) or b"").decode(errors="replace")
         return value if is_record_id(value) else None
 
     @property

@@ -33,6 +33,7 @@ from dataco_assets.rejected.contents import Entry, read_values
 from dataco_assets.rejected.judging import Judge
 from dataco_assets.rejected.records import (
     REPLAY_HEADERS,
+    REPLAY_OF,
     Fate,
     Mark,
     RejectedRecord,
@@ -103,7 +104,7 @@ def replay_headers(entry: Entry, at_ms: int, *, repaired: bool = False) -> list[
     own = [(name, value) for name, value in entry.record.headers if name not in left_out]
     return [
         *own,
-        ("dataco.replay_of", entry.record_id.encode()),
+        (REPLAY_OF, entry.record_id.encode()),
         ("dataco.replayed_at", str(at_ms).encode()),
         ("dataco.replay_attempt", str(entry.next_attempt).encode()),
     ]

@@ -20,6 +20,8 @@ from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.index.indices import IndexMismatch
 from dataco_assets.index.restatements import Restatement, ensure_restatements, index_name, read_restatements
 from dataco_assets.privacy.erasure import erase
+from dataco_assets.rejected.contents import read_rejected
+from dataco_assets.rejected.replay import replay
 from dataco_assets_tests.platforms import NOON, Platform, click, read_topic
 from dataco_assets_tests.refreshes import Died, Refreshes, die, interpose
 
@@ -106,6 +108,19 @@ def test_an_erasure_is_a_restatement_of_that_cause(final: Platform, refreshes: R
     send(final, LATE[:2])
     refreshes.settle()
     assert [each.cause for each in recorded(search, final)] == [Cause.ERASURE, Cause.LATE_CLICKS]
+
+
+def test_a_replay_is_a_restatement_of_that_cause(final: Platform, refreshes: Refreshes, search: SearchClient) -> None:
+    final.produce([b"{"])
+    final.drain()
+    (rejected,) = read_rejected(final.settings, final.hbase).entries
+    repaired = click("cem/a3", at=NOON + 3 * 60_000, user="cem", url="https://shop.example/a")
+    assert replay(final.settings, [rejected], repaired=repaired) == 1
+    final.drain()
+    refreshes.settle()
+    (found,) = recorded(search, final)
+    check(found, SENT, SENT + LATE[:1])
+    assert found.cause is Cause.REPLAY
 
 
 @pytest.mark.parametrize("step", ["delete what is stale", "compare", "note as done"])

@@ -305,6 +305,21 @@ def test_the_first_partition_itself_is_marked() -> None:
     assert world.store.dirty() == {NOON, NOON - HOUR_MS}
 
 
+def test_hours_that_replayed_clicks_touch_are_noted_so_and_no_others() -> None:
+    """A click that was sent back and that HBase refuses changes no hour."""
+    late, refused = NOON - 5 * HOUR_MS, NOON - 10 * HOUR_MS
+    world = World([click("late", late), click("back"), click(POISON, refused), click("other", refused), click("more")])
+    for offset in (1, 2):
+        message = world.broker.log[0][offset]
+        assert message is not None
+        message.set_headers([("dataco.replay_of", b"clicks/0/7")])
+    world.drain()
+    assert world.store.dirty() == {each - step for each in (NOON, late, refused) for step in (0, HOUR_MS)}
+    rows = world.store.cells["click_hours"].items()
+    noted = {hour_from_key(key.decode()): cells[b"h:cause_replay"] for key, cells in rows if b"h:cause_replay" in cells}
+    assert noted == {NOON: b"1 1", NOON - HOUR_MS: b"1 1"}
+
+
 def test_a_checkpoint_reads_the_positions_of_all_partitions_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(*[[click(f"{partition}-{n}") for n in range(3)] for partition in range(20)])
     reads: list[int] = []

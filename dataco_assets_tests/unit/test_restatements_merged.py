@@ -5,7 +5,7 @@ from dataclasses import replace
 from dataco_assets.clicks.finality import Cause
 from dataco_assets.index.differences import ChangedRow
 from dataco_assets.index.restatements import Restatement, merged
-from dataco_assets.ledgers.restating import Former
+from dataco_assets.ledgers.restating import CauseRange, Former
 
 PENDING = Restatement(
     hour=0,
@@ -46,10 +46,30 @@ def test_a_document_is_read_as_it_was_written() -> None:
 
 
 def test_a_cause_counts_while_the_hour_has_not_been_published_with_it() -> None:
-    former = Former(generation=3, cause_generation=4, special_cause=Cause.ERASURE)
+    former = Former(generation=3, causes={Cause.ERASURE: CauseRange(4, 5)})
     assert former.cause(3) is Cause.RECOMPUTED
     assert former.cause(4) is Cause.ERASURE
     assert former.cause(6) is Cause.ERASURE
-    assert Former(generation=4, cause_generation=4, special_cause=Cause.ERASURE).cause(5) is Cause.LATE_CLICKS
-    assert Former(generation=3, cause_generation=9, special_cause=Cause.ERASURE).cause(5) is Cause.LATE_CLICKS
+    assert replace(former, generation=4).cause(5) is Cause.ERASURE
+    assert replace(former, generation=5).cause(6) is Cause.LATE_CLICKS
+    assert Former(generation=3, causes={Cause.ERASURE: CauseRange(9, 9)}).cause(5) is Cause.LATE_CLICKS
     assert Former(generation=3).cause(4) is Cause.LATE_CLICKS
+
+
+def test_of_several_causes_each_is_told_while_it_applies_and_an_erasure_first() -> None:
+    causes = {Cause.RECOMPUTED: CauseRange(4, 4), Cause.REPLAY: CauseRange(5, 5), Cause.ERASURE: CauseRange(6, 6)}
+    former = Former(generation=3, causes=causes)
+    assert [former.cause(generation) for generation in (4, 5, 6)] == [Cause.RECOMPUTED, Cause.REPLAY, Cause.ERASURE]
+    assert Former(generation=6, causes=causes).cause(7) is Cause.LATE_CLICKS
+
+
+def test_a_cause_that_comes_while_a_refresh_runs_is_told_of_both_publications() -> None:
+    """A replay takes several checkpoints; a refresh publishes what the first of them stored behind the second."""
+    once = CauseRange(5, 5)
+    assert CauseRange.read(once.encode()) == once
+    twice = once.extended(6, done=4)
+    assert twice == CauseRange(5, 6)
+    assert Former(generation=4, causes={Cause.REPLAY: twice}).cause(5) is Cause.REPLAY
+    assert Former(generation=5, causes={Cause.REPLAY: twice}).cause(6) is Cause.REPLAY
+    assert once.extended(9, done=5) == CauseRange(9, 9), "what is published is told no more"
+    assert Former(generation=7, causes={Cause.REPLAY: once.extended(9, done=5)}).cause(8) is Cause.LATE_CLICKS

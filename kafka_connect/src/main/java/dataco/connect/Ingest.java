@@ -16,6 +16,7 @@ import dataco.kafka.LogRange;
 import dataco.kafka.RejectedClick;
 import dataco.kafka.Starts;
 import dataco.kafka.TopicState;
+import dataco.ledgers.Cause;
 import dataco.ledgers.ErasedUsers;
 import dataco.ledgers.Mode;
 import dataco.ledgers.Owner;
@@ -201,7 +202,8 @@ class Ingest implements AutoCloseable {
                 window.suppress(message.place(), new String(RowKey.of(click), StandardCharsets.US_ASCII));
                 return;
             }
-            window.store(message.place(), writer.add(click, message, message.size()), click.userId(), timeMs);
+            byte[] row = writer.add(click, message, message.size());
+            window.store(message.place(), row, click.userId(), timeMs, message.isReplayed());
             return;
         }
         RejectedClick rejected = message.rejected(topic, (Rejection) verdict);
@@ -265,6 +267,7 @@ class Ingest implements AutoCloseable {
             Set<Long> times = new HashSet<>();
             stored.keySet().forEach(key -> times.add(RowKey.timestampOf(key)));
             SortedSet<Long> hours = servers.hours().touchedBy(times, earliestMs);
+            servers.hours().noteCause(hours, Cause.ERASURE);
             servers.hours().markDirty(hours, Set.of(), window.startedAtMs());
             StoredRows.delete(servers.hbase(), config.clicksTable(), stored);
             window.removed().addAll(times);
@@ -285,6 +288,9 @@ class Ingest implements AutoCloseable {
         Set<Long> changed = window.times();
         changed.addAll(window.removed());
         SortedSet<Long> hours = servers.hours().touchedBy(changed, earliestMs);
+        Set<Long> replayed = window.replayedHours();
+        replayed.retainAll(hours);
+        servers.hours().noteCause(replayed, Cause.REPLAY);
         servers.hours().markDirty(hours, window.times(), window.startedAtMs());
     }
 

@@ -19,6 +19,8 @@ import org.apache.kafka.common.header.Header;
  */
 record Message(
         int partition, long offset, long recordTimeMs, long arrivedMs, byte[] key, byte[] value, List<Header> headers) {
+    private static final String REPLAY_OF = "dataco.replay_of";
+
     Place place() {
         return new Place(partition, offset);
     }
@@ -30,6 +32,11 @@ record Message(
             bytes += header.key().length() + length(header.value());
         }
         return bytes;
+    }
+
+    /** Whether it was rejected before and sent back ({@code dataco rejected replay}). */
+    boolean isReplayed() {
+        return headers.stream().anyMatch(header -> header.key().equals(REPLAY_OF) && header.value() != null);
     }
 
     private static long length(byte[] bytes) {

@@ -49,9 +49,10 @@ final class Window {
      * @param rowKey its row key
      * @param userId its user
      * @param timeMs when it happened or arrived, whichever is earlier, epoch ms
+     * @param replayed whether it was rejected before and sent back
      */
-    void store(Place place, byte[] rowKey, String userId, long timeMs) {
-        StoredClick click = new StoredClick(place, rowKey, userId, timeMs);
+    void store(Place place, byte[] rowKey, String userId, long timeMs, boolean replayed) {
+        StoredClick click = new StoredClick(place, rowKey, userId, timeMs, replayed);
         storedClicks.add(click);
         clicksBySpan.merge(click.span(), 1, Integer::sum);
     }
@@ -134,6 +135,15 @@ final class Window {
             }
         });
         return times;
+    }
+
+    /** Hours that stored clicks touch which were rejected before and sent back, epoch ms. */
+    Set<Long> replayedHours() {
+        return storedClicks.stream()
+                .filter(StoredClick::replayed)
+                .map(StoredClick::span)
+                .flatMap(span -> Stream.of(Hours.hourOf(span), Hours.neighbourOf(span)))
+                .collect(Collectors.toSet());
     }
 
     int seen() {
@@ -226,8 +236,9 @@ final class Window {
      * @param rowKey its row key
      * @param userId its user
      * @param timeMs when it happened or arrived, whichever is earlier, epoch ms
+     * @param replayed whether it was rejected before and sent back
      */
-    private record StoredClick(Place place, byte[] rowKey, String userId, long timeMs) {
+    private record StoredClick(Place place, byte[] rowKey, String userId, long timeMs, boolean replayed) {
         String key() {
             return new String(rowKey, StandardCharsets.US_ASCII);
         }

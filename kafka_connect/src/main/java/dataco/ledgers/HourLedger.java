@@ -16,6 +16,7 @@ import org.apache.hadoop.hbase.client.Increment;
 import org.apache.hadoop.hbase.client.Put;
 import org.apache.hadoop.hbase.client.Result;
 import org.apache.hadoop.hbase.client.Row;
+import org.apache.hadoop.hbase.util.Bytes;
 
 /**
  * The hour ledger: which hours need computing. This is the part that marks hours dirty; the same cells and rules as
@@ -23,6 +24,7 @@ import org.apache.hadoop.hbase.client.Row;
  */
 public final class HourLedger extends LedgerTable {
     private static final CellName DIRTY = CellName.of("h", "dirty");
+    private static final CellName DONE = CellName.of("h", "done");
     private static final CellName FIRST_STORED_AT = CellName.of("h", "first_stored_at");
     private static final CellName LOW = CellName.of("h", "low");
     private static final CellName CLOCK = CellName.of("h", "clock");
@@ -90,6 +92,28 @@ public final class HourLedger extends LedgerTable {
                 present -> Optional.of(LowWater.of(present).loweredTo(oldest).encode()));
     }
 
+    /**
+     * Notes why hours are about to become dirty, if not by late clicks alone; call it before they are marked.
+     *
+     * @param hours the hours, epoch ms
+     * @param cause why, for the restatements of those that were final
+     */
+    public void noteCause(Collection<Long> hours, Cause cause) throws StoreException, LedgerException {
+        CellName cell = CellName.of("h", cause.cell());
+        for (long hour : hours) {
+            String row = Hours.key(hour);
+            Result state = readState(row);
+            long generation = number(state, DIRTY) + 1;
+            long done = number(state, DONE);
+            change(
+                    row,
+                    cell,
+                    present -> Optional.of(CauseRange.of(present, generation)
+                            .extended(generation, done)
+                            .encode()));
+        }
+    }
+
     /** Returns HBase's own time, epoch ms: the only one that can be compared with the times at which clicks are stored. */
     public long serverTimeMs() throws StoreException {
         byte[] row = bytes(CLOCK_ROWS + UUID.randomUUID().toString().replace("-", ""));
@@ -105,6 +129,22 @@ public final class HourLedger extends LedgerTable {
         } catch (IOException error) {
             throw failure(error);
         }
+    }
+
+    private Result readState(String row) throws StoreException {
+        Get get = new Get(bytes(row))
+                .addColumn(DIRTY.family(), DIRTY.qualifier())
+                .addColumn(DONE.family(), DONE.qualifier());
+        try {
+            return table().get(get);
+        } catch (IOException error) {
+            throw failure(error);
+        }
+    }
+
+    private static long number(Result row, CellName cell) {
+        byte[] value = row.getValue(cell.family(), cell.qualifier());
+        return value == null ? 0 : Bytes.toLong(value);
     }
 
     private Result[] readFirstStored(List<Long> hours) throws StoreException {

@@ -19,7 +19,7 @@ public final class Hours {
     private Hours() {}
 
     /** Returns the start of the hour that a time is in. */
-    static long hourOf(long timeMs) {
+    public static long hourOf(long timeMs) {
         return timeMs - Math.floorMod(timeMs, HOUR_MS);
     }
 
@@ -29,7 +29,7 @@ public final class Hours {
     }
 
     /** Returns the hour beside a click's own that it can change too: the one before, or the one after. */
-    static long neighbourOf(long timeMs) {
+    public static long neighbourOf(long timeMs) {
         long hour = hourOf(timeMs);
         return timeMs - hour < VISIT_GAP_MS ? hour - HOUR_MS : hour + HOUR_MS;
     }

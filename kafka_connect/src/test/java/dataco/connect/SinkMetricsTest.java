@@ -46,8 +46,8 @@ class SinkMetricsTest {
     void countsWhatEachCheckpointMadeDurable() throws JMException {
         SinkMetrics counts = new SinkMetrics(ofTask());
         Window first = new Window(0, Map.of());
-        first.store(PLACE, KEY, "u1", HOUR_MS);
-        first.store(PLACE, KEY, "u2", HOUR_MS);
+        first.store(PLACE, KEY, "u1", HOUR_MS, false);
+        first.store(PLACE, KEY, "u2", HOUR_MS, false);
         first.suppress(PLACE);
         first.reject(rejected(Reason.MALFORMED_JSON));
         first.reject(rejected(Reason.MALFORMED_JSON));
@@ -55,9 +55,9 @@ class SinkMetricsTest {
         first.arrived(System.currentTimeMillis() - HOUR_MS);
         counts.checkpoint(first);
         Window second = new Window(0, Map.of());
-        second.store(PLACE, KEY, "u1", HOUR_MS);
+        second.store(PLACE, KEY, "u1", HOUR_MS, false);
         second.takeBack(rejected(Reason.REFUSED_BY_STORE));
-        second.store(PLACE, KEY, "u3", HOUR_MS);
+        second.store(PLACE, KEY, "u3", HOUR_MS, false);
         second.arrived(System.currentTimeMillis() - HOUR_MS);
         counts.checkpoint(second);
         counts.retry();
@@ -79,12 +79,12 @@ class SinkMetricsTest {
         new SinkMetrics(former).retry();
         SinkMetrics counts = new SinkMetrics(ofTask());
         Window window = new Window(0, Map.of());
-        window.store(PLACE, KEY, "u1", HOUR_MS);
+        window.store(PLACE, KEY, "u1", HOUR_MS, false);
         counts.checkpoint(window);
         assertEquals(0L, read("clicks-stored-total", ""));
 
         former.close();
-        window.store(PLACE, KEY, "u2", HOUR_MS);
+        window.store(PLACE, KEY, "u2", HOUR_MS, false);
         counts.checkpoint(window);
         assertEquals(3L, read("clicks-stored-total", ""));
         assertEquals(0L, read("retries-total", ""));

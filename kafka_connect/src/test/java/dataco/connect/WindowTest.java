@@ -25,9 +25,10 @@ class WindowTest {
 
     @Test
     void clicksOfErasedUsersAreToBeDeletedAndCountAsSuppressed() {
-        window.store(new Place(0, 0), key(0, "a"), "ann", 0);
-        window.store(new Place(0, 1), key(HALF_HOUR_MS, "b"), "bob", HALF_HOUR_MS);
-        window.store(new Place(0, 2), key(5 * HALF_HOUR_MS, "c"), "ann", 5 * HALF_HOUR_MS); // after she was erased
+        window.store(new Place(0, 0), key(0, "a"), "ann", 0, false);
+        window.store(new Place(0, 1), key(HALF_HOUR_MS, "b"), "bob", HALF_HOUR_MS, false);
+        window.store(
+                new Place(0, 2), key(5 * HALF_HOUR_MS, "c"), "ann", 5 * HALF_HOUR_MS, false); // after she was erased
         window.dropErased(ANN);
         assertEquals(List.of(text(key(0, "a"))), window.suppressedRows());
         assertEquals(Set.of(HALF_HOUR_MS, 5 * HALF_HOUR_MS), window.times());
@@ -38,8 +39,8 @@ class WindowTest {
 
     @Test
     void clickThatHBaseRefusedIsRejectedAndStoredNoMore() {
-        window.store(new Place(0, 0), key(0, "a"), "ann", 0);
-        window.store(new Place(0, 1), key(HALF_HOUR_MS, "b"), "bob", HALF_HOUR_MS);
+        window.store(new Place(0, 0), key(0, "a"), "ann", 0, false);
+        window.store(new Place(0, 1), key(HALF_HOUR_MS, "b"), "bob", HALF_HOUR_MS, false);
         window.takeBack(rejected(0, 0));
         window.dropErased(ANN);
         assertEquals(List.of(), window.suppressedRows());
@@ -52,15 +53,15 @@ class WindowTest {
     @Test
     void eachOffsetOfAWindowIsCountedOnceByWhatBecameOfIt() {
         Window counting = new Window(0, Map.of(0, 0L, 1, 100L, 2, 7L));
-        counting.store(new Place(0, 0), key(0, "a"), "bob", 0);
-        counting.store(new Place(0, 1), key(0, "a"), "bob", 0);
+        counting.store(new Place(0, 0), key(0, "a"), "bob", 0, false);
+        counting.store(new Place(0, 1), key(0, "a"), "bob", 0, false);
         counting.skipped(0, 2, 5);
         counting.reject(rejected(0, 5));
-        counting.store(new Place(0, 6), key(0, "b"), "ann", 0);
-        counting.store(new Place(0, 7), key(0, "c"), "bob", 0);
+        counting.store(new Place(0, 6), key(0, "b"), "ann", 0, false);
+        counting.store(new Place(0, 7), key(0, "c"), "bob", 0, false);
         counting.suppress(new Place(1, 100));
         counting.reject(rejected(1, 101));
-        counting.store(new Place(1, 102), key(0, "a"), "bob", 0);
+        counting.store(new Place(1, 102), key(0, "a"), "bob", 0, false);
         counting.takeBack(rejected(0, 7));
         counting.dropErased(ANN);
         counting.keepRejected(List.of(rejected(0, 5), rejected(0, 7)));
@@ -71,6 +72,17 @@ class WindowTest {
                                 0, 0, 8, 1, List.of(1L), List.of(5L, 7L), List.of(6L), List.of(new EmptyOffsets(2, 5))),
                         new PassedOffsets(1, 100, 103, 0, List.of(102L), List.of(), List.of(100L, 101L), List.of())),
                 counting.passed(new TreeMap<>(Map.of(0, 8L, 1, 103L, 2, 7L))));
+    }
+
+    @Test
+    void hoursOfReplayedClicksAreThoseOfClicksThatStayStored() {
+        long refusedMs = 20 * HALF_HOUR_MS;
+        window.store(new Place(0, 0), key(5 * HALF_HOUR_MS, "a"), "bob", 5 * HALF_HOUR_MS, true);
+        window.store(new Place(0, 1), key(10 * HALF_HOUR_MS, "b"), "bob", 10 * HALF_HOUR_MS, false);
+        window.store(new Place(0, 2), key(refusedMs, "c"), "bob", refusedMs, true);
+        window.store(new Place(0, 3), key(refusedMs, "d"), "bob", refusedMs, false);
+        window.takeBack(rejected(0, 2));
+        assertEquals(Set.of(4 * HALF_HOUR_MS, 6 * HALF_HOUR_MS), window.replayedHours());
     }
 
     private static RejectedClick rejected(int partition, long offset) {
