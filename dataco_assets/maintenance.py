@@ -1,6 +1,7 @@
-"""The job that keeps the aggregates' tables small and fast: old snapshots, small files and orphans go.
+"""The job that keeps what is published small and fast: old snapshots, small files, orphans and old restatements go.
 
-What the actions are and why they harm no run: `spark_resources/aggregates_maintenance.py`.
+What the actions on the tables are and why they harm no run: `spark_resources/aggregates_maintenance.py`. Which
+restatements are old: `index/restatements.py`.
 """
 
 from collections import Counter
@@ -14,6 +15,7 @@ from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.assets.failures import explained
 from dataco_assets.clock import now_ms
 from dataco_assets.jobs import MAINTENANCE_JOB
+from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.run_leases import leased_executor
 from dataco_assets.settings import Settings
@@ -49,16 +51,30 @@ def maintain_table(context: dg.OpExecutionContext, settings: dg.ResourceParam[Se
     context.add_output_metadata(dict(counts))
 
 
+@dg.op(description="Removes restatements older than DATACO_RESTATEMENT_RETENTION_DAYS, of expired hours.")
+def remove_old_restatements(
+    context: dg.OpExecutionContext, settings: dg.ResourceParam[Settings], elasticsearch: ElasticsearchResource
+) -> None:
+    """Removes old restatements once."""
+    from dataco_assets.index.restatements import remove_old
+
+    with explained(), elasticsearch.client() as client:
+        removed = remove_old(client, settings, now_ms=now_ms())
+    context.log.info(f"{removed:,} restatements removed.")
+    context.add_output_metadata({"restatements_removed": removed})
+
+
 @dg.job(
     name=MAINTENANCE_JOB,
     executor_def=leased_executor,
     description="Maintains the aggregates' tables: small files are merged; old snapshots, and files that belong to "
-    "none, are removed. Runs that compute hours go on meanwhile.",
+    "none, are removed. Removes old restatements of expired hours. Runs that compute hours go on meanwhile.",
     tags={"domain": "clickstream"},
 )
 def maintain_aggregates() -> None:
     """The job of `maintenance_schedule`."""
     maintain_table()
+    remove_old_restatements()
 
 
 maintenance_schedule = dg.ScheduleDefinition(

@@ -444,6 +444,12 @@ class Settings(BaseSettings):
     late_refresh_max_seconds: float = Field(
         86_400.0, ge=0, description="Maximum time for which late clicks of an hour are collected, in seconds."
     )
+    restatement_retention_days: int = Field(
+        365,
+        ge=7,
+        description="Days for which a restatement is kept, from when it was noted. It always stays while its hour "
+        "shows as restated, which is until the hour's clicks have expired (`DATACO_CLICKS_TTL_DAYS`).",
+    )
     run_retention_days: int = Field(
         30,
         ge=1,

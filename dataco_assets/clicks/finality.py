@@ -69,10 +69,20 @@ def finality(hour_ms: int, now_ms: int, *, is_restated: bool, retention_ms: int 
         return Finality.RUNNING
     if now_ms < hour_ms + HOUR_MS + VISIT_GAP_MS:
         return Finality.PROVISIONAL
-    # Of the clicks that an hour depends on, the first may be those of the hour before: as in `ledgers/hours.py`.
-    if retention_ms is not None and hour_ms - HOUR_MS < now_ms - retention_ms + SCAN_MARGIN_MS:
+    if retention_ms is not None and hour_ms < expired_before(now_ms, retention_ms):
         return Finality.EXPIRED
     return Finality.RESTATED if is_restated else Finality.FINAL
+
+
+def expired_before(now_ms: int, retention_ms: int) -> int:
+    """The time before which hours that start are expired, epoch ms.
+
+    Args:
+        now_ms: Epoch ms.
+        retention_ms: How long HBase keeps a click.
+    """
+    # Of the clicks that an hour depends on, the first may be those of the hour before: as in `ledgers/hours.py`.
+    return now_ms - retention_ms + SCAN_MARGIN_MS + HOUR_MS
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Restatements: what changed in an hour that was final when readers last got it, one record each, in an index.
 
-Belongs here: the record, its index, and when a record is written. Does not belong here: finding the difference
-(`spark_resources/index_documents.py`), and the cells that keep it until then (`ledgers/restating.py`).
+Belongs here: the record, its index, and when a record is written and removed. Does not belong here: finding the
+difference (`spark_resources/index_documents.py`), and the cells that keep it until then (`ledgers/restating.py`).
 
 The record is noted in the hour ledger before the documents are written, and written to the index after they were
 compared, under an id that follows from the computation, and only if no document has that id. So each restatement is in
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from dataco_assets import clock
-from dataco_assets.clicks.finality import Cause
-from dataco_assets.clicks.hour import hour_key
+from dataco_assets.clicks.finality import Cause, expired_before
+from dataco_assets.clicks.hour import DAY_MS, hour_key
 from dataco_assets.clients.elasticsearch import SearchClient, bulk, documents_by_id, refresh, scan_documents, search
 from dataco_assets.elasticsearch_errors import AlreadyThere, IndexMissing
 from dataco_assets.index.differences import ChangedRow, HourDifference
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dataco_assets.ledgers.restating import Former, Restating
     from dataco_assets.settings import Settings
 
+_CLOCKS_DIFFER_MS: Final = DAY_MS
 _TIMES: Final = ("hour", "computed_at", "noted_at")
 _MAPPINGS: Final[Mapping[str, Any]] = {
     "dynamic": "strict",
@@ -292,6 +293,34 @@ def read_restatements(
     order = [{"hour": "asc"}, {"generation": "asc"}, {"computed_at": "asc"}]
     for hit in scan_documents(client, [index_name(alias)], hour_range(since_ms, until_ms), source=True, sort=order):
         yield Restatement.of(hit["_source"])
+
+
+def remove_old(client: SearchClient, settings: "Settings", *, now_ms: int) -> int:
+    """Removes restatements that are older than the settings keep them, of hours that are expired; returns how many.
+
+    Those of other hours stay however old they are: they are why readers see the hour as restated.
+
+    Args:
+        client: The client.
+        settings: The alias of the hours, and how long restatements and clicks are kept.
+        now_ms: Epoch ms.
+
+    Raises:
+        ElasticsearchError: it does not answer or refuses.
+    """
+    index = index_name(settings.index_alias)
+    # As a reader sees it whose clock is behind.
+    hours_before = expired_before(now_ms - _CLOCKS_DIFFER_MS, settings.clicks_ttl_days * DAY_MS)
+    noted_before = now_ms - settings.restatement_retention_days * DAY_MS
+    old = {"range": {"noted_at": {"lt": noted_before, "format": "epoch_millis"}}}
+    query = {"bool": {"filter": [old, hour_range(None, hours_before)]}}
+    try:
+        found = scan_documents(client, [index], query)
+        outcome = bulk(client, ({"_op_type": "delete", "_index": index, "_id": hit["_id"]} for hit in found))
+        refresh(client, [index])
+    except IndexMissing:  # no hour has been published yet
+        return 0
+    return outcome.done
 
 
 def restated_hours(

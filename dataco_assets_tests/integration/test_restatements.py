@@ -14,11 +14,17 @@ from typer.testing import CliRunner
 
 from dataco_assets.cli import app
 from dataco_assets.clicks.finality import Cause
-from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.clicks.hour import DAY_MS, HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect
 from dataco_assets.clients.kafka.failures import TopicMissing
 from dataco_assets.index.indices import IndexMismatch
-from dataco_assets.index.restatements import Restatement, ensure_restatements, index_name, read_restatements
+from dataco_assets.index.restatements import (
+    Restatement,
+    ensure_restatements,
+    index_name,
+    read_restatements,
+    remove_old,
+)
 from dataco_assets.privacy.erasure import erase
 from dataco_assets.rejected.contents import read_rejected
 from dataco_assets.rejected.replay import replay
@@ -179,6 +185,23 @@ def test_the_topic_gets_each_restatement(
         (found.id.encode(), {"id": found.id, **json.loads(msgspec.json.encode(found.document))})
     ] * (2 if dies else 1)
     final.admin.delete_topic(topic)
+
+
+def test_restatements_of_an_expired_hour_are_removed_once_they_are_old(
+    final: Platform, refreshes: Refreshes, search: SearchClient
+) -> None:
+    send(final, LATE)
+    refreshes.settle()
+    (found,) = recorded(search, final)
+    settings = final.settings.model_copy(update={"restatement_retention_days": 7})
+    long_kept = settings.model_copy(update={"clicks_ttl_days": 24_855})
+    old = found.noted_at + 7 * DAY_MS
+    assert remove_old(search, settings, now_ms=old) == 0
+    assert remove_old(search, long_kept, now_ms=old + 1) == 0, "readers see it as restated"
+    assert recorded(search, final) == [found]
+    assert remove_old(search, settings, now_ms=old + 1) == 1
+    assert recorded(search, final) == []
+    assert remove_old(search, settings, now_ms=old + 1) == 0
 
 
 def test_an_index_with_another_layout_is_refused(platform: Platform, search: SearchClient) -> None:
