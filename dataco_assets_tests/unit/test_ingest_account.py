@@ -197,6 +197,25 @@ def test_an_hour_of_ingestion_is_a_range_and_a_clock_set_back_begins_none() -> N
     assert ([each.end for each in earlier], [each.start for each in later]) == ([20], [20])
 
 
+def test_closed_tallies_expire_with_the_clicks_and_positions_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATACO_CLICKS_TTL_DAYS", "12")
+    world = World([click(str(n)) for n in range(30)])
+    put_if = world.store.put_if
+    kept: set[tuple[bytes, object]] = set()
+
+    def noting(table: str, key: bytes, column: bytes, **values: Any) -> bool:
+        if table == "ingest_offsets":
+            kept.add((column, values.get("ttl_ms")))
+        return put_if(table, key, column, **values)
+
+    monkeypatch.setattr(world.store, "put_if", noting)
+    for hours in range(3):
+        world.store.now_ms = NOON + hours * HOUR_MS
+        world.drain(max_clicks=10)
+    assert sum(b"#tally" in key for key in world.store.cells["ingest_offsets"]) == 2
+    assert kept == {(b"o:tally", 12 * 24 * HOUR_MS), (b"o:next", None)}
+
+
 def test_a_tally_closed_in_vain_goes_on_and_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run dies between closing the tally and moving the position; the next has a clock that is behind."""
     world = World([])
