@@ -14,6 +14,7 @@ import pytest
 import yaml
 from dagster._core.errors import DagsterInvalidConfigError
 from dagster._core.instance.config import PoolGranularity, dagster_instance_config
+from pydantic import SecretStr
 
 from dataco_assets.settings import PREFIX, Settings, variable
 from local_stack.servers.base import LOG4J2
@@ -116,6 +117,17 @@ def test_compose_sets_only_variables_that_exist_to_values_that_are_allowed(
     environment = _compose()["services"][service]["environment"]
     ours = {name: _interpolated(value) for name, value in environment.items() if name.startswith(PREFIX)}
     _assert_settings(ours, monkeypatch)
+
+
+def test_compose_passes_on_whom_messages_reach_and_by_default_nobody() -> None:
+    """The sensors run in the code location, so this is what sends messages."""
+    environment = _compose()["services"]["dataco"]["environment"]
+    defaults = {variable(name): field.default for name, field in Settings.model_fields.items()}
+    receivers = {name for name in defaults if name.startswith((f"{PREFIX}WEBHOOK_", f"{PREFIX}SMTP_"))}
+    assert {"DATACO_WEBHOOK_URL", "DATACO_SMTP_HOST", "DATACO_SMTP_TO"} <= receivers
+    for name in receivers:
+        default = defaults[name].get_secret_value() if isinstance(defaults[name], SecretStr) else defaults[name]
+        assert environment[name] == f"${{{name}:-{default}}}"
 
 
 def test_every_process_of_the_platform_sees_the_same_settings() -> None:
