@@ -35,7 +35,7 @@ from dataco_assets.cli.output import note
 from dataco_assets.cli.usage import WrongUsage
 from dataco_assets.errors import DatacoError
 from dataco_assets.logs import configure, new_run_id
-from dataco_assets.settings import Settings, SettingsError
+from dataco_assets.settings import SettingsError, settings
 
 FAILED, WRONG_USAGE = 1, 2
 """Exit codes: something failed or needs manual intervention; wrong usage."""
@@ -65,7 +65,7 @@ def dataco(
 ) -> None:
     """DataCo's clickstream platform: clicks from Kafka, once each in HBase, hourly aggregates in Elasticsearch."""
     with suppress(SettingsError):  # a command that needs the settings reports it
-        configure(Settings.load().log_format, run_id=new_run_id())
+        configure(settings().log_format, run_id=new_run_id())
 
 
 app.add_typer(clicks.app, name="clicks")

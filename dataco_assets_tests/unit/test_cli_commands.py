@@ -15,7 +15,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from dataco_assets.cli import app, main
-from dataco_assets.settings import settings
+from dataco_assets.settings import Settings, settings
 
 NOT_PLAIN = re.compile("[\x1b\u2500-\u259f]")
 """Escape sequences and box drawing."""
@@ -197,3 +197,17 @@ def test_the_program_itself_reports_wrong_usage() -> None:
     done = subprocess.run([program, "top", "--since", "x"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: --since 'x' is not a time")
+
+
+@pytest.mark.usefixtures("nothing_answers")
+def test_a_command_reads_the_settings_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Settings] = []
+    load = Settings.load
+
+    def counting() -> Settings:
+        read.append(load())
+        return read[-1]
+
+    monkeypatch.setattr(Settings, "load", counting)
+    assert call(["restatements"], monkeypatch) == 1
+    assert len(read) == 1
