@@ -26,6 +26,7 @@ from dataco_assets.clicks.page import page_of, referring_host
 from dataco_assets.dashboard.app import application
 from dataco_assets.dashboard.reading import Reader
 from dataco_assets.ledgers.parked import Parked, ParkedWork
+from dataco_assets.ledgers.verified import LastVerification, Verification
 from dataco_assets.settings import settings
 from dataco_assets.sources.generator import GeneratorSpec, generate
 from dataco_assets_tests import oracle
@@ -42,7 +43,7 @@ PICTURES = (
         *({"width": 1180, "height": 1010}, "#map .choroplethlayer path"),
     ),
     (
-        *("dashboard-trust.png", "trust", "light", {"width": 1180, "height": 1080}),
+        *("dashboard-trust.png", "trust", "light", {"width": 1180, "height": 1340}),
         "[data-panel='Rejected clicks'] tbody",
     ),
     (
@@ -54,6 +55,7 @@ _RESTATED = (
     # hours ago, cause, clicks and users before and since
     (4, Cause.LATE_CLICKS, (88, 91), (31, 32)),
     (19, Cause.LATE_CLICKS, (61, 62), (24, 24)),
+    (22, Cause.REPLAY, (83, 87), (30, 31)),
     (31, Cause.ERASURE, (97, 85), (36, 35)),
     (50, Cause.LATE_CLICKS, (102, 109), (38, 40)),
     (75, Cause.RECOMPUTED, (74, 74), (29, 29)),
@@ -63,6 +65,10 @@ _REFUSED = (
     click("ftp", url="ftp://shop.example/list"),
     click("space", url="https://shop.example/a b"),
     b"{}",
+)
+
+_VERIFIED = Verification(
+    (NOW - HOUR // 6) / 1000, NOW // HOUR * HOUR - 56 * 24 * HOUR, NOW // HOUR * HOUR, 1_343, 0, 2, 0
 )
 
 _COLOURS = 160  # keeps the files small
@@ -100,6 +106,7 @@ def platform(made: Site) -> Iterator[Platform]:
         why = "The rules of the aggregates are broken: entries (7) are fewer than exits (9) of one user."
         entry = Parked("2020-06-01-12:00", "AggregatesUnsound", why, "5f2c81d0", time.time() - 4_000, "circumstances")
         ParkedWork(found.hbase, found.settings.hours_table).write([entry])
+        LastVerification(found.hbase, found.settings.hours_table).note(_VERIFIED)
         yield found
     finally:
         found.drop()
