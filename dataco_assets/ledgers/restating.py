@@ -45,7 +45,12 @@ class CauseRange:
         return f"{self.first} {self.last}".encode()
 
     def explains(self, before: int, generation: int) -> bool:
-        """Whether a generation differs from the one before it (not the last one, but the published one) for this."""
+        """Whether the cause came between two generations that are published one after the other.
+
+        Args:
+            before: The one that readers had.
+            generation: The one that they get.
+        """
         return before < self.last and self.first <= generation
 
     def extended(self, generation: int, done: int) -> "CauseRange":

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from dataco_assets.cli import app
 from dataco_assets.clicks.event import Rejection, parse
 from dataco_assets.clicks.framing import SCHEMA_HEADER
+from dataco_assets.clicks.hour import HOUR_MS, hour_key
 from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clients.connect import Connect
 from dataco_assets.clients.kafka.consumer import as_bytes, header_of
@@ -28,6 +29,7 @@ from dataco_assets.ledgers.offsets import Mode, OtherOwner
 from dataco_assets.provisioning import provision
 from dataco_assets.rejected.contents import read_rejected
 from dataco_assets.rejected.records import RejectedClick, record_headers
+from dataco_assets.rejected.replay import replay
 from dataco_assets.sensors import kafka_lag_sensor
 from dataco_assets.sensors.connector import OBSERVED_EVERY_SECONDS, memory_of, with_memory
 from dataco_assets.settings import Settings
@@ -241,6 +243,19 @@ def test_messages_of_erased_users_are_dropped(sink: Sink) -> None:
     assert platform.event_ids() == ["b"]
     assert [record.value() for record in platform.rejected()] == [b'{"user_id": "other"}']
     assert NOON in platform.hour_states()
+
+
+def test_the_hours_that_replayed_clicks_touch_are_noted_so_and_no_others(sink: Sink) -> None:
+    platform = sink.platform
+    platform.produce([b"{", click("other", at=NOON + 5 * HOUR_MS)])
+    sink.start()
+    sink.wait_drained()
+    (rejected,) = read_rejected(platform.settings, platform.hbase).entries
+    assert replay(platform.settings, [rejected], repaired=click("back", at=NOON)) == 1
+    sink.wait_drained()
+    rows = platform.hbase.scan(platform.settings.hours_table)
+    noted = {key.decode(): cells[b"h:cause_replay"] for key, cells in rows if b"h:cause_replay" in cells}
+    assert noted == {hour_key(NOON): b"1 1", hour_key(NOON - HOUR_MS): b"1 1"}
 
 
 def test_a_stalled_task_stores_no_click_of_a_user_who_was_erased_meanwhile(sink: Sink) -> None:
