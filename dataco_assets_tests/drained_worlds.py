@@ -37,7 +37,14 @@ class Killed(BaseException):
 def _message(partition: int, offset: int, value: bytes) -> Message | None:
     if value == HOLE:
         return None
-    return Message(topic="clicks", partition=partition, offset=offset, value=value, timestamp=(1, NOON + HOUR_MS))
+    return message(partition, offset, value)
+
+
+def message(partition: int, offset: int, value: bytes, **more: Any) -> Message:
+    """A message of the clicks topic; `more` is what else the client's `Message` takes."""
+    return Message(
+        topic="clicks", partition=partition, offset=offset, value=value, timestamp=(1, NOON + HOUR_MS), **more
+    )
 
 
 class Broker:
@@ -157,6 +164,8 @@ class Store:
         self.journal = journal
         self.now_ms = NOON
         self.clicks: dict[bytes, bytes] = {}
+        self.batches: list[int] = []
+        """Rows of each call that stored some."""
         self.cells: dict[str, dict[bytes, dict[bytes, bytes]]] = {
             table: {} for table in ("ingest_offsets", "click_hours", "suppressed_users")
         }
@@ -172,6 +181,7 @@ class Store:
         if any(POISON.encode() in row for row in encoded):
             raise RowRefused("KeyValue size too large")
         self.journal.append("rows")
+        self.batches.append(len(encoded))
         self.clicks |= {row[7 : 7 + int.from_bytes(row[3:7], "big")]: row for row in encoded}
 
     def rows(self, table: str, keys: Sequence[bytes], columns: object = None) -> dict[bytes, dict[bytes, bytes]]:  # noqa: ARG002

@@ -37,6 +37,7 @@ from dataco_assets.clients.kafka.consumer import (
     key_of,
     place_of,
     record_time_ms,
+    size_of,
     value_of,
 )
 from dataco_assets.clients.kafka.failures import KafkaFailure
@@ -383,7 +384,7 @@ class Drain:
 
     def _store(self, click: Click, message: Message, window: _Window) -> None:
         key, row = encode_click(click)
-        self._writer.add(key, row, message, origin_bytes=len(message))
+        self._writer.add(key, row, message, origin_bytes=size_of(message))
         window.rows[message.partition() or 0].append(key)
         window.count(click, message, 1)
 

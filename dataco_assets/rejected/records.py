@@ -25,7 +25,7 @@ from hashlib import blake2b
 
 from dataco_assets.clicks.event import Rejection
 from dataco_assets.clicks.framing import SCHEMA_HEADER
-from dataco_assets.clients.kafka.consumer import Message, as_bytes, key_of, value_of
+from dataco_assets.clients.kafka.consumer import Message, as_bytes, key_of, size_of, value_of
 from dataco_assets.clients.kafka.producer import AckedProducer, Header
 
 HEADERS = {
@@ -80,8 +80,7 @@ class RejectedClick:
     @property
     def size(self) -> int:
         """Bytes the original holds in memory: value, key and headers."""
-        message = self.message
-        return len(message) + len(message.key() or b"") + _headers_bytes(list(_headers(message)))
+        return size_of(self.message)
 
 
 def record_key(topic: str, partition: int, offset: int) -> bytes:

@@ -6,6 +6,7 @@ What needs real servers (transactions, retention, outages) is in the integration
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -19,6 +20,7 @@ from dataco_assets.clients.kafka.failures import KafkaUnavailable, Undeliverable
 from dataco_assets.clients.schema_registry import RegistryFailure, RegistryMissing, RegistryUnavailable
 from dataco_assets.errors import ErrorKind
 from dataco_assets.ingest.drain import SHARE_CHECKED_FROM, DrainResult, Step, TooManyRejected
+from dataco_assets.ingest.writer import BATCH_ORIGIN_BYTES
 from dataco_assets.ledgers.offsets import OffsetGap
 from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests.drained_worlds import (
@@ -32,6 +34,7 @@ from dataco_assets_tests.drained_worlds import (
     certainly_touched,
     click,
     install,
+    message,
     mixed,
 )
 
@@ -60,6 +63,15 @@ def test_a_drain_of_two_partitions_stores_everything_once_and_accounts_for_it() 
     assert result.rejected == Counter({Reason.MALFORMED_JSON: len(world.broker.rejected)})
     assert {p: (r.start, r.end) for p, r in result.ranges.items()} == {0: (0, 230), 1: (0, 121)}
     assert result.lag_left == 0
+
+
+@pytest.mark.parametrize("large", [{"key": b"k" * 999_000}, {"headers": [("trace", b"t" * 999_000)]}])
+def test_messages_with_large_keys_or_headers_bound_a_batch_as_large_values_do(large: dict[str, Any]) -> None:
+    world = World([click(str(n)) for n in range(40)])
+    world.broker.log[0] = [message(0, n, click(str(n)), **large) for n in range(40)]
+    world.drain()
+    assert len(world.store.clicks) == 40
+    assert max(world.store.batches) <= BATCH_ORIGIN_BYTES // 999_000
 
 
 def in_avro(payload: bytes) -> bytes:

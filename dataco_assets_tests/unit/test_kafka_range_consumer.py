@@ -1,6 +1,7 @@
 """Tests what a consumer of offset ranges says of offsets that hold no message, on a fake of the Kafka client."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
@@ -20,20 +21,27 @@ class Client:
     log: Sequence[Sequence[bool]]
     """Whether there is a message, by partition and offset."""
     at_once: int
+    headers: Sequence[tuple[str, bytes]] = ()
+    """Of every message."""
+    asked: list[int]
+    """How many messages were asked for, in each call of the last client."""
 
     def __init__(self, _: object) -> None:
         self._events: list[Message] = []
+        Client.asked = []
 
     def assign(self, places: Sequence[TopicPartition]) -> None:
         for place in places:
             messages = self.log[place.partition]
             offsets = [n for n in range(place.offset, len(messages)) if messages[n]]
-            self._events += [Message(partition=place.partition, offset=offset, value=b"x") for offset in offsets]
+            common: dict[str, Any] = {"partition": place.partition, "value": b"x", "headers": list(self.headers)}
+            self._events += [Message(offset=offset, **common) for offset in offsets]
             end = KafkaError(KafkaError._PARTITION_EOF)
             self._events.append(Message(partition=place.partition, offset=len(messages), error=end))
 
-    def consume(self, _: int, timeout: float) -> list[Message]:
+    def consume(self, most: int, timeout: float) -> list[Message]:
         del timeout
+        Client.asked.append(most)
         taken, self._events = self._events[: self.at_once], self._events[self.at_once :]
         return taken
 
@@ -79,3 +87,17 @@ def test_offsets_without_a_message_are_told_once_window_by_window(
         offsets = range(each.start, each.end)
         assert delivered[each.partition] == [n for n in offsets if log[each.partition][n]]
         assert told[each.partition] == [n for n in offsets if not log[each.partition][n]]
+
+
+@pytest.mark.parametrize(("header_bytes", "most"), [(0, 2_000), (1_000_000, 8), (20_000_000, 1)])
+def test_a_batch_is_bounded_by_what_its_messages_hold_headers_included(
+    monkeypatch: pytest.MonkeyPatch, header_bytes: int, most: int
+) -> None:
+    monkeypatch.setattr(Client, "log", [[True] * 30], raising=False)
+    monkeypatch.setattr(Client, "at_once", 10, raising=False)
+    monkeypatch.setattr(Client, "headers", [("trace", b"t" * header_bytes)])
+    monkeypatch.setattr(consumer_module, "Consumer", Client)
+    ranges = [OffsetRange(0, 0, 30)]
+    with RangeConsumer(Brokers("nowhere:1"), "group", "clicks", ranges, stall_seconds=5) as consumer:
+        assert sum(map(len, consumer.batches())) == 30
+    assert Client.asked[1:] == [most] * (len(Client.asked) - 1)

@@ -153,7 +153,7 @@ class RangeConsumer:
             if offset > self._next[partition]:
                 self._note_empty(partition, offset)
             reached[partition] = self._next[partition] = offset + 1
-            size += len(message)
+            size += size_of(message)
             if offset < self._ends[partition]:
                 batch.append(message)
         if batch:
@@ -250,6 +250,14 @@ def value_of(message: Message) -> bytes | None:
 def key_of(message: Message) -> bytes | None:
     """A message's key; None when it has none."""
     return as_bytes(message.key())
+
+
+def size_of(message: Message) -> int:
+    """Bytes that a message holds in memory: value, key and headers, each of which a producer may make large."""
+    size = len(message) + len(message.key() or b"")
+    for name, content in message.headers() or ():
+        size += len(name) + len(content or b"")
+    return size
 
 
 def header_of(message: Message, name: str) -> bytes | None:
