@@ -12,6 +12,7 @@ import dagster as dg
 import msgspec
 import pytest
 import requests
+from confluent_kafka.admin import AdminClient, NewPartitions  # pyright: ignore[reportPrivateImportUsage]
 from pydantic import SecretStr
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
@@ -473,21 +474,49 @@ def test_clicks_that_retention_removed_are_reported(sink: Sink, how: str) -> Non
     assert sorted(platform.event_ids()) == ["5", "6", "7", "8", "9", "a", "after", "b"]
 
 
-def test_a_topic_created_again_is_reported(sink: Sink) -> None:
+@pytest.mark.parametrize(("how", "before", "after"), [("stop", 1, 3), ("pause", 1, 3), ("pause", 3, 1), ("run", 3, 1)])
+def test_a_topic_created_again_is_reported(sink: Sink, how: str, before: int, after: int) -> None:
+    """Also where the new one is as long as the old one was, so that reading could go on, or shorter."""
     platform = sink.platform
-    platform.produce([click("a")], partition=0)
-    sink.start()
+    platform.produce([click(f"old {number}") for number in range(before)], partition=0)
+    sink.start(**_AT_ONCE)
     sink.wait_drained()
-    sink.worker.call("PUT", f"/connectors/{sink.name}/stop")
+    positions = platform.positions()
+    _halted(sink, how)
     topic = platform.settings.clicks_topic
     platform.admin.delete_topic(topic)
     _eventually(lambda: platform.admin.create_topic(topic, partitions=2, replication=1, config={}))
+    platform.produce([click(f"new {number}") for number in range(after)], partition=0)
     sink.worker.call("PUT", f"/connectors/{sink.name}/resume")
     assert "the topic was deleted and created again" in sink.failure()
+    assert platform.positions() == positions
+
+
+def test_a_partition_that_is_added_is_read_and_is_not_taken_for_one_that_is_gone(sink: Sink) -> None:
+    platform = sink.platform
+    topic = platform.settings.clicks_topic
+    platform.produce([click("a")], partition=0)
+    platform.produce([click("b")], partition=1)
+    sink.start(tasks_max="2", consumer_override_metadata_max_age_ms="1000")
+    sink.wait_drained()
+    admin = AdminClient({"bootstrap.servers": platform.settings.kafka_bootstrap_servers})
+    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(30)
+    _eventually(lambda: set(platform.admin.topic(topic).partitions) == {0, 1, 2})
+    platform.produce([click("c")], partition=2)
+    sink.wait_drained()
+    # The other task gets partitions anew, as at any rebalance, and now the ledger knows the one that was added.
+    sink.worker.call("POST", f"/connectors/{sink.name}/tasks/1/restart")
+    platform.produce([click("d")], partition=0)
+    platform.produce([click("e")], partition=2)
+    sink.wait_drained()
+    assert sorted(platform.event_ids()) == ["a", "b", "c", "d", "e"]
+    assert [task["state"] for task in sink.worker.tasks(sink.name)] == ["RUNNING", "RUNNING"]
 
 
 def _halted(sink: Sink, how: str) -> None:
     """Ends the connector's tasks (`stop`), or has them keep their partitions and read nothing (`pause`)."""
+    if how == "run":
+        return
     sink.worker.call("PUT", f"/connectors/{sink.name}/{how}")
     expected = {"stop": [], "pause": ["PAUSED"]}[how]
     wait_until(

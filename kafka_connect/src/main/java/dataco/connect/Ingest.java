@@ -57,7 +57,7 @@ class Ingest implements AutoCloseable {
     private final Map<Integer, Long> positions = new HashMap<>();
     private final Map<Integer, Long> durable = new HashMap<>();
     private final Owner owner;
-    private final TopicState state;
+    private TopicState state;
     private final long rejectedLimitBytes;
     private ErasedUsers erased;
     private Window window = new Window(0, Map.of());
@@ -82,6 +82,7 @@ class Ingest implements AutoCloseable {
 
     /** Claims partitions and returns where each is to be read from. */
     Map<Integer, Long> open(Collection<Integer> partitions) throws IngestException {
+        TopicState now = servers.topics().state(topic);
         for (int partition : partitions) {
             servers.offsets().claim(topic, partition, owner);
         }
@@ -90,7 +91,11 @@ class Ingest implements AutoCloseable {
                 ? Map.of()
                 : servers.topics().committed(config.getString(ClickSinkConfig.START_GROUP), topic);
         Map<Integer, LogRange> logs = servers.topics().logs(topic, partitions);
-        Map<Integer, Long> starts = new Starts(state, ledger, committed).of(logs);
+        Map<Integer, Long> starts = new Starts(now, ledger, committed).of(logs);
+        if (!positions.isEmpty()) {
+            refuseOtherTopic(now);
+        }
+        state = now;
         positions.putAll(starts);
         durable.putAll(starts);
         window.starts().putAll(starts);
@@ -190,6 +195,7 @@ class Ingest implements AutoCloseable {
             });
         }
         if (!losses.isEmpty()) {
+            refuseOtherTopic(servers.topics().state(topic)); // its offsets begin anew, which looks like a log cut back
             throw DataLostException.of(topic, losses);
         }
     }
@@ -299,15 +305,18 @@ class Ingest implements AutoCloseable {
     }
 
     void moveOffsets() throws IngestException {
-        TopicState now = servers.topics().state(topic);
+        refuseOtherTopic(servers.topics().state(topic));
+        for (PassedOffsets passed : window.passed(positions)) {
+            servers.offsets().advance(topic, state.id(), passed, owner, window.startedAtMs());
+        }
+    }
+
+    private void refuseOtherTopic(TopicState now) throws DataLostException {
         if (!now.id().equals(state.id())) {
             throw DataLostException.of(
                     topic,
                     List.of("the topic was deleted and created again while it was read (id " + state.id() + " is now "
                             + now.id() + ")"));
-        }
-        for (PassedOffsets passed : window.passed(positions)) {
-            servers.offsets().advance(topic, state.id(), passed, owner, window.startedAtMs());
         }
     }
 }
