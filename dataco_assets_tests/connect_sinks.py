@@ -12,6 +12,7 @@ from dataco_assets_tests.waiting import wait_until
 
 HALTING = "dataco.connect.HaltingSinkConnector"
 STORED_SECONDS = 180.0
+_BEGUN_AGAIN = "Beginning again where the offset ledger is"
 _BYTES = "org.apache.kafka.connect.converters.ByteArrayConverter"
 
 
@@ -86,6 +87,11 @@ class Sink:
     def failure(self) -> str:
         """Waits until a task has failed, and returns its trace."""
         return self.worker.failure(self.name)
+
+    def begun_again(self) -> int:
+        """How often a task gave up its window and began again where the ledger is, as its worker's log says."""
+        log = (self.worker.folder / "worker.log").read_text(errors="replace")
+        return sum(_BEGUN_AGAIN in line and self.name in line for line in log.splitlines())
 
     def stop_at(self, step: str, how: Literal["halt", "suspend", "fail", "wait"]) -> None:
         """Has the task that is first at a step stop there; see `HaltingSinkTask`."""

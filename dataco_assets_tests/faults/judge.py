@@ -11,12 +11,14 @@ from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import happybase
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay
 
 from dataco_assets_tests.faults.truth import Logged, Truth, own_hours, touched_hours
 from dataco_assets_tests.platforms import Platform, read_topic
 
 _SHOWN = 3
+_BROKER_SECONDS = 60
 _ID, _TIME, _USER = b"click_data:event_id", b"click_data:timestamp", b"click_data:user_id"
 
 
@@ -98,7 +100,14 @@ def read_tallies(platform: Platform) -> list[Tallied]:
 
 
 def read_ends(platform: Platform) -> dict[int, int]:
-    """Last stable offset of each partition of the clicks topic."""
+    """Last stable offset of each partition of the clicks topic; waits for a broker that answers late or not yet."""
+    answered = Retrying(
+        retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_BROKER_SECONDS), reraise=True
+    )
+    return answered(_ends, platform)
+
+
+def _ends(platform: Platform) -> dict[int, int]:
     topic = platform.settings.clicks_topic
     consumer = Consumer(
         {

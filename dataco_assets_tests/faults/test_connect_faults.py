@@ -24,7 +24,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 BACKLOG = 5_000
 STEADY_PER_SECOND = 500
-BEGUN_AGAIN = "Beginning again where the offset ledger is"
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,6 @@ class SinkWorld:
         patience |= {"hbase_rpc_timeout": "3000", "kafka_default_api_timeout_ms": "5000"}
         patience |= {"kafka_request_timeout_ms": "5000"}
         self.sink.start(**patience, **more)
-
-    def begun_again(self) -> int:
-        """How often a task had to give up its window and begin again."""
-        log = (self.workers.both[0].folder / "worker.log").read_text(errors="replace")
-        return sum(BEGUN_AGAIN in line and self.sink.name in line for line in log.splitlines())
 
     def wait_moved(self) -> None:
         """Returns once the ledger has moved on from where it is."""
@@ -188,9 +182,9 @@ def test_hbase_that_is_away_is_waited_for(sinks: SinkWorld) -> None:
     servers = sinks.world.servers
 
     def fault() -> None:
-        before = sinks.begun_again()
+        before = sinks.sink.begun_again()
         servers.kill("hbase")
-        wait_until(lambda: sinks.begun_again() > before, seconds=90, what="the sink feels that HBase is away")
+        wait_until(lambda: sinks.sink.begun_again() > before, seconds=90, what="the sink feels that HBase is away")
         servers.restart("hbase")
 
     in_flight = under_load(sinks, fault)

@@ -20,11 +20,12 @@ from typer.testing import CliRunner
 from dataco_assets.cli import app
 from dataco_assets.clicks.event import Rejection, parse
 from dataco_assets.clicks.framing import SCHEMA_HEADER
-from dataco_assets.clicks.hour import HOUR_MS, hour_key
+from dataco_assets.clicks.hour import DAY_MS, HOUR_MS, hour_key
 from dataco_assets.clicks.record import ClickParser
 from dataco_assets.clients.connect import Connect
 from dataco_assets.clients.kafka.consumer import as_bytes, header_of
 from dataco_assets.clients.writer_schemas import KnownSchemas
+from dataco_assets.clock import now_ms
 from dataco_assets.definitions import build_defs
 from dataco_assets.ledgers.offsets import Mode, OtherOwner
 from dataco_assets.provisioning import provision
@@ -40,6 +41,7 @@ from dataco_assets_tests.certificates import Authority
 from dataco_assets_tests.connect_sinks import HALTING, STORED_SECONDS, Sink
 from dataco_assets_tests.connect_worker import Worker, make_plugin
 from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
+from dataco_assets_tests.faults.table import TRIED, Tried
 from dataco_assets_tests.faults.traffic import Traffic
 from dataco_assets_tests.faults.truth import event_of, row_key
 from dataco_assets_tests.java_harness import packaged
@@ -81,6 +83,12 @@ def sink(stack: Stack, spark: SparkSession, worker: Worker, tmp_path: Path) -> I
         worker.start()
     requests.delete(f"{worker.url}/connectors/{made.name}", timeout=60)
     platform.drop()
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> list[Tried]:
+    """The lines of the table of faults at the end of the test run."""
+    return request.config.stash[TRIED]
 
 
 def test_clicks_through_connect_are_what_was_sent(sink: Sink) -> None:
@@ -522,6 +530,79 @@ def _halted(sink: Sink, how: str) -> None:
     wait_until(
         lambda: [task["state"] for task in sink.worker.tasks(sink.name)] == expected, seconds=60, what=f"they {how}"
     )
+
+
+_IMPATIENT = {
+    "hbase_client_operation_timeout": "3000",
+    "hbase_client_meta_operation_timeout": "3000",
+    "hbase_rpc_timeout": "2000",
+}
+"""So that HBase's client gives up in seconds, and it is the sink that waits."""
+
+
+def test_regions_that_are_closed_reopened_and_split_are_waited_for(
+    sink: Sink, spark: SparkSession, tried: list[Tried]
+) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=25)
+    table = platform.settings.clicks_table
+    traffic.send(1_000, malformed=0.03)
+    with traffic.steady(200) as load, clicks_admin(spark) as admin:
+        sink.start(**_IMPATIENT)
+        _wait_stored_more(platform)
+        begun_again, in_flight = sink.begun_again(), _in_flight(platform, traffic)
+        region = next(iter(admin._admin.getRegions(admin._name(table)))).getRegionName()
+        admin._admin.unassign(region)
+        wait_until(lambda: sink.begun_again() > begun_again, seconds=60, what="the sink feels that a region is closed")
+        admin._admin.assign(region)
+        _wait_stored_more(platform)
+        day_ago = now_ms() - DAY_MS
+        for split in (b"03-%d" % day_ago, b"0a-%d" % day_ago):  # in the middle of the clicks that come
+            admin._admin.split(admin._name(table), split)
+            wait_until(
+                lambda split=split: split in admin.describe(table).split_points, seconds=60, what="the region is split"
+            )
+            _wait_stored_more(platform)
+            judge_progress(platform, traffic.truth)
+        load.end()
+    sink.wait_drained()
+    judge(platform, traffic.truth, at_least=1_000)
+    assert [task["state"] for task in sink.worker.tasks(sink.name)] == ["RUNNING"]
+    tried.append(Tried("a region closed under the sink, two split", 3, in_flight, traffic.truth.messages))
+
+
+def test_a_region_that_is_too_busy_is_waited_for(
+    sink: Sink, spark: SparkSession, stack: Stack, tried: list[Tried]
+) -> None:
+    platform = sink.platform
+    # Its memory is full after a megabyte, and until that is written to disk it refuses everything.
+    limits = {"MEMSTORE_FLUSHSIZE": str(1 << 20), "hbase.hregion.memstore.block.multiplier": "1"}
+    with clicks_admin(spark) as admin:
+        _alter(admin, platform.settings.clicks_table, limits)
+    refused = _times_too_busy(stack)
+    ids = [f"{number:04}" for number in range(4_000)]
+    platform.produce(click(each, user="one", user_agent="x" * 2_000) for each in ids)
+    sink.start(hbase_client_retries_number="0")
+    sink.wait_drained()
+    assert sorted(platform.event_ids()) == ids
+    assert platform.rejected() == []
+    times = sink.begun_again()
+    assert 0 < times <= _times_too_busy(stack) - refused
+    assert [task["state"] for task in sink.worker.tasks(sink.name)] == ["RUNNING"]
+    tried.append(Tried("a region too busy under the sink", times, len(ids), len(ids)))
+
+
+def _in_flight(platform: Platform, traffic: Traffic) -> int:
+    """Messages produced that the ledger has not passed."""
+    return traffic.truth.messages - sum(platform.positions().values())
+
+
+def _wait_stored_more(platform: Platform) -> None:
+    before = sum(platform.positions().values())
+    wait_until(lambda: sum(platform.positions().values()) > before, seconds=120, what="clicks are stored")
+
+
+def _times_too_busy(stack: Stack) -> int:
+    return stack.log("hbase").read_text(errors="replace").count("Region is too busy due to exceeding memstore size")
 
 
 def test_a_click_that_hbase_refuses_is_rejected_and_its_neighbours_are_stored(sink: Sink, spark: SparkSession) -> None:
