@@ -710,7 +710,7 @@ def test_dagster_observes_what_the_connector_stores_and_rejects(sink: Sink, guar
 
 
 def test_dagster_restarts_a_task_that_a_passing_cause_ended_and_leaves_others_to_a_person(
-    sink: Sink, guard: Guard
+    sink: Sink, guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait_failed() -> None:
         wait_until(
@@ -751,6 +751,10 @@ def test_dagster_restarts_a_task_that_a_passing_cause_ended_and_leaves_others_to
     assert "Task 0 failed and waits for a person: A record of the clicks topic names its schema by" in guard.said
     assert "When the cause is gone, `dataco ingest use connect` restarts it (docs/connect.md)." in guard.said
     wait_failed()
+    monkeypatch.setattr("dataco_assets.cli.ingest.settings", lambda: guard.platform.settings)
+    status = CliRunner().invoke(app, ["ingest", "status"])
+    assert status.exit_code == 1
+    assert f"Needs a hand: task 0 of {sink.name} failed: A record of the clicks topic names" in status.stdout
 
 
 def _in_avro(producer: AvroProducer, value: bytes) -> bytes:
