@@ -1,5 +1,6 @@
 """A Kafka Connect worker of the tests' own, with the sink as it was just compiled."""
 
+import json
 import os
 import zipfile
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from local_stack.servers.base import LOG4J2, properties
 from local_stack.servers.connect import MAIN_CLASS, POM, worker_settings
 
 _REST_SECONDS = 60
+_STANDALONE_CLASS = "org.apache.kafka.connect.cli.ConnectStandalone"
 _OF_THE_WORKER = ("/org/apache/kafka/", "/org/slf4j/", "/org/junit/", "/com/fasterxml/")
 """Jars that the sink is compiled and tested with, and that no plugin needs."""
 
@@ -96,3 +98,24 @@ class Worker(ServerProcess):
             what=f"a task of {connector} fails; the log is {self.folder}/worker.log",
         )
         return next(task["trace"] for task in self.tasks(connector) if task["state"] == "FAILED")
+
+
+class StandaloneWorker(Worker):
+    """A worker without a group, which is given its one connector when it starts.
+
+    Args:
+        folder: For its configuration, its log and the offsets that it keeps itself.
+        like: A worker with the same brokers and plugins.
+        connector: The connector's configuration, with its name.
+    """
+
+    def __init__(self, folder: Path, *, like: Worker, connector: dict[str, str]) -> None:
+        super().__init__(folder, brokers=like.brokers, plugins=like.plugins, name="none")
+        with (folder / "worker.properties").open("a") as settings:
+            settings.write(f"offset.storage.file.filename={folder / 'offsets'}\n")
+        (folder / "connector.json").write_text(json.dumps(connector))
+
+    def command(self) -> Sequence[str | Path]:
+        """Program and arguments."""
+        *java_and_options, _main, settings = super().command()
+        return [*java_and_options, _STANDALONE_CLASS, settings, self.folder / "connector.json"]

@@ -39,7 +39,7 @@ from dataco_assets.sources.avro import AvroEncoder
 from dataco_assets_tests.avro_clicks import AvroProducer
 from dataco_assets_tests.certificates import Authority
 from dataco_assets_tests.connect_sinks import HALTING, STORED_SECONDS, Sink
-from dataco_assets_tests.connect_worker import Worker, make_plugin
+from dataco_assets_tests.connect_worker import StandaloneWorker, Worker, make_plugin
 from dataco_assets_tests.faults.judge import is_drained, judge, judge_progress
 from dataco_assets_tests.faults.table import TRIED, Tried
 from dataco_assets_tests.faults.traffic import Traffic
@@ -759,6 +759,23 @@ def test_dagster_restarts_a_task_that_a_passing_cause_ended_and_leaves_others_to
 
 def _in_avro(producer: AvroProducer, value: bytes) -> bytes:
     return b"\0" + producer.id.to_bytes(4, "big") + producer.body(value)
+
+
+def test_a_standalone_worker_stores_clicks_and_goes_on_where_it_was_killed(sink: Sink, tmp_path: Path) -> None:
+    platform, traffic = sink.platform, Traffic(sink.platform, seed=26)
+    connector = sink.config(tasks_max="2", name=sink.name)
+    alone = StandaloneWorker(tmp_path / "alone", like=sink.worker, connector=connector)
+    traffic.send(600, malformed=0.05)
+    with running(alone):
+        sink.stop_at("HOURS_MARKED", "halt")
+        traffic.send(600, malformed=0.05)
+        wait_until(lambda: not alone.is_running(), seconds=STORED_SECONDS, what="the worker dies")
+        judge_progress(platform, traffic.truth)
+
+        alone.start()
+        wait_until(lambda: is_drained(platform), seconds=STORED_SECONDS, what="everything is stored")
+        judge(platform, traffic.truth, at_least=1_200)
+        assert [task["state"] for task in alone.tasks(sink.name)] == ["RUNNING", "RUNNING"]
 
 
 class ImageWorker(Worker):
