@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dataco_assets.certificates import check_certificates
+from dataco_assets.clicks.bots import BotRule
 from dataco_assets.errors import DatacoError
 from dataco_assets.kafka_options import check_options
 from dataco_assets.logs import LogFormat
@@ -135,6 +136,15 @@ Addresses = Annotated[
     _rule(
         rf"(?a:({_ADDRESS}(\s*,\s*{_ADDRESS})*)?)",
         "must be addresses like ann@example.com, in ASCII, comma-separated, or empty",
+    ),
+]
+
+
+Agents = Annotated[
+    str,
+    _rule(
+        r"([^,\x00-\x1f\x7f]{1,100}(,[^,\x00-\x1f\x7f]{1,100})*)?",
+        "must be browser or device families of 1 to 100 characters, comma-separated, or empty",
     ),
 ]
 
@@ -309,6 +319,19 @@ class Settings(BaseSettings):
         ge=2,
         description="Days after which a file in the table's folder that no commit refers to is removed; longer than "
         "any run takes.",
+    )
+    bot_agents: Agents = Field(
+        "",
+        description="Further browser or device families whose clicks count as of bots (`bot_clicks`), comma-separated, "
+        "written as in the clicks (`dataco top --by browser`); empty: only those of the maintained list. Before you "
+        "change it, `dataco rules diff --agents …` tells which hours would change.",
+    )
+    bot_clicks_per_minute: int = Field(
+        60,
+        ge=0,
+        le=1_000_000,
+        description="Clicks of a user within a minute of the clock from which all of them count as of a bot; 0: no "
+        "number does. Before you change it, `dataco rules diff --clicks-per-minute N` tells which hours would change.",
     )
     spark_master: SparkMaster = Field(
         "local[*]", description="Spark master: `local[*]`, `spark://host:7077`, `k8s://…` or `yarn`."
@@ -630,6 +653,11 @@ class Settings(BaseSettings):
         return tuple(address for each in self.smtp_to.split(",") if (address := each.strip()))
 
     @property
+    def bot_rule(self) -> BotRule:
+        """Which clicks count as of bots."""
+        return BotRule.of(families(self.bot_agents), self.bot_clicks_per_minute)
+
+    @property
     def partitions_start_ms(self) -> int:
         """Start of the first hour, epoch milliseconds."""
         start = datetime.strptime(self.partitions_start, PARTITION_FORMAT).replace(tzinfo=UTC)
@@ -678,6 +706,11 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """The settings of this process, read once."""
     return Settings.load()
+
+
+def families(text: str) -> list[str]:
+    """The families of a comma-separated text."""
+    return [family for each in text.split(",") if (family := each.strip())]
 
 
 def variable(field: str) -> str:
