@@ -64,6 +64,7 @@ def compare_documents(
         assert document["unique_users"] == row.unique_users, key
         assert document["entering_users"] == row.entering_users, key
         assert (document["entries"], document["exits"], document["bounces"]) == (row.entries, row.exits, row.bounces)
+        assert document["bot_clicks"] == row.bot_clicks, key
         assert document.get("time_spent_buckets", {}) == row.time_spent_buckets, key
         assert document["time_spent_samples"] == row.time_spent_samples, key
         assert document["time_spent_seconds_sum"] == pytest.approx(row.time_spent_seconds_sum), key

@@ -9,10 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dataco_assets_tests.oracle import Key, OracleClick, OracleRow
+from dataco_assets.clicks.bot_agents import AGENTS
+from dataco_assets.clicks.bots import BotRule
+from dataco_assets_tests.oracle import Bots, Key, OracleClick, OracleRow
 
 NOON = 1_773_576_000_000
 """2026-03-15 12:00 UTC, epoch ms."""
+RULE = Bots(AGENTS, 6)
+"""The rule about bots by which the examples are written."""
+BOTS = BotRule(frozenset(RULE.agents), RULE.clicks_per_minute)
+"""The same for the platform."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ def _vector(number: int, example: dict[str, Any]) -> HourVector:
             timestamp=_time(click["at"]),
             page=_page(number, click["page"]),
             country=click.get("country", "FR"),
+            browser=click.get("browser"),
+            device=click.get("device"),
         )
         for place, click in enumerate(example["clicks"])
     )

@@ -5,6 +5,7 @@ the Java code against this one, step by step.
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from dataco_assets.clicks.time_spent import LOWER_LIMITS_MS
 from spark_resources.live.exactness import exact_from
 
 _NEVER = -1
-_CLICKS, _USERS, _ENTERING, _SPENT_MS, _SAMPLES, _ENTRIES, _EXITS, _BOUNCES, _FIRST_BUCKET = range(9)
+_CLICKS, _USERS, _ENTERING, _SPENT_MS, _SAMPLES, _ENTRIES, _EXITS, _BOUNCES, _BOTS, _FIRST_BUCKET = range(10)
 
 
 class UserClick(NamedTuple):
@@ -27,12 +28,14 @@ class UserClick(NamedTuple):
         key: What of the row key tells a user's clicks of the same millisecond apart, in the order of row keys.
         arrived: When it came to Kafka, epoch ms.
         group: The values of the dimensions.
+        by_bot: Whether its browser or its device is a bot's.
     """
 
     timestamp: int
     key: bytes
     arrived: int
     group: tuple[str, ...]
+    by_bot: bool = False
 
 
 class Arrival(NamedTuple):
@@ -63,7 +66,13 @@ class UserState:
 
 
 def advanced(
-    state: UserState, arrivals: Iterable[Arrival], erased: int, *, watermark_ms: int, first_hour: int
+    state: UserState,
+    arrivals: Iterable[Arrival],
+    erased: int,
+    *,
+    watermark_ms: int,
+    first_hour: int,
+    clicks_per_minute: int = 0,
 ) -> tuple[UserState, Mapping[Group, Sums]]:
     """The state after a micro-batch, and the differences of the user's contributions.
 
@@ -73,6 +82,7 @@ def advanced(
         erased: When the user was erased, epoch ms, if this became known; otherwise -1.
         watermark_ms: The micro-batch's watermark, epoch ms.
         first_hour: The first hour of the whole run, epoch ms; earlier ones are not computed.
+        clicks_per_minute: Clicks of the user in a minute of the clock from which they are a bot's; 0: no number.
     """
     erased_at = max(state.erased_at, erased)
     rows = {(click.timestamp, click.key): click for click in state.clicks}
@@ -84,17 +94,20 @@ def advanced(
     from_hour = max(first_hour, exact_from(watermark_ms))
     changed = set(state.clicks).symmetric_difference(clicks)
     hours = {hour for click in changed for hour in touched_hours(click.timestamp) if hour >= from_hour}
-    change = _difference(contributions(state.clicks, hours), contributions(clicks, hours))
+    before, after = (contributions(each, hours, clicks_per_minute) for each in (state.clicks, clicks))
+    change = _difference(before, after)
     return UserState([click for click in clicks if click.timestamp > watermark_ms], erased_at), change
 
 
-def contributions(clicks: Sequence[UserClick], hours: Container[int]) -> dict[Group, Sums]:
+def contributions(clicks: Sequence[UserClick], hours: Container[int], clicks_per_minute: int = 0) -> dict[Group, Sums]:
     """What a user's clicks contribute to the groups of some hours.
 
     Args:
         clicks: The user's clicks, in order; all of the hours and of the 30 minutes around each.
         hours: Starts of the hours, epoch ms.
+        clicks_per_minute: Clicks in a minute of the clock from which they are a bot's; 0: no number.
     """
+    in_minute = Counter(click.timestamp // 60_000 for click in clicks)
     found: dict[Group, Sums] = {}
     last = len(clicks) - 1
     for position, click in enumerate(clicks):
@@ -107,6 +120,7 @@ def contributions(clicks: Sequence[UserClick], hours: Container[int]) -> dict[Gr
         sums = found.setdefault((hour, *click.group), [0] * len(MEASURES))
         sums[_USERS] = 1
         sums[_CLICKS] += 1
+        sums[_BOTS] += click.by_bot or 0 < clicks_per_minute <= in_minute[time // 60_000]
         sums[_ENTERING] += previous is None or previous < hour
         begins = previous is None or time - previous > VISIT_GAP_MS
         sums[_ENTRIES] += begins
@@ -140,6 +154,7 @@ def answer(case: Mapping[str, Any]) -> list[dict[str, Any]]:
             step.get("erased", _NEVER),
             watermark_ms=step["watermark"],
             first_hour=case["first_hour"],
+            clicks_per_minute=case.get("clicks_per_minute", 0),
         )
         found.append(
             {
@@ -155,5 +170,6 @@ def answer(case: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _arrival(written: Sequence[Any]) -> Arrival:
-    partition, offset, timestamp, key, arrived, page, country = written
-    return Arrival(partition, offset, UserClick(timestamp, bytes.fromhex(key), arrived, (page, country)))
+    partition, offset, timestamp, key, arrived, page, country, *by_bot = written
+    click = UserClick(timestamp, bytes.fromhex(key), arrived, (page, country), bool(by_bot and by_bot[0]))
+    return Arrival(partition, offset, click)

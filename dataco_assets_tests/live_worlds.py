@@ -104,7 +104,11 @@ def stored_clicks(sent: Sequence[tuple[bytes, int]], erased: Mapping[bytes, int]
         if isinstance(found, Click):
             rows[row_key(found.user_id, found.timestamp, found.event_id)] = found, arrived
     return [
-        OracleClick(key.decode(), each.user_id, each.timestamp, each.page, each.country)
+        OracleClick(
+            *(key.decode(), each.user_id, each.timestamp, each.page, each.country),
+            browser=each.browser,
+            device=each.device,
+        )
         for key, (each, arrived) in rows.items()
         if min(each.timestamp, arrived) > erased.get(user_hash(each.user_id), -1)
     ]
@@ -125,7 +129,8 @@ def traffic(seed: int, clicks: int, around: int = MONTH_END) -> list[tuple[bytes
         at += chance.choice([-1, 0, 1, chance.randrange(20 * MINUTE)])
         at = max(at, around - HOUR_MS)
         user, page = f"u{chance.randrange(8)}", f"https://shop.example/{chance.randrange(4)}"
-        sent = click(str(number), at=at, user=user, url=page, country=chance.choice(["DE", "FR"])), at + MINUTE
+        agent = {"browser": "Googlebot"} if number % 7 == 0 else {"device": "Spider"} if number % 11 == 0 else {}
+        sent = click(str(number), at=at, user=user, url=page, country=chance.choice(["DE", "FR"]), **agent), at + MINUTE
         made.append(sent)
         if chance.random() < 0.2:
             made.append(sent)

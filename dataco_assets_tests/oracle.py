@@ -9,13 +9,17 @@ user's next click, on any page, in the order of time and then row key; known if 
 click may lie in a later hour. The known durations are also counted in ranges of time, each from its limit up to the
 next: 0 s, 1 s, 1.5 s, and the last two doubled again and again; a range that holds none is left out. A visit is a
 longest run of a user's clicks, in that order, with no gap above 30 minutes: per hour and group also, how many of the
-clicks are the first of a visit, how many the last, and how many are all of one.
+clicks are the first of a visit, how many the last, and how many are all of one. A click is of a bot if its browser or
+its device is one of the known ones, or if its user has enough clicks in the same minute of the clock: per hour and
+group also, how many of the clicks are.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+
+from dataco_assets.clicks.bot_agents import AGENTS
 
 _HOUR = 60 * 60 * 1000
 _LONGEST_KNOWN = 30 * 60 * 1000
@@ -51,7 +55,19 @@ class OracleRow:
     exits: int
     bounces: int
     time_spent_buckets: dict[str, int]
+    bot_clicks: int
 
+
+@dataclass(frozen=True)
+class Bots:
+    """Which clicks are of bots: by browser or device, and by clicks of a user in a minute (0: never)."""
+
+    agents: Collection[str]
+    clicks_per_minute: int
+
+
+BOTS = Bots(AGENTS, 60)
+"""The rule of a platform with the default settings."""
 
 Key = tuple[int, *tuple[str, ...]]
 """An hour, and the values of its group."""
@@ -61,13 +77,16 @@ AUDIENCE = ("country", "city", "browser", "operating_system", "device", "referre
 _UNKNOWN = {"country": "ZZ"}  # and of everything else the empty text
 
 
-def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int], by: Sequence[str] = PAGES) -> dict[Key, OracleRow]:
+def aggregate(
+    clicks: Iterable[OracleClick], hours: Iterable[int], by: Sequence[str] = PAGES, bots: Bots = BOTS
+) -> dict[Key, OracleRow]:
     """The aggregates of the given hours (their starts, epoch ms), by hour and group.
 
     Args:
         clicks: All clicks. One that was sent twice has one row key, and counts once.
         hours: The hours to aggregate.
         by: The parts of a click that make its group.
+        bots: Which clicks are of bots.
     """
     stored = {click.row_key: click for click in clicks}
     wanted = set(hours)
@@ -76,12 +95,13 @@ def aggregate(clicks: Iterable[OracleClick], hours: Iterable[int], by: Sequence[
     visits = _visits(list(stored.values()))
     firsts, lasts = {visit[0] for visit in visits}, {visit[-1] for visit in visits}
     alone = {visit[0] for visit in visits if len(visit) == 1}
+    of_bots = _of_bots(list(stored.values()), bots)
     groups: dict[Key, list[OracleClick]] = {}
     for click in stored.values():
         hour = click.timestamp // _HOUR * _HOUR
         if hour in wanted:
             groups.setdefault((hour, *_group(click, by)), []).append(click)
-    return {key: _row(members, duration, entrances, firsts, lasts, alone) for key, members in groups.items()}
+    return {key: _row(members, duration, entrances, firsts, lasts, alone, of_bots) for key, members in groups.items()}
 
 
 def _group(click: OracleClick, by: Sequence[str]) -> list[str]:
@@ -125,6 +145,17 @@ def _visits(clicks: list[OracleClick]) -> list[list[str]]:
     return visits
 
 
+def _of_bots(clicks: list[OracleClick], bots: Bots) -> set[str]:
+    """Row keys of the clicks of bots."""
+    found = {click.row_key for click in clicks if click.browser in bots.agents or click.device in bots.agents}
+    if bots.clicks_per_minute:
+        minutes: dict[tuple[str, int], list[str]] = {}
+        for click in clicks:
+            minutes.setdefault((click.user_id, click.timestamp // 60_000), []).append(click.row_key)
+        found.update(key for keys in minutes.values() if len(keys) >= bots.clicks_per_minute for key in keys)
+    return found
+
+
 def _row(
     members: list[OracleClick],
     duration: dict[str, int],
@@ -132,6 +163,7 @@ def _row(
     firsts: set[str],
     lasts: set[str],
     alone: set[str],
+    of_bots: set[str],
 ) -> OracleRow:
     known = [duration[click.row_key] for click in members if click.row_key in duration]
     total = float(Fraction(sum(known), 1000))
@@ -147,6 +179,7 @@ def _row(
         exits=len(keys & lasts),
         bounces=len(keys & alone),
         time_spent_buckets=dict(Counter(_range_of(spent) for spent in known)),
+        bot_clicks=len(keys & of_bots),
     )
 
 

@@ -18,30 +18,40 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
-from dataco_assets.aggregates.columns import AGGREGATES, Aggregate, Column, dimensions_of
+from dataco_assets.aggregates.columns import AGGREGATES, SEEN_BY_THE_BOT_RULE, Aggregate, Column, dimensions_of
+from dataco_assets.clicks.bots import MINUTE_MS, BotRule
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS
 
-_OF_USER = "OVER (PARTITION BY user_id ORDER BY timestamp, row_key)"
+# The minutes are in the order of the times, so the order is that of times and row keys. One sort serves both windows.
+_OF_USER = "OVER (PARTITION BY user_id ORDER BY minute, timestamp, row_key)"
+_OF_MINUTE = (
+    "OVER (PARTITION BY user_id, minute ORDER BY timestamp, row_key "
+    "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)"
+)
 _HOUR = f"timestamp - timestamp % {HOUR_MS}L"
 
 
-def measured(clicks: DataFrame, hours: Sequence[int], aggregates: Iterable[Aggregate] = AGGREGATES) -> DataFrame:
+def measured(
+    clicks: DataFrame, hours: Sequence[int], aggregates: Iterable[Aggregate] = AGGREGATES, *, bots: BotRule
+) -> DataFrame:
     """The clicks of the given hours, each with what its neighbours make of it.
 
     The time spent on a click is the gap to the same user's next click on any page (in the order of timestamp, then row
     key) if it is at most 30 minutes, and unknown otherwise. A user enters an hour with the first of their clicks in it,
     in the same order. A visit is a run of a user's clicks with gaps of at most 30 minutes, in the same order: its first
-    click is an entry, its last one an exit, and the only one of a visit is both, a bounce.
+    click is an entry, its last one an exit, and the only one of a visit is both, a bounce. A click is of a bot by the
+    rule of `dataco_assets.clicks.bots`.
 
     Args:
-        clicks: One row per click: row_key (string), user_id (string), timestamp (long, epoch ms), and the dimensions
-            (string or null). It must hold all clicks of the hours and of the 30 minutes before and after each
-            (`clicks.hour.scan_span`); further clicks make no difference.
+        clicks: One row per click: row_key (string), user_id (string), timestamp (long, epoch ms), and what is `scanned`
+            for the aggregates (string or null). It must hold all clicks of the hours and of the 30 minutes before and
+            after each (`clicks.hour.scan_span`); further clicks make no difference.
         hours: Starts of the hours, epoch ms; they need not be adjacent.
         aggregates: What the clicks will be aggregated to.
+        bots: Which clicks are of bots.
 
     Returns:
-        user_id, hour_ms, spent_ms (null when unknown), enters, begins, and the dimensions.
+        user_id, hour_ms, spent_ms (null when unknown), enters, begins, is_bot, and the dimensions.
 
     Raises:
         ValueError: no hour is given, or one is not the start of an hour.
@@ -53,8 +63,11 @@ def measured(clicks: DataFrame, hours: Sequence[int], aggregates: Iterable[Aggre
             raise ValueError(f"{hour} ms is not the start of an hour")
     # SQL text throughout: a call to the JVM for each part would take longer than a small hour. No previous click (null)
     # means the same as one before the hour, so it does not matter how many of those were read.
-    beside = clicks.selectExpr(
-        "*", f"lag(timestamp) {_OF_USER} AS previous", f"lead(timestamp) {_OF_USER} - timestamp AS gap"
+    beside = clicks.selectExpr("*", f"timestamp - timestamp % {MINUTE_MS}L AS minute").selectExpr(
+        "*",
+        f"lag(timestamp) {_OF_USER} AS previous",
+        f"lead(timestamp) {_OF_USER} - timestamp AS gap",
+        f"{_is_bot(bots)} AS is_bot",
     )
     return beside.selectExpr(
         "user_id",
@@ -62,6 +75,7 @@ def measured(clicks: DataFrame, hours: Sequence[int], aggregates: Iterable[Aggre
         f"CASE WHEN gap <= {VISIT_GAP_MS}L THEN gap END AS spent_ms",
         f"coalesce(previous < {_HOUR}, true) AS enters",
         f"coalesce(timestamp - previous > {VISIT_GAP_MS}L, true) AS begins",
+        "is_bot",
         *(f"coalesce({column.name}, '{column.unknown}') AS {column.name}" for column in dimensions_of(aggregates)),
     ).where(_is_one_of(hours))
 
@@ -112,6 +126,20 @@ def aggregate(
         **{column.name: column.of_row for column in to.measures if column.of_row},
     }
     return grouped.selectExpr(*[f"{made.get(column.name, column.name)} AS {column.name}" for column in to.columns])
+
+
+def _is_bot(rule: BotRule) -> str:
+    conditions = [f"count(*) {_OF_MINUTE} >= {rule.clicks_per_minute}"] if rule.clicks_per_minute else []
+    if rule.agents:
+        agents = ", ".join(map(_quoted, sorted(rule.agents)))
+        conditions += [f"coalesce({column.name}, '') IN ({agents})" for column in SEEN_BY_THE_BOT_RULE]
+    return " OR ".join(conditions) or "false"
+
+
+def _quoted(text: str) -> str:
+    """The text as a SQL literal."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _named(formulas: Iterable[tuple[Column, str]]) -> list[SparkColumn]:

@@ -20,7 +20,8 @@ from typing import Any
 
 import platformdirs
 
-from dataco_assets.aggregates.columns import AGGREGATES, dimensions_of
+from dataco_assets.aggregates.columns import AGGREGATES, scanned
+from dataco_assets.clicks.bots import BotRule
 from dataco_assets.errors import DatacoError
 from spark_resources.session import create_session, spark_conf, spark_home, spark_jars
 
@@ -28,6 +29,7 @@ _FILE, _MADE_FOR = "classes.jsa", "made-for.txt"
 _MAKING, _MAKING_SECONDS = ".making-", 300
 _SHOWN_OUTPUT = 600
 _ANNOUNCED = re.compile(r"^(NOTE: )?Picked up J\w+_OPTIONS: .*$", re.MULTILINE)  # options from the environment
+_TRAINING_RATE = 60  # clicks of a bot per minute: the window that counts them is part of the training
 _TRAINING_CLICKS = 1_000
 
 
@@ -160,7 +162,7 @@ def _train(archive: Path, jars: Sequence[Path]) -> None:
         spark.range(_TRAINING_CLICKS).selectExpr(*_click_columns(HOUR_MS)).write.parquet(clicks)
         hours, generations = [HOUR_MS], {HOUR_MS: 1}
         read, rows = counted(spark.read.parquet(clicks))
-        with held(measured(read, hours)) as each_click:
+        with held(measured(read, hours, bots=BotRule.of((), _TRAINING_RATE))) as each_click:
             for to in AGGREGATES:
                 place = TablePlace((Path(scratch) / "aggregates").as_uri(), aggregate=to)
                 made = aggregate(to, each_click, hours, generations, 1)
@@ -182,8 +184,8 @@ def _click_columns(hour_ms: int) -> Iterator[str]:
     yield "cast(id AS string) AS row_key"
     yield "cast(id % 7 AS string) AS user_id"
     yield f"{hour_ms}L + id AS timestamp"
-    for dimension in dimensions_of(AGGREGATES):
-        yield f"if(id % 3 = 0, NULL, concat('{dimension.name} ', id % 13)) AS {dimension.name}"
+    for column in scanned(AGGREGATES):
+        yield f"if(id % 3 = 0, NULL, concat('{column.name} ', id % 13)) AS {column.name}"
 
 
 if __name__ == "__main__":

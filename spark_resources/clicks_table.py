@@ -13,7 +13,7 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F  # noqa: N812  # the name every Spark reader expects
 
-from dataco_assets.aggregates.columns import AGGREGATES, Aggregate, dimensions_of
+from dataco_assets.aggregates.columns import AGGREGATES, Aggregate, scanned
 from dataco_assets.clicks.row import TIMESTAMP_DIGITS, key_ranges
 from spark_resources.hbase_client import configuration, explained, jvm
 
@@ -28,7 +28,7 @@ _TIMESTAMP_AT = 4  # in the row key, counted from 1
 def read_clicks(
     spark: SparkSession, table: str, ranges: Sequence[tuple[int, int]], aggregates: Sequence[Aggregate] = AGGREGATES
 ) -> DataFrame:
-    """Reads the clicks of the given times: row_key, user_id, timestamp (long, epoch ms), and all dimensions.
+    """Reads the clicks of the given times: row_key, user_id, timestamp (long, epoch ms), and what aggregates need.
 
     Args:
         spark: A session made with `spark_resources.session.spark_conf`.
@@ -36,15 +36,14 @@ def read_clicks(
         ranges: Half-open spans [start, end) in epoch ms. Each costs a key range per salt, and hundreds of those cost
             the connector more time than reading: of more than 16 spans, the nearest are joined, and clicks between
             them are read as well.
-        aggregates: Whose dimensions are read.
+        aggregates: Whose dimensions are read, beside what the rules see (`scanned`).
 
     Raises:
         ValueError: there is no range, or an empty one.
         ClicksTableError: HBase cannot be reached or has no such table. Rows are read later, when Spark runs: within
             `scanning`.
     """
-    dimensions = dimensions_of(aggregates)
-    cells = {column.name: column.cell for column in dimensions}
+    cells = {column.name: column.cell for column in scanned(aggregates)}
     rows = _read(spark, table, _ROW_KEY | _USER_ID | cells, ranges)
     return rows.select("row_key", "user_id", _timestamp(), *cells)
 

@@ -44,8 +44,8 @@ class Column:
         conserved: Whether its sum over an hour is the same however the clicks are grouped.
         unknown: Of a dimension, the value of a click without one; None: the column is no dimension.
         of_clicks: Aggregate over the clicks that a user has in the group, which is then added up over users. It sees
-            `spent_ms` (null when unknown), `enters` (the user's first click of the hour) and `begins` (a visit), and
-            all dimensions.
+            `spent_ms` (null when unknown), `enters` (the user's first click of the hour), `begins` (a visit) and
+            `is_bot` (by the rule of `clicks/bots.py`), and all dimensions.
         of_buckets: Of a histogram, for each bucket the condition on which a click counts in it, likewise.
         of_users: Aggregate over the users of the group, one row each: `user_id`, and the sums of `of_clicks`.
         of_row: Expression over what the other formulas give for the group.
@@ -292,6 +292,16 @@ BOUNCES: Final = Column(
     total="bounces",
     of_clicks="count_if(begins AND spent_ms IS NULL)",
 )
+BOT_CLICKS: Final = Column(
+    "bot_clicks",
+    "long",
+    False,
+    "Those of the clicks that are of bots by the rule in force when the hour was computed (`dataco rules show`). They "
+    "count in all other columns as well.",
+    (BROWSER.read_from[0], DEVICE.read_from[0], _TIME, _USER),
+    total="clicks of bots",
+    of_clicks="count_if(is_bot)",
+)
 TIME_SPENT: Final = Column(
     "time_spent_buckets",
     "histogram",
@@ -326,8 +336,9 @@ PAGES: Final = Aggregate(
         *(CLICK_COUNT, UNIQUE_USERS, ENTERING_USERS, TIME_SPENT_SECONDS, TIME_SPENT_SAMPLES, AVERAGE_TIME_SPENT),
         *(ENTRIES.since(3), EXITS.since(3), BOUNCES.since(3)),
         *(TIME_SPENT.since(4), USERS_SKETCH.since(4)),
+        BOT_CLICKS.since(5),
     ),
-    layout=4,
+    layout=5,
     separator="|",
 )
 """What each page was clicked, from each country.
@@ -337,6 +348,7 @@ Layouts of its documents:
     2: `page`, as in the table; times as ISO 8601 text.
     3: with `entries`, `exits` and `bounces`, which documents of hours computed before do not have.
     4: with `time_spent_buckets`, which documents of hours computed before do not have.
+    5: with `bot_clicks`, which documents of hours computed before do not have.
 """
 
 AUDIENCE: Final = Aggregate(
@@ -346,14 +358,16 @@ AUDIENCE: Final = Aggregate(
     (
         *(CLICK_COUNT, UNIQUE_USERS, ENTERING_USERS, TIME_SPENT_SECONDS, TIME_SPENT_SAMPLES, AVERAGE_TIME_SPENT),
         *(ENTRIES, EXITS, BOUNCES, TIME_SPENT, USERS_SKETCH),
+        BOT_CLICKS.since(2),
     ),
-    layout=1,
+    layout=2,
     came_later=True,
 )
 """Who clicked, whatever the page: the same measures by what is known of the visitor, and of where they came from.
 
 Layouts of its documents:
     1: as it was released.
+    2: with `bot_clicks`, which documents of hours computed before do not have.
 """
 
 AGGREGATES: Final = (PAGES, AUDIENCE)
@@ -363,3 +377,12 @@ AGGREGATES: Final = (PAGES, AUDIENCE)
 def dimensions_of(aggregates: Iterable[Aggregate]) -> tuple[Column, ...]:
     """The dimensions of some aggregates, each once."""
     return tuple(dict.fromkeys(column for aggregate in aggregates for column in aggregate.dimensions))
+
+
+SEEN_BY_THE_BOT_RULE: Final = (BROWSER, DEVICE)
+"""What of a click the rule about bots looks at (`dataco_assets.clicks.bots`), beside its user and time."""
+
+
+def scanned(aggregates: Iterable[Aggregate]) -> tuple[Column, ...]:
+    """What a scan reads of the clicks beside users and times: the dimensions of some aggregates, and what rules see."""
+    return tuple(dict.fromkeys((*dimensions_of(aggregates), *SEEN_BY_THE_BOT_RULE)))

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from dataco_assets.aggregates.columns import (
+    BOT_CLICKS,
     BOUNCES,
     CLICK_COUNT,
     ENTERING_USERS,
@@ -28,7 +29,7 @@ TIME_SPENT_MS: Final = "time_spent_ms"
 
 MEASURES: Final[tuple[str, ...]] = (
     *(CLICK_COUNT.name, UNIQUE_USERS.name, ENTERING_USERS.name, TIME_SPENT_MS, TIME_SPENT_SAMPLES.name),
-    *(ENTRIES.name, EXITS.name, BOUNCES.name),
+    *(ENTRIES.name, EXITS.name, BOUNCES.name, BOT_CLICKS.name),
     *(number.name for number in TIME_SPENT.numbers),
 )
 """Names of the sums of a group, in the order in which they are kept; `dataco.live.Sums` has the same."""

@@ -114,6 +114,7 @@ def value_rules(aggregate: Aggregate) -> tuple[ValueRule, ...]:
 _ROW_RULES: Final = (
     RowRule("unique_users must not exceed click_count", "unique_users <= click_count"),
     RowRule("entering_users must not exceed unique_users", "entering_users <= unique_users"),
+    RowRule("bot_clicks must not exceed click_count", "bot_clicks <= click_count"),
     RowRule("time_spent_samples must not exceed click_count", "time_spent_samples <= click_count"),
     RowRule(
         "average_time_spent_seconds must be sum / samples, null without any",

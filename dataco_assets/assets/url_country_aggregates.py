@@ -311,7 +311,7 @@ def _write(
 
     computed_at = dict.fromkeys(hours, now_ms)
     written: dict[str, dict[int, WrittenHour]] = {}
-    with held(measured(clicks, hours)) as each_click:
+    with held(measured(clicks, hours, bots=settings.bot_rule)) as each_click:
         # The pages last: of an hour that their table has, the other tables have the same generation or a newer one.
         for to in reversed(AGGREGATES):
             rows = aggregate(to, each_click, hours, generations, now_ms)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dataco_assets.clients.kafka.topics import KafkaAdmin, TopicState
     from dataco_assets.settings import Settings
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Raised when the state or the numbers of a run change their meaning."""
 
 
@@ -128,6 +128,7 @@ def _depends_on(settings: "Settings", topic: "TopicState") -> dict[str, Any]:
         "hours": settings.live_hours,
         "partitions_start_ms": settings.partitions_start_ms,
         "live_partitions": settings.live_partitions,
+        "bot_rule": settings.bot_rule.fingerprint,
     }
 
 

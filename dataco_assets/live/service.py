@@ -239,6 +239,7 @@ class Live:
             checkpoint=checkpoint_of(settings, run),
             erased_users=erased_users_of(settings, run),
             topic=settings.clicks_topic,
+            bots=settings.bot_rule,
             schemas=SchemaPlace(
                 registry_url=settings.schema_registry_url,
                 username=settings.schema_registry_username,

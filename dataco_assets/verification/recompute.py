@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from dataco_assets.aggregates.columns import AGGREGATES, Aggregate
+from dataco_assets.clicks.bots import BotRule
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.verification.sketches import sketched
 from dataco_assets.verification.stored_clicks import StoredClick
@@ -33,6 +34,7 @@ class Figures:
         begun: Clicks that begin a visit.
         gone_on: Those of them that the same visit's next click follows.
         spent_in: Clicks of known duration, by bucket of time.
+        of_bots: Clicks of bots.
     """
 
     clicks: int = 0
@@ -43,6 +45,7 @@ class Figures:
     begun: int = 0
     gone_on: int = 0
     spent_in: Counter[str] = field(default_factory=Counter)
+    of_bots: int = 0
 
     def __add__(self, other: Self) -> "Figures":
         """The measures of both groups together."""
@@ -55,6 +58,7 @@ class Figures:
             self.begun + other.begun,
             self.gone_on + other.gone_on,
             self.spent_in + other.spent_in,
+            self.of_bots + other.of_bots,
         )
 
     @property
@@ -73,6 +77,7 @@ class Figures:
             "bounces": self.begun - self.gone_on,
             "time_spent_buckets": dict(self.spent_in),
             "users_sketch": sketched(self.users),
+            "bot_clicks": self.of_bots,
         }
 
 
@@ -97,7 +102,7 @@ Recomputed = Sequence[dict[Group, Figures]]
 
 
 def recompute(
-    clicks: Iterable[StoredClick], hours: Sequence[int], aggregates: Sequence[Aggregate] = AGGREGATES
+    clicks: Iterable[StoredClick], hours: Sequence[int], aggregates: Sequence[Aggregate] = AGGREGATES, *, bots: BotRule
 ) -> Iterator[tuple[int, Recomputed]]:
     """Computes the measures of each hour from its clicks.
 
@@ -105,7 +110,9 @@ def recompute(
         clicks: All clicks from 30 minutes before the first hour to 30 minutes behind the last one, by time and row key.
         hours: Adjacent hours, in order.
         aggregates: By what to group the clicks.
+        bots: Which clicks are of bots.
     """
+    minute = _Minute(bots)
     unfinished: dict[int, Recomputed] = {}
     running, present = 0, set[str]()  # the hour that the clicks have come to, and its users so far
     latest: dict[str, _Latest] = {}  # by user
@@ -126,6 +133,7 @@ def recompute(
             figures.clicks += 1
             figures.users.add(click.user_id)
             figures.entering += click.user_id not in present
+        minute.mark(click, counted)
         present.add(click.user_id)
         before = latest.get(click.user_id)
         begins = before is None or click.timestamp - before.time > LONGEST_KNOWN_MS
@@ -140,6 +148,43 @@ def recompute(
         latest[click.user_id] = _Latest(click.timestamp, begins, counted)
     for hour in reversed(awaited):
         yield hour, unfinished.pop(hour, _nothing(aggregates))
+
+
+class _Minute:
+    """The minute that the clicks have come to, in which those of bots are counted.
+
+    Args:
+        rule: The agents and the number of clicks of a bot.
+    """
+
+    def __init__(self, rule: BotRule) -> None:
+        self._rule = rule
+        self._minute = 0
+        self._clicks = Counter[str]()  # by user
+        self._unmarked: dict[str, list[Figures]] = {}  # by user: where clicks count that would be a bot's by their rate
+
+    def mark(self, click: StoredClick, counted: Sequence[Figures]) -> None:
+        """Counts a click as of a bot where it is one, and with it, perhaps, the user's earlier ones of the minute.
+
+        Args:
+            click: The click; none before it is of a later minute.
+            counted: The figures it counts in.
+        """
+        minute = click.timestamp // 60_000
+        if minute != self._minute:
+            self._minute, self._clicks, self._unmarked = minute, Counter[str](), {}
+        self._clicks[click.user_id] += 1
+        least = self._rule.clicks_per_minute
+        if least and self._clicks[click.user_id] >= least:
+            marked = [*self._unmarked.pop(click.user_id, ()), *counted]
+        elif {click.dimensions["browser"], click.dimensions["device"]} & self._rule.agents:
+            marked = counted
+        else:
+            marked = ()
+            if least:
+                self._unmarked.setdefault(click.user_id, []).extend(counted)
+        for figures in marked:
+            figures.of_bots += 1
 
 
 def _nothing(aggregates: Sequence[Aggregate]) -> Recomputed:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from dataco_assets.aggregates.columns import AGGREGATES, Aggregate, dimensions_of
+from dataco_assets.aggregates.columns import AGGREGATES, Aggregate, scanned
 from dataco_assets.aggregates.reading import AggregatesUnreadable, HourAggregates, read_hour, stored_hours
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clicks.event import MAX_TIMESTAMP_MS
@@ -149,9 +149,8 @@ class Verifier:
 
     def _compare(self, run: Sequence[int], before: Mapping[int, HourState]) -> Iterator[HourVerdict]:
         documents = [_ByHour(part.documents(run)) for part in self._parts]
-        dimensions = dimensions_of(AGGREGATES)
-        clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, *_span(run), dimensions)
-        for hour, recomputed in recompute(clicks, run):
+        clicks = read_clicks_in_order(self._hbase, self._settings.clicks_table, *_span(run), scanned(AGGREGATES))
+        for hour, recomputed in recompute(clicks, run, bots=self._settings.bot_rule):
             verdict = HourVerdict(
                 hour,
                 clicks=sum(figures.clicks for figures in recomputed[0].values()),

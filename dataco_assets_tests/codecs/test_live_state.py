@@ -32,13 +32,15 @@ def case(chance: random.Random) -> dict[str, Any]:
             key = f"{chance.choice([0, 1, 2, 1 << 63, 1 << 127]):032x}"
             arrived = at + chance.choice([-MAX_AHEAD_MS, 0, HOUR_MS])
             page, country = chance.choice(["https://a.example/", "https://b.example/ü"]), chance.choice(["DE", "ZZ"])
-            arrivals.append([chance.randrange(2), offset, at, key, arrived, page, country])
+            by_bot = chance.random() < 0.2
+            arrivals.append([chance.randrange(2), offset, at, key, arrived, page, country, by_bot])
         chance.shuffle(arrivals)
         erased = {"erased": chance.choice(EDGES) + chance.choice(SHIFTS)} if chance.random() < 0.15 else {}
         steps.append({"watermark": watermark, "arrivals": arrivals, **erased})
         if chance.random() < 0.3:
             watermark = max(watermark, chance.choice(EDGES) - HOUR_MS + chance.choice(SHIFTS))
-    return {"first_hour": chance.choice([0, MONTH_END, MONTH_END + HOUR_MS]), "steps": steps}
+    first_hour = chance.choice([0, MONTH_END, MONTH_END + HOUR_MS])
+    return {"first_hour": first_hour, "clicks_per_minute": chance.choice([0, 1, 2, 3]), "steps": steps}
 
 
 @pytest.mark.timeout(900)  # a first build downloads Maven's plugins
@@ -54,4 +56,6 @@ def test_java_takes_the_oracles_steps(tmp_path: Path) -> None:
     for number, (each, steps) in enumerate(zip(cases, found, strict=True)):
         assert steps == answer(each), f"case {number}: {json.dumps(each)}"
     seen = [step for steps in found for step in steps]
+    bots = [numbers for step in seen for *_, numbers in step["differences"] if "bot_clicks" in numbers]
+    assert len(bots) > CASES // 10
     assert sum(bool(step["differences"]) for step in seen) > CASES, "cases that change nothing prove nothing"

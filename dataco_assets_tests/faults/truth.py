@@ -95,7 +95,8 @@ def oracle_click(value: bytes) -> OracleClick:
     user_id, time = fields["user_id"], _epoch_ms(fields["timestamp"])
     # As in the row key, this decides between clicks of the same millisecond.
     order = f"{time:013}-{_identity(user_id, fields['event_id'])}"
-    return OracleClick(order, user_id, time, _page(fields["url"]), fields.get("country") or None)
+    agent = {name: fields.get(name) or None for name in ("browser", "device")}
+    return OracleClick(order, user_id, time, _page(fields["url"]), fields.get("country") or None, **agent)
 
 
 def _identity(user_id: str, event_id: str) -> str:

@@ -13,6 +13,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from dataco_assets.aggregates.columns import PAGES
+from dataco_assets.clicks.bots import BotRule
 from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, scan_span
 from dataco_assets.clicks.row import TABLE_FAMILIES, row_key, split_keys
 from dataco_assets.errors import ErrorKind
@@ -142,7 +143,7 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
     hours = [NOON + n * HOUR_MS for n in (0, 1, 2, 5, 11)]
     ranges = [scan_span(run[0], run[-1]) for run in contiguous_runs(hours)]
     read, rows_read = counted(read_clicks(spark, table, ranges))
-    made = aggregate(PAGES, measured(read, hours), hours, dict.fromkeys(hours, 1), NOON)
+    made = aggregate(PAGES, measured(read, hours, bots=BotRule.of((), 60)), hours, dict.fromkeys(hours, 1), NOON)
     rows = made.selectExpr("unix_millis(hour) hour_ms", "*").collect()
     found = {
         (row.hour_ms, row.page, row.country): oracle.OracleRow(
@@ -156,6 +157,7 @@ def test_the_aggregates_of_stored_clicks_are_the_oracles(
             row.exits,
             row.bounces,
             {bucket: held for bucket, held in row.time_spent_buckets.asDict().items() if held},
+            row.bot_clicks,
         )
         for row in rows
     }

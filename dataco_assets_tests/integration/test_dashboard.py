@@ -205,7 +205,7 @@ def test_hours_without_visits_are_told_and_what_needs_them_left_out(stack: Stack
         view = view_of("?range=7d", NOW)
         hour = next(hour for hour in sorted(expected(made, view).by("hour", "click_count")))
         rows = oracle.aggregate(made.clicks, [hour], PAGES.group)
-        made.write(PAGES, rows, lacking=("entries", "exits", "bounces", "time_spent_buckets"))
+        made.write(PAGES, rows, lacking=("entries", "exits", "bounces", "time_spent_buckets", "bot_clicks"))
         reader = Reader(made.settings)
         now = reader.traffic(view).now
         assert now.lacking is not None

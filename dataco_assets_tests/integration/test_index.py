@@ -161,6 +161,7 @@ def document(hour: int, page: str, country: str, clicks: int, generation: int, c
         "exits": clicks - samples,
         "bounces": clicks // 6,
         "time_spent_buckets": {"from_1000_ms": samples} if samples else {},
+        "bot_clicks": clicks // 7,
         "generation": generation,
         "computed_at": iso(computed_at),
     }

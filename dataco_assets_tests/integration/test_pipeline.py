@@ -108,8 +108,9 @@ def clicks_of(file: Path) -> Iterator[oracle.OracleClick]:
             identity = f"{found['user_id']}\x1f{found['event_id']}"
             identity = hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
             country = str(found.get("country") or "ZZ")
+            agent = {name: str(found[name]) for name in ("browser", "device") if name in found}
             yield oracle.OracleClick(
-                f"{at}-{identity}", str(found["user_id"]), at, page_by_hand(str(found["url"])), country
+                f"{at}-{identity}", str(found["user_id"]), at, page_by_hand(str(found["url"])), country, **agent
             )
 
 

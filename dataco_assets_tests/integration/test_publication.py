@@ -83,6 +83,7 @@ def aggregates(spark: SparkSession, generation: int, clicks: int = 5) -> DataFra
         *("IF(known, 2L, NULL) entries", "IF(known, 4L, NULL) exits", "IF(known, 1L, NULL) bounces"),
         f"IF(known, {BUCKETS_FILLED}, NULL) time_spent_buckets",
         "X'00' users_sketch",
+        "IF(known, 1L, NULL) bot_clicks",
         f"{generation}L generation",
         f"timestamp_millis({COMPUTED_AT}L) computed_at",
     )
@@ -115,7 +116,7 @@ def test_every_field_of_every_document(
     for hour in HOURS:
         for page, (host, path) in zip(PAGES, parts, strict=True):
             known = {"time_spent_seconds_sum": 1.5, "time_spent_samples": 3, "average_time_spent_seconds": 0.5}
-            known |= {"entries": 2, "exits": 4, "bounces": 1}
+            known |= {"entries": 2, "exits": 4, "bounces": 1, "bot_clicks": 1}
             known |= {"time_spent_buckets": {"from_0_ms": 2, "from_1000_ms": 1}}  # none without clicks, and no sketch
             expected[document_id(columns.PAGES, hour, page, "FR")] = {
                 "hour": "2026-01-31T23:00:00.000Z" if hour == LAST_OF_JANUARY else "2026-02-01T00:00:00.000Z",

@@ -158,7 +158,7 @@ def published(platform: Platform) -> dict[tuple[int, str, str], tuple[Any, ...]]
     fields = (
         *("click_count", "unique_users", "entering_users"),
         *("time_spent_seconds_sum", "time_spent_samples", "average_time_spent_seconds"),
-        *("entries", "exits", "bounces", "time_spent_buckets"),
+        *("entries", "exits", "bounces", "time_spent_buckets", "bot_clicks"),
     )
     with closing(connect(platform.settings)) as search:
         search.indices.refresh(index=platform.settings.index_alias)
@@ -196,7 +196,9 @@ def test_everything_of_a_version_with_row_keys_1_is_taken_over(
     assert again.exit_code == 0, again.output
     assert f"aggregates of {len(LEFT_BEHIND['files'])} hours" in again.output
     check_aggregates(platform)
-    incomplete = "3 hours computed by an earlier version without bounces, entries, exits, time_spent_buckets"
+    incomplete = (
+        "3 hours computed by an earlier version without bot_clicks, bounces, entries, exits, time_spent_buckets"
+    )
     fill = "dataco backfill 2026-11-19-12:00 2026-11-19-14:00"
     for said in (again, command("status")):
         assert incomplete in " ".join(said.output.split())

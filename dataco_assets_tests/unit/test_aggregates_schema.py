@@ -29,6 +29,7 @@ SOUND: dict[str, Any] = {
     "bounces": 1,
     "time_spent_buckets": EMPTY | {"from_0_ms": 3},
     "users_sketch": b"some sketch",
+    "bot_clicks": 5,
     "generation": 1,
     "computed_at": datetime(2026, 3, 15, 13, 1, 2, 345000, tzinfo=UTC),
 }
@@ -42,7 +43,8 @@ WITHOUT_SAMPLE = SOUND | {
     "bounces": 5,
     "time_spent_buckets": EMPTY,
 }
-BEFORE_BUCKETS = {"time_spent_buckets": None, "users_sketch": None}
+BEFORE_BOTS = {"bot_clicks": None}
+BEFORE_BUCKETS = {"time_spent_buckets": None, "users_sketch": None} | BEFORE_BOTS
 BEFORE_VISITS = {"entries": None, "exits": None, "bounces": None} | BEFORE_BUCKETS
 
 
@@ -79,7 +81,9 @@ def test_an_hour_computed_before_there_were_visits_has_none_in_any_row() -> None
     assert found(SOUND, other | {"time_spent_buckets": {"from_0_ms": 3}}) == {(None, ALL_OR_NONE)}
 
 
-ALL_OR_NONE = "bounces, entries, exits, time_spent_buckets, users_sketch must each be in all rows of an hour or in none"
+LATER_COLUMNS = "bot_clicks, bounces, entries, exits, time_spent_buckets, users_sketch"
+ALL_OR_NONE = f"{LATER_COLUMNS} must each be in all rows of an hour or in none"
+BOTS = "bot_clicks must not exceed click_count"
 BUCKETS_ADD_UP = "time_spent_buckets must add up to time_spent_samples"
 EXITS = "exits must be click_count - time_spent_samples"
 BOUNCES = "bounces must not exceed entries or exits"
@@ -136,6 +140,8 @@ RULES: list[tuple[dict[str, Any], set[tuple[str | None, str]]]] = [
         {"time_spent_buckets": EMPTY | {"from_0_ms": 4, "from_1000_ms": -1}},
         {("time_spent_buckets.from_1000_ms", "must not be negative")},
     ),
+    ({"bot_clicks": 6}, {(None, BOTS)}),
+    ({"bot_clicks": -1}, {("bot_clicks", "must not be negative")}),
     ({"bounces": 3}, {(None, BOUNCES)}),
     ({"bounces": -1}, {("bounces", "must not be negative")}),
     ({"entries": 0, "bounces": 1}, {(None, BOUNCES)}),

@@ -60,10 +60,10 @@ def aggregates(spark: SparkSession, counts: dict[int, list[int]], generation: in
     """Rows with the given click counts, by hour; page number n has the n-th count."""
     rows = [
         f"({hour}L, 'https://a.example/{n}', 'FR', {count}L, 1L, 1L, 2.5D, 1L, 2.5D, 1L, {count - 1}L, 0L, "
-        f"{BUCKETS_FILLED}, X'{sketch(count).hex()}', {generation}L, {COMPUTED_AT}L)"
+        f"{BUCKETS_FILLED}, X'{sketch(count).hex()}', 2L, {generation}L, {COMPUTED_AT}L)"
         for hour, of_hour in counts.items()
         for n, count in enumerate(of_hour)
-    ] or [f"(0L, '', '', 0L, 0L, 0L, 0D, 0L, 0D, 0L, 0L, 0L, {BUCKETS_FILLED}, X'', 0L, 0L)"]
+    ] or [f"(0L, '', '', 0L, 0L, 0L, 0D, 0L, 0D, 0L, 0L, 0L, {BUCKETS_FILLED}, X'', 0L, 0L, 0L)"]
     names = ", ".join(column.name for column in PAGES.columns)
     frame = spark.sql(f"SELECT * FROM VALUES {', '.join(rows)} AS t({names})")  # noqa: S608  # numbers of this test
     times = {name: f"timestamp_millis({name}) AS {name}" for name in ("hour", "computed_at")}
@@ -141,6 +141,7 @@ def test_hours_come_back_as_they_were_written(spark: SparkSession, place: TableP
         "bounces": 0,
         "time_spent_buckets": FILLED,
         "users_sketch": sketch(4),
+        "bot_clicks": 2,
         "generation": 9,
         "computed_at": datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=COMPUTED_AT),
     }

@@ -15,10 +15,11 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, PAGES, SKETCH_LG_K, Aggregate
 from dataco_assets.aggregates.users import UserSketches
+from dataco_assets.clicks.bots import BotRule
 from dataco_assets.clicks.hour import scan_span
 from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.verification.sketches import content, sketched
-from dataco_assets_tests import oracle
+from dataco_assets_tests import hour_vectors, oracle
 from dataco_assets_tests.hour_vectors import read_vectors
 from dataco_assets_tests.oracle import OracleClick
 from spark_resources.aggregation import aggregate as aggregate_measured
@@ -28,6 +29,9 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 COMPUTED_AT = 1_767_225_600_123
+RULE = oracle.Bots(("a", "it's \\ a bot"), 3)
+"""As the examples are few clicks: a rule that many of them meet, with an agent that SQL has to escape."""
+BOTS = BotRule(frozenset(RULE.agents), RULE.clicks_per_minute)
 
 
 def at(text: str) -> int:
@@ -48,10 +52,15 @@ SCHEMA = StructType(
 
 
 def aggregate(
-    clicks: DataFrame, hours: Sequence[int], generations: Mapping[int, int], computed_at_ms: int, to: Aggregate = PAGES
+    clicks: DataFrame,
+    hours: Sequence[int],
+    generations: Mapping[int, int],
+    computed_at_ms: int,
+    to: Aggregate = PAGES,
+    bots: BotRule = BOTS,
 ) -> DataFrame:
     """An aggregate of clicks as they are read."""
-    return aggregate_measured(to, measured(clicks, hours, (to,)), hours, generations, computed_at_ms)
+    return aggregate_measured(to, measured(clicks, hours, (to,), bots=bots), hours, generations, computed_at_ms)
 
 
 def click(
@@ -66,10 +75,11 @@ def run_spark(
     hours: Sequence[int],
     generations: Mapping[int, int] | None = None,
     to: Aggregate = PAGES,
+    bots: BotRule = BOTS,
 ) -> list[dict[str, Any]]:
     rows = [astuple(c) for c in {c.row_key: c for c in clicks}.values()]
     frame = spark.createDataFrame(rows, SCHEMA)
-    result = aggregate(frame, hours, generations or dict.fromkeys(hours, 1), COMPUTED_AT, to)
+    result = aggregate(frame, hours, generations or dict.fromkeys(hours, 1), COMPUTED_AT, to, bots)
     rows = [row.asDict() for row in result.selectExpr("unix_millis(hour) AS hour_ms", "*").collect()]
     for row in rows:
         # Every group of these tests is so small that its sketch lists its users.
@@ -94,6 +104,7 @@ def by_key(rows: Iterable[Mapping[str, Any]], by: Sequence[str] = oracle.PAGES) 
             row["exits"],
             row["bounces"],
             {bucket: clicks for bucket, clicks in row["time_spent_buckets"].asDict().items() if clicks},
+            row["bot_clicks"],
         )
     return found
 
@@ -105,7 +116,7 @@ def test_the_vectors(spark: SparkSession) -> None:
     """Spark sees the clicks that a scan of the hour returns; all examples run in one job, since they do not overlap."""
     vectors = read_vectors().values()
     seen = [c for vector in vectors for c in vector.clicks if c.timestamp in range(*scan_span(NOON, NOON))]
-    rows = run_spark(spark, seen, [NOON], {NOON: 7})
+    rows = run_spark(spark, seen, [NOON], {NOON: 7}, bots=hour_vectors.BOTS)
     assert by_key(rows) == {key: row for vector in vectors for key, row in vector.rows.items()}
     assert {row["generation"] for row in rows} == {7}
 
@@ -163,17 +174,28 @@ def test_a_wrong_question_is_refused(spark: SparkSession, hours: list[int], gene
 
 
 def test_the_plan_shuffles_twice_and_runs_no_python(spark: SparkSession) -> None:
-    clicks = spark.range(10).selectExpr(
-        "cast(id as string) row_key", "cast(id as string) user_id", f"{NOON} + id timestamp", "'p' page", "'FR' country"
+    clicks = (
+        spark.range(10)
+        .selectExpr(
+            "cast(id as string) row_key",
+            "cast(id as string) user_id",
+            f"{NOON} + id timestamp",
+            "'p' page",
+            "'FR' country",
+        )
+        .selectExpr("*", *_WITHOUT_AGENT)
     )
     hours = [NOON + n * HOUR for n in range(720)]
     frame = aggregate(clicks, hours, dict.fromkeys(hours, 1), COMPUTED_AT)
     jvm_frame: Any = frame._jdf  # the only way to the physical plan
     plan: str = jvm_frame.queryExecution().executedPlan().toString()
     assert plan.count("Exchange hashpartitioning") == 2, plan
+    assert plan.count("Sort [") == 1, plan
     assert "Python" not in plan
     assert "Join" not in plan
 
+
+_WITHOUT_AGENT = ("CAST(NULL AS string) browser", "CAST(NULL AS string) device")
 
 SKETCHED_USERS = (1, 7, 8, 300, 20_000)
 """Numbers of users whose sketches are of every form: a list, a set, and registers."""
@@ -195,6 +217,7 @@ def sketches(spark: SparkSession) -> dict[int, bytes]:
         f"{NOON}L AS timestamp",
         f"CASE {pages} END AS page",
         "'FR' AS country",
+        *_WITHOUT_AGENT,
     )
     rows = aggregate(clicks, [NOON], {NOON: 1}, COMPUTED_AT).select("page", "unique_users", "users_sketch").collect()
     assert {row["page"]: row["unique_users"] for row in rows} == {str(count): count for count in SKETCHED_USERS}
@@ -226,8 +249,8 @@ GAPS = st.one_of(
 )
 PAGE_TEXTS = st.sampled_from(["https://a.example/", "https://a.example/b?x=1", "http://é.example/ü"])
 COUNTRIES = st.sampled_from(["FR", "DE", "ZZ", None])
-CONSERVED = ("click_count", "entering_users", "time_spent_samples", "entries", "exits", "bounces")
-TEXTS = st.sampled_from(["a", "b|c", "", None])
+CONSERVED = ("click_count", "entering_users", "time_spent_samples", "entries", "exits", "bounces", "bot_clicks")
+TEXTS = st.sampled_from(["a", "b|c", "it's \\ a bot", "", None])
 
 
 @dataclass(frozen=True)
@@ -318,7 +341,7 @@ def test_spark_agrees_with_the_oracle(spark: SparkSession) -> None:
         hours += own.hours
     assert len(seen) < len(everything)
     for to, by in ((PAGES, oracle.PAGES), (AUDIENCE, oracle.AUDIENCE)):
-        expected = oracle.aggregate(everything, hours, by)
+        expected = oracle.aggregate(everything, hours, by, RULE)
         assert len(expected) > 500
         assert by_key(run_spark(spark, seen, hours, to=to), by) == expected
 
@@ -327,17 +350,18 @@ def test_spark_agrees_with_the_oracle_when_it_sees_every_click(spark: SparkSessi
     """All examples at once, for adjacent and non-adjacent hours: clicks outside the hours make no difference."""
     everything = [c for n, e in enumerate(gather(400)) for c in marked(e, n)]
     hours = [anchor + step * HOUR for anchor in ANCHORS for step in (-1, 0, 1, 3)]
-    expected = oracle.aggregate(everything, hours)
+    expected = oracle.aggregate(everything, hours, bots=RULE)
     assert len(expected) > 500
     assert any(row.average_time_spent_seconds is None for row in expected.values())
     assert any(row.unique_users < row.click_count for row in expected.values())
     assert any(0 < row.entering_users < row.unique_users for row in expected.values())
+    assert any(0 < row.bot_clicks < row.click_count for row in expected.values())
     assert any(0 < row.bounces < min(row.entries, row.exits) for row in expected.values())
     found = by_key(run_spark(spark, everything, hours))
     assert found == expected
     assert users_entering(found) == users_seen(everything, hours)
     audience = by_key(run_spark(spark, everything, hours, to=AUDIENCE), oracle.AUDIENCE)
-    assert audience == oracle.aggregate(everything, hours, oracle.AUDIENCE)
+    assert audience == oracle.aggregate(everything, hours, oracle.AUDIENCE, RULE)
     assert totals_by_hour(audience) == totals_by_hour(found), "grouped otherwise, the same clicks"
     assert users_seen(everything, hours) == users_entering(audience)
 

@@ -17,7 +17,7 @@ from dataco_assets.clicks.hour import (
     touched_hours,
 )
 from dataco_assets.ledgers.hours import HourState, dirty_hours
-from dataco_assets_tests.hour_vectors import NOON, HourVector, read_vectors
+from dataco_assets_tests.hour_vectors import NOON, RULE, HourVector, read_vectors
 from dataco_assets_tests.oracle import OracleClick, aggregate
 
 HALF_HOUR_MS = HOUR_MS // 2
@@ -69,7 +69,7 @@ def test_every_touched_hour_can_change(timestamp: int) -> None:
 @pytest.mark.parametrize("vector", read_vectors().values(), ids=read_vectors().keys())
 def test_the_vectors(vector: HourVector) -> None:
     assert [touched_hours(each.timestamp) for each in vector.clicks] == list(vector.touches)
-    assert aggregate(vector.clicks, [NOON]) == vector.rows
+    assert aggregate(vector.clicks, [NOON], bots=RULE) == vector.rows
 
 
 @pytest.mark.parametrize(

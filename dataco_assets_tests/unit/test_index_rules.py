@@ -207,6 +207,7 @@ SUMS = {
     "entries": 2,
     "exits": 1,
     "bounces": 0,
+    "bot_clicks": 1,
     **{f"time_spent_buckets.{bucket}": 0 for bucket in BUCKETS},
     "time_spent_buckets.from_0_ms": 2,
 }
@@ -240,6 +241,7 @@ def test_an_hour_as_published_compares_equal() -> None:
         ({"entries": 1}, "entries: 1 in place of 2"),
         ({"exits": 2}, "exits: 2 in place of 1"),
         ({"bounces": 1}, "bounces: 1 in place of 0"),
+        ({"bot_clicks": 2}, "clicks of bots: 2 in place of 1"),
         ({"time_spent_buckets.from_0_ms": 1}, "clicks of known duration from_0_ms: 1 in place of 2"),
         ({"time_spent_buckets.from_1000_ms": 1}, "clicks of known duration from_1000_ms: 1 in place of 0"),
         ({"newest_computed_at_ms": 2}, "documents of another run"),

@@ -6,6 +6,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from dataco_assets.aggregates.live_sums import MEASURES, TIME_SPENT_MS, Group, S
 from dataco_assets.clicks.event import MAX_AHEAD_MS
 from dataco_assets.clicks.hour import HOUR_MS, VISIT_GAP_MS, hour_of
 from dataco_assets_tests import oracle
-from dataco_assets_tests.hour_vectors import NOON, HourVector, read_vectors
+from dataco_assets_tests.hour_vectors import BOTS, NOON, HourVector, read_vectors
 from dataco_assets_tests.live_oracle import Arrival, UserClick, UserState, advanced, answer, contributions
 from dataco_assets_tests.oracle import OracleClick
 from spark_resources.live.exactness import exact_from, watermark_delay_ms
@@ -36,9 +37,9 @@ TIMES = st.builds(
     lambda edge, shift: edge + shift, st.sampled_from(EDGES), st.sampled_from([-1_000, -1, 0, 1, 999, 1_500, 61_000])
 )
 SENT = st.builds(
-    lambda user, time, event, page, country, delay: (
+    lambda user, time, event, page, country, delay, by_bot: (
         user,
-        Arrival(0, 0, UserClick(time, b"%02d" % event, time + delay, (page, country))),
+        Arrival(0, 0, UserClick(time, b"%02d" % event, time + delay, (page, country), by_bot)),
     ),
     st.sampled_from(USERS),
     TIMES,
@@ -46,7 +47,10 @@ SENT = st.builds(
     st.sampled_from(["https://a.example/", "https://b.example/"]),
     st.sampled_from(["DE", "ZZ"]),
     st.sampled_from([-MAX_AHEAD_MS, 0, HOUR_MS]),
+    st.booleans(),
 )
+RULE = oracle.Bots(["robot"], 2)
+advance = partial(advanced, clicks_per_minute=RULE.clicks_per_minute)
 BATCHES = st.lists(st.lists(SENT, max_size=6), max_size=6)
 
 
@@ -58,13 +62,14 @@ def numbered(batches: Sequence[Sequence[tuple[str, Arrival]]]) -> list[list[tupl
 
 def as_oracle(user: str, click: UserClick) -> OracleClick:
     page, country = click.group
-    return OracleClick(f"{user}-{click.timestamp:013d}-{click.key.decode()}", user, click.timestamp, page, country)
+    key = f"{user}-{click.timestamp:013d}-{click.key.decode()}"
+    return OracleClick(key, user, click.timestamp, page, country, browser="robot" if click.by_bot else None)
 
 
 def expected(clicks: Iterable[OracleClick], from_hour: int = 0) -> dict[Group, dict[str, Any]]:
     rows = list(clicks)
     hours = {hour_of(click.timestamp) for click in rows}
-    found = oracle.aggregate(rows, [hour for hour in hours if hour >= from_hour])
+    found = oracle.aggregate(rows, [hour for hour in hours if hour >= from_hour], bots=RULE)
     return {key: asdict(row) for key, row in found.items()}
 
 
@@ -103,7 +108,9 @@ def test_differences_add_up_to_a_computation_from_scratch(batches: list[list[tup
         for user in USERS:
             # The order within a micro-batch is any.
             arrivals = [arrival for owner, arrival in reversed(batch) if owner == user]
-            states[user], change = advanced(states[user], arrivals, NEVER, watermark_ms=0, first_hour=0)
+            states[user], change = advance(
+                states[user], arrivals, NEVER, watermark_ms=0, first_hour=0, clicks_per_minute=RULE.clicks_per_minute
+            )
             sums = added([sums, change])
         for user, arrival in batch:
             click = as_oracle(user, arrival.click)
@@ -126,7 +133,14 @@ def test_hours_stay_exact_while_their_clicks_leave_the_state(
         ]  # as Spark drops late ones
         for user in USERS:
             arrivals = [arrival for owner, arrival in kept if owner == user]
-            states[user], change = advanced(states[user], arrivals, NEVER, watermark_ms=watermark, first_hour=0)
+            states[user], change = advance(
+                states[user],
+                arrivals,
+                NEVER,
+                watermark_ms=watermark,
+                first_hour=0,
+                clicks_per_minute=RULE.clicks_per_minute,
+            )
             sums = added([sums, change])
             assert all(click.timestamp > watermark for click in states[user].clicks)
         for user, arrival in batch:  # HBase stores late ones, too
@@ -148,7 +162,9 @@ def test_an_erasure_takes_the_user_out_and_keeps_later_clicks(
     for number, batch in enumerate([*numbered(batches), []]):
         arrivals = [arrival for owner, arrival in batch if owner == "ann"]
         erased = erased_at if number == known_after else NEVER
-        state, change = advanced(state, arrivals, erased, watermark_ms=0, first_hour=0)
+        state, change = advance(
+            state, arrivals, erased, watermark_ms=0, first_hour=0, clicks_per_minute=RULE.clicks_per_minute
+        )
         sums = added([sums, change])
         rows |= {as_oracle("ann", click).row_key: click for _, _, click in arrivals if number < known_after}
         if number >= known_after:
@@ -161,9 +177,13 @@ def test_an_erasure_takes_the_user_out_and_keeps_later_clicks(
 @given(BATCHES)
 def test_a_state_is_needed_as_long_as_it_holds_a_click(batches: list[list[tuple[str, Arrival]]]) -> None:
     arrivals = [arrival for batch in numbered(batches) for _, arrival in batch]
-    state, _ = advanced(UserState(), arrivals, NEVER, watermark_ms=0, first_hour=0)
+    state, _ = advance(
+        UserState(), arrivals, NEVER, watermark_ms=0, first_hour=0, clicks_per_minute=RULE.clicks_per_minute
+    )
     assert state.needed_until == max((arrival.click.timestamp for arrival in arrivals), default=-1)
-    left, _ = advanced(state, [], NEVER, watermark_ms=state.needed_until, first_hour=0)
+    left, _ = advance(
+        state, [], NEVER, watermark_ms=state.needed_until, first_hour=0, clicks_per_minute=RULE.clicks_per_minute
+    )
     assert not left.clicks
 
 
@@ -173,8 +193,13 @@ def test_an_erasure_is_kept_until_no_click_from_before_it_can_come() -> None:
 
 def test_nothing_new_changes_nothing() -> None:
     arrival = Arrival(0, 1, UserClick(MONTH_END, b"1", MONTH_END, ("https://a.example/", "DE")))
-    once, _ = advanced(UserState(), [arrival], NEVER, watermark_ms=0, first_hour=0)
-    assert advanced(once, [arrival], NEVER, watermark_ms=0, first_hour=0) == (once, {})
+    once, _ = advance(
+        UserState(), [arrival], NEVER, watermark_ms=0, first_hour=0, clicks_per_minute=RULE.clicks_per_minute
+    )
+    assert advance(once, [arrival], NEVER, watermark_ms=0, first_hour=0) == (
+        once,
+        {},
+    )
 
 
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
@@ -187,7 +212,8 @@ def test_the_hand_written_steps(case: Mapping[str, Any]) -> None:
 def test_the_hand_written_examples(example: HourVector) -> None:
     by_user: dict[str, list[UserClick]] = {}
     for click in example.clicks:
-        found = UserClick(click.timestamp, click.row_key.encode(), 0, (click.page, click.country or "ZZ"))
+        group, by_bot = (click.page, click.country or "ZZ"), bool({click.browser, click.device} & {*BOTS.agents})
+        found = UserClick(click.timestamp, click.row_key.encode(), 0, group, by_bot)
         by_user.setdefault(click.user_id, []).append(found)
-    sums = added(contributions(sorted(clicks), {NOON}) for clicks in by_user.values())
+    sums = added(contributions(sorted(clicks), {NOON}, BOTS.clicks_per_minute) for clicks in by_user.values())
     assert as_rows(sums) == {key: asdict(row) for key, row in example.rows.items()}

@@ -14,6 +14,7 @@ from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.aggregates.totals import totals
 from dataco_assets.assets.es_click_index import index_metadata
 from dataco_assets.assets.url_country_aggregates import table_metadata
+from dataco_assets.clicks.bots import BotRule
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.index.contents import NO_DOCUMENTS
 from dataco_assets.index.layout import document_id, mappings
@@ -40,9 +41,9 @@ AGENT = Column(
 EXTENDED = replace(
     AUDIENCE,
     name="extended",
-    dimensions=(*AUDIENCE.dimensions, AGENT.since(2)),
-    measures=(*AUDIENCE.measures, QUICK.since(2)),
-    layout=2,
+    dimensions=(*AUDIENCE.dimensions, AGENT.since(3)),
+    measures=(*AUDIENCE.measures, QUICK.since(3)),
+    layout=3,
 )
 CLICKS = [
     ("1", "ann", NOON, "FR", "curl"),
@@ -58,7 +59,7 @@ def rows(spark: SparkSession, to: Aggregate = EXTENDED) -> Any:
     )
     unknown = (name for name in AUDIENCE.group if name != "country")
     clicks = frame.selectExpr("*", *(f"CAST(NULL AS string) AS {name}" for name in unknown))
-    return aggregate(to, measured(clicks, [NOON], (to,)), [NOON], {NOON: 1}, 5_000)
+    return aggregate(to, measured(clicks, [NOON], (to,), bots=BotRule.of((), 0)), [NOON], {NOON: 1}, 5_000)
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_it_is_in_the_schemas_the_mapping_and_the_lineage() -> None:
     assert arrow_schema(EXTENDED).field("user_agent").nullable
     assert {"quick_clicks", "user_agent"} <= hour_schema(EXTENDED, NOON).columns.keys()
     fields = mappings(EXTENDED)
-    assert fields["_meta"] == {"layout": 2}
+    assert fields["_meta"] == {"layout": 3}
     assert (fields["properties"]["quick_clicks"], fields["properties"]["user_agent"]) == (
         {"type": "long"},
         {"type": "keyword"},

@@ -9,6 +9,7 @@ from datasketches import HLL_8, hll_sketch  # pyright: ignore[reportAttributeAcc
 
 from dataco_assets.aggregates.columns import PAGES
 from dataco_assets.aggregates.reading import HourAggregates, arrow_schema
+from dataco_assets.clicks.bots import BotRule
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.index.layout import document_id
@@ -28,7 +29,7 @@ from dataco_assets.verification.conservation import conservation_problems
 from dataco_assets.verification.recompute import Figures, Group, recompute
 from dataco_assets.verification.sketches import sketched
 from dataco_assets.verification.stored_clicks import StoredClick
-from dataco_assets_tests import oracle
+from dataco_assets_tests import hour_vectors, oracle
 from dataco_assets_tests.hour_vectors import NOON as NOON_OF_VECTORS
 from dataco_assets_tests.hour_vectors import HourVector, read_vectors
 
@@ -40,6 +41,9 @@ PAGE = "https://shop.example:8080/a/b?c=/d"
 def stored_click(row_key: str, user_id: str, timestamp: int, page: str, country: str, **more: str) -> StoredClick:
     dimensions = dict.fromkeys(oracle.AUDIENCE, "") | {"page": page, "country": country} | more
     return StoredClick(row_key.encode(), user_id, timestamp, dimensions)
+
+
+RULE = oracle.Bots({"a", "c"}, 3)
 
 
 def made_up_clicks(seed: int) -> list[StoredClick]:
@@ -64,7 +68,7 @@ def test_the_recomputation_agrees_with_the_oracle(seed: int) -> None:
     known = [oracle.OracleClick(c.row_key.decode(), c.user_id, c.timestamp, **c.dimensions) for c in clicks]
     needed = [click for click in clicks if hours[0] - HALF <= click.timestamp < hours[-1] + HOUR_MS + HALF]
 
-    found = dict(recompute(needed, hours))
+    found = dict(recompute(needed, hours, bots=BotRule(frozenset(RULE.agents), RULE.clicks_per_minute)))
 
     assert list(found) == hours
     for place, by in enumerate((oracle.PAGES, oracle.AUDIENCE)):
@@ -73,7 +77,7 @@ def test_the_recomputation_agrees_with_the_oracle(seed: int) -> None:
             for hour, groups in found.items()
             for group, figures in groups[place].items()
         }
-        assert rows == {key: vars(row) for key, row in oracle.aggregate(known, hours, by).items()}
+        assert rows == {key: vars(row) for key, row in oracle.aggregate(known, hours, by, RULE).items()}
 
 
 def counted(figures: Figures) -> dict[str, Any]:
@@ -86,8 +90,15 @@ def counted(figures: Figures) -> dict[str, Any]:
 @pytest.mark.parametrize("vector", read_vectors().values(), ids=read_vectors().keys())
 def test_the_recomputation_of_the_vectors(vector: HourVector) -> None:
     in_order = sorted(vector.clicks, key=lambda click: (click.timestamp, click.row_key))
-    clicks = [stored_click(c.row_key, c.user_id, c.timestamp, c.page, c.country or "ZZ") for c in in_order]
-    ((hour, (groups, _)),) = recompute(clicks, [NOON_OF_VECTORS])
+    clicks = [
+        stored_click(
+            *(c.row_key, c.user_id, c.timestamp, c.page, c.country or "ZZ"),
+            browser=c.browser or "",
+            device=c.device or "",
+        )
+        for c in in_order
+    ]
+    ((hour, (groups, _)),) = recompute(clicks, [NOON_OF_VECTORS], bots=hour_vectors.BOTS)
     assert {(hour, *group): counted(figures) for group, figures in groups.items()} == {
         key: vars(row) for key, row in vector.rows.items()
     }
@@ -100,7 +111,7 @@ def test_memory_holds_two_hours_at_most() -> None:
         for n in range(48 * 60):
             yield stored_click(f"{n:06}", f"u{n}", NOON + n * 60_000, "https://a.example/", "FR")
 
-    pending = recompute(stream(), hours)
+    pending = recompute(stream(), hours, bots=hour_vectors.BOTS)
     for _ in hours[:-1]:
         next(pending)
         frame = pending.gi_frame  # pyright: ignore[reportAttributeAccessIssue]  # a generator has one
@@ -112,7 +123,11 @@ def test_memory_holds_two_hours_at_most() -> None:
 EXPECTED: dict[Group, Figures] = {(PAGE, "FR"): Figures(3, {"ann", "bob"}, 1, 90_500, 2, begun=2, gone_on=1)}
 EXPECTED[PAGE, "FR"].spent_in.update({"from_32000_ms": 1, "from_48000_ms": 1})
 NOT_IN_INDEX = {"users_sketch": None}
-LATER = {"entries": None, "exits": None, "bounces": None, "time_spent_buckets": None, **NOT_IN_INDEX}
+LATER = {
+    **dict.fromkeys(("entries", "exits", "bounces", "time_spent_buckets")),
+    **NOT_IN_INDEX,
+    "bot_clicks": None,
+}
 
 
 def buckets(**filled: int) -> dict[str, int]:
@@ -142,6 +157,7 @@ def row(**changed: Any) -> dict[str, Any]:
         "bounces": 1,
         "time_spent_buckets": buckets(from_32000_ms=1, from_48000_ms=1),
         "users_sketch": sketch("bob", "ann"),
+        "bot_clicks": 0,
         "generation": 7,
         "computed_at": 5_000_000,
         **changed,
@@ -199,6 +215,7 @@ def test_what_is_equal_has_no_difference() -> None:
         ("entries", 1),
         ("exits", 2),
         ("bounces", 0),
+        ("bot_clicks", 1),
     ],
 )
 def test_every_figure_is_compared(name: str, value: object) -> None:

@@ -23,6 +23,7 @@ from pyspark.sql.functions import percentile_approx
 from pyspark.sql.streaming.query import StreamingQuery
 
 from dataco_assets.aggregates.live_sums import Group, Sums, added
+from dataco_assets.clicks.bots import BotRule
 from dataco_assets.clicks.event import MAX_AHEAD_MS
 from dataco_assets.clicks.framing import SCHEMA_HEADER
 from dataco_assets.clicks.hour import VISIT_GAP_MS
@@ -96,6 +97,7 @@ class LivePlan:
         checkpoint: Folder of the run's checkpoint, a URI.
         erased_users: Folder of files that name erased users, a URI; each line is `<user_hash> <erased at, epoch ms>`.
         topic: Topic of the clicks.
+        bots: Which clicks are of bots.
         schemas: Where writers' schemas are.
         kafka: Options of the Kafka consumers, by Java's names without the prefix `kafka.`.
         group_prefix: Prefix of the consumer groups.
@@ -112,6 +114,7 @@ class LivePlan:
     checkpoint: str
     erased_users: str
     topic: str
+    bots: BotRule
     schemas: SchemaPlace
     kafka: Mapping[str, str] = field(repr=False)
     group_prefix: str
@@ -136,7 +139,8 @@ def start(session: SparkSession, plan: LivePlan, sink: Sink) -> StreamingQuery:
     for name, value in {**_SETTINGS, "spark.sql.shuffle.partitions": str(plan.partitions)}.items():
         own.conf.set(name, value)
     events = _clicks(own, plan).union(_erasures(own, plan))
-    changes = DataFrame(live_java(own).Pipeline.differences(_java(events), plan.first_hour), own)
+    differences = live_java(own).Pipeline.differences(_java(events), plan.first_hour, _bots(own, plan))
+    changes = DataFrame(differences, own)
 
     def write(frame: DataFrame, batch_id: int) -> None:
         # Whatever the rows, they are asked for exactly once: computing them again would change the state again.
@@ -175,7 +179,9 @@ def _clicks(session: SparkSession, plan: LivePlan) -> DataFrame:
     )
     place = live_java(session).SchemaPlace(*astuple(plan.schemas))
     first_needed_ms = plan.first_hour - VISIT_GAP_MS
-    decoded = live_java(session).Pipeline.decoded(_java(records), place, plan.earliest_ms, first_needed_ms)
+    decoded = live_java(session).Pipeline.decoded(
+        _java(records), place, plan.earliest_ms, first_needed_ms, _bots(session, plan)
+    )
     # Some producer's clock may be years ahead, and with it Kafka's time of the record: that must not move the watermark
     # beyond the present. Both times are the same when the micro-batch is repeated.
     happened = f"least(timestamp_millis(time), current_timestamp() + INTERVAL {MAX_AHEAD_MS} MILLISECONDS)"
@@ -190,6 +196,10 @@ def _erasures(session: SparkSession, plan: LivePlan) -> DataFrame:
         f"{_FAR_FUTURE} AS happened",
         "CAST(split_part(value, ' ', 2) AS binary) AS event",
     )
+
+
+def _bots(session: SparkSession, plan: LivePlan) -> Any:
+    return live_java(session).BotRule.of("\n".join(sorted(plan.bots.agents)), plan.bots.clicks_per_minute)
 
 
 def live_java(session: SparkSession) -> Any:

@@ -25,6 +25,7 @@ record Arrival(int partition, long offset, UserClick click) {
                 .number(click.arrived())
                 .text(click.group().page())
                 .text(click.group().country())
+                .number(click.byBot() ? 1 : 0)
                 .bytes();
     }
 
@@ -37,9 +38,8 @@ record Arrival(int partition, long offset, UserClick click) {
         int partition = (int) reader.number();
         long timestamp = reader.number();
         long arrived = reader.number();
+        Group group = new Group(reader.text(), reader.text());
         return new Arrival(
-                partition,
-                offset,
-                new UserClick(timestamp, keyHigh, keyLow, arrived, new Group(reader.text(), reader.text())));
+                partition, offset, new UserClick(timestamp, keyHigh, keyLow, arrived, group, reader.number() == 1));
     }
 }

@@ -27,17 +27,20 @@ final class Decoder
     private final SchemaPlace place;
     private final long earliestMs;
     private final long firstNeededMs;
+    private final BotRule bots;
 
     /**
      * Decodes clicks with the schemas of a place.
      *
      * @param earliestMs start of the first partition, epoch ms; older clicks are rejected
      * @param firstNeededMs clicks before it (epoch ms) do not matter to any hour of the run
+     * @param bots whose agents are marked
      */
-    Decoder(SchemaPlace place, long earliestMs, long firstNeededMs) {
+    Decoder(SchemaPlace place, long earliestMs, long firstNeededMs, BotRule bots) {
         this.place = place;
         this.earliestMs = earliestMs;
         this.firstNeededMs = firstNeededMs;
+        this.bots = bots;
     }
 
     @Override
@@ -87,7 +90,7 @@ final class Decoder
         }
     }
 
-    private static UserClick kept(Click click, long arrived) {
+    private UserClick kept(Click click, long arrived) {
         String key = new String(RowKey.of(click), StandardCharsets.US_ASCII);
         int middle = HASH_START + HALF_DIGITS;
         return new UserClick(
@@ -95,6 +98,7 @@ final class Decoder
                 Long.parseUnsignedLong(key, HASH_START, middle, HEX),
                 Long.parseUnsignedLong(key, middle, middle + HALF_DIGITS, HEX),
                 arrived,
-                new Group(click.page(), click.country()));
+                new Group(click.page(), click.country()),
+                bots.isAgent(click.browser(), click.device()));
     }
 }

@@ -17,10 +17,17 @@ final class OfUser implements FlatMapGroupsWithStateFunction<byte[], Row, byte[]
     private static final long serialVersionUID = 1L;
 
     private final long firstHour;
+    private final int clicksPerMinute;
 
-    /** Computes hours from one on, epoch ms. */
-    OfUser(long firstHour) {
+    /**
+     * Computes hours from one on.
+     *
+     * @param firstHour the hour, epoch ms
+     * @param clicksPerMinute clicks of a bot ({@link BotRule})
+     */
+    OfUser(long firstHour, int clicksPerMinute) {
         this.firstHour = firstHour;
+        this.clicksPerMinute = clicksPerMinute;
     }
 
     @Override
@@ -41,7 +48,7 @@ final class OfUser implements FlatMapGroupsWithStateFunction<byte[], Row, byte[]
         }
         long watermark = state.getCurrentWatermarkMs();
         UserState before = state.exists() ? UserState.decoded(state.get()) : UserState.NEW;
-        UserState.Step step = before.advanced(arrivals, erased, watermark, firstHour);
+        UserState.Step step = before.advanced(arrivals, erased, watermark, firstHour, clicksPerMinute);
         long neededUntil = step.after().neededUntil();
         if (neededUntil > watermark) {
             state.update(step.after().encoded());

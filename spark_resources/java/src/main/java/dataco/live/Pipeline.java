@@ -26,13 +26,15 @@ public final class Pipeline {
      * @param place where schemas are found
      * @param earliestMs start of the first partition, epoch ms; older clicks are rejected
      * @param firstNeededMs clicks before it (epoch ms) are left out
+     * @param bots whose agents are marked
      * @return columns {@code user} (its hash), {@code time} (epoch ms) and {@code event}
      */
-    public static Dataset<Row> decoded(Dataset<Row> records, SchemaPlace place, long earliestMs, long firstNeededMs) {
+    public static Dataset<Row> decoded(
+            Dataset<Row> records, SchemaPlace place, long earliestMs, long firstNeededMs, BotRule bots) {
         return records.as(Encoders.tuple(
                         Encoders.BINARY(), Encoders.BINARY(), Encoders.LONG(), Encoders.INT(), Encoders.LONG()))
                 .mapPartitions(
-                        new Decoder(place, earliestMs, firstNeededMs),
+                        new Decoder(place, earliestMs, firstNeededMs, bots),
                         Encoders.tuple(Encoders.BINARY(), Encoders.LONG(), Encoders.BINARY()))
                 .toDF("user", "time", "event");
     }
@@ -42,14 +44,19 @@ public final class Pipeline {
      *
      * @param events columns {@code user} and {@code event}, and an event time with a watermark
      * @param firstHour the first hour to compute, epoch ms
+     * @param bots whose number of clicks is a bot's
      * @return JSON, one row for each task that found a change: a list of [hour (epoch ms), page, country, numbers]
      */
-    public static Dataset<Row> differences(Dataset<Row> events, long firstHour) {
+    public static Dataset<Row> differences(Dataset<Row> events, long firstHour, BotRule bots) {
         Encoder<byte[]> bytes = Encoders.BINARY();
         return events.groupBy("user")
                 .as(bytes, Encoders.row(events.schema()))
                 .flatMapGroupsWithState(
-                        new OfUser(firstHour), OutputMode.Update(), bytes, bytes, GroupStateTimeout.EventTimeTimeout())
+                        new OfUser(firstHour, bots.clicksPerMinute()),
+                        OutputMode.Update(),
+                        bytes,
+                        bytes,
+                        GroupStateTimeout.EventTimeTimeout())
                 .mapPartitions((MapPartitionsFunction<byte[], byte[]>) Pipeline::added, bytes)
                 .toDF("differences");
     }

@@ -26,26 +26,46 @@ final class Sums {
     private static final int ENTRIES = 5;
     private static final int EXITS = 6;
     private static final int BOUNCES = 7;
-    private static final int FIRST_BUCKET = 8;
+    private static final int BOT_CLICKS = 8;
+    private static final int FIRST_BUCKET = 9;
 
     /** Number of measures. */
     static final int MEASURES = FIRST_BUCKET + LOWER_LIMITS_MS.length;
 
     private final Map<HourGroup, long[]> byGroup = new HashMap<>();
 
-    /** Returns what a user's clicks contribute to some hours. */
-    static Sums of(List<UserClick> clicks, Set<Long> hours) {
+    /** Returns what a user's clicks contribute to some hours; so many in a minute are a bot's ({@link BotRule}). */
+    static Sums of(List<UserClick> clicks, Set<Long> hours, int clicksPerMinute) {
         Sums found = new Sums();
+        int endOfMinute = 0;
+        boolean isFast = false;
         for (int i = 0; i < clicks.size(); i++) {
             UserClick click = clicks.get(i);
+            if (i == endOfMinute) {
+                endOfMinute = endOfMinute(clicks, i);
+                isFast = BotRule.isRate(endOfMinute - i, clicksPerMinute);
+            }
             long hour = Hours.of(click.timestamp());
             if (hours.contains(hour)) {
                 UserClick previous = i == 0 ? null : clicks.get(i - 1);
                 UserClick next = i == clicks.size() - 1 ? null : clicks.get(i + 1);
                 found.count(previous, click, next, hour);
+                if (isFast || click.byBot()) {
+                    found.of(new HourGroup(hour, click.group()))[BOT_CLICKS]++;
+                }
             }
         }
         return found;
+    }
+
+    /** Returns the place of the first click behind those that are in the same minute as one. */
+    private static int endOfMinute(List<UserClick> clicks, int first) {
+        long minute = BotRule.minuteOf(clicks.get(first).timestamp());
+        int end = first + 1;
+        while (end < clicks.size() && BotRule.minuteOf(clicks.get(end).timestamp()) == minute) {
+            end++;
+        }
+        return end;
     }
 
     private void count(UserClick previous, UserClick click, UserClick next, long hour) {

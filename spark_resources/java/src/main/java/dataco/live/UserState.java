@@ -46,8 +46,9 @@ record UserState(List<UserClick> clicks, long erasedAt) {
      * @param erased when the user was erased, epoch ms, if this became known; otherwise -1
      * @param watermarkMs the micro-batch's watermark, epoch ms
      * @param firstHour the first hour of the whole run, epoch ms; earlier ones are not computed
+     * @param clicksPerMinute clicks of a bot ({@link BotRule})
      */
-    Step advanced(List<Arrival> arrivals, long erased, long watermarkMs, long firstHour) {
+    Step advanced(List<Arrival> arrivals, long erased, long watermarkMs, long firstHour, int clicksPerMinute) {
         long erasedBy = Math.max(erasedAt, erased);
         List<UserClick> all = new ArrayList<>(clicks.size() + arrivals.size());
         for (UserClick click : merged(clicks, inOrder(arrivals))) {
@@ -60,7 +61,9 @@ record UserState(List<UserClick> clicks, long erasedAt) {
         hours.removeIf(hour -> hour < from);
         Sums differences = hours.isEmpty()
                 ? new Sums()
-                : Sums.of(all, hours).add(Sums.of(clicks, hours), -1).withoutZeros();
+                : Sums.of(all, hours, clicksPerMinute)
+                        .add(Sums.of(clicks, hours, clicksPerMinute), -1)
+                        .withoutZeros();
         return new Step(new UserState(after(watermarkMs, all), erasedBy), differences);
     }
 
@@ -119,7 +122,7 @@ record UserState(List<UserClick> clicks, long erasedAt) {
         return clicks.subList(first, clicks.size());
     }
 
-    /** Returns it as bytes: each group once, and times as differences to the time before. */
+    /** Returns it as bytes: each group once, times as differences to the time before, and a bot's mark as the last bit. */
     byte[] encoded() {
         Map<Group, Integer> places = new HashMap<>();
         List<Group> groups = new ArrayList<>();
@@ -137,7 +140,7 @@ record UserState(List<UserClick> clicks, long erasedAt) {
                     .eightBytes(click.keyHigh())
                     .eightBytes(click.keyLow())
                     .number(click.arrived() - click.timestamp())
-                    .number(places.get(click.group()));
+                    .number(2L * places.get(click.group()) + (click.byBot() ? 1 : 0));
             time = click.timestamp();
         }
         return writer.bytes();
@@ -156,12 +159,11 @@ record UserState(List<UserClick> clicks, long erasedAt) {
         long time = 0;
         for (int i = 0; i < count; i++) {
             time += reader.number();
-            clicks.add(new UserClick(
-                    time,
-                    reader.eightBytes(),
-                    reader.eightBytes(),
-                    time + reader.number(),
-                    groups[(int) reader.number()]));
+            long keyHigh = reader.eightBytes();
+            long keyLow = reader.eightBytes();
+            long arrived = time + reader.number();
+            long place = reader.number();
+            clicks.add(new UserClick(time, keyHigh, keyLow, arrived, groups[(int) (place / 2)], place % 2 == 1));
         }
         return new UserState(clicks, erasedAt);
     }

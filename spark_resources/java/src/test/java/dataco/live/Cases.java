@@ -18,7 +18,7 @@ final class Cases {
     /**
      * Returns what comes of the steps of a case. All that Spark would store or send goes through its encoding.
      *
-     * @param test a case, with {@code first_hour} and {@code steps}
+     * @param test a case, with {@code first_hour}, {@code steps} and, unless it is 0, {@code clicks_per_minute}
      * @param measures names of the measures
      */
     static ArrayNode answer(JsonNode test, List<String> measures) {
@@ -33,7 +33,8 @@ final class Cases {
                             arrivals,
                             step.has("erased") ? step.get("erased").asLong() : UserState.NEVER,
                             step.get("watermark").asLong(),
-                            test.get("first_hour").asLong());
+                            test.get("first_hour").asLong(),
+                            test.path("clicks_per_minute").asInt());
             state = found.after().encoded();
             ObjectNode answer = answers.addObject();
             answer.set("differences", differences(found.differences(), measures));
@@ -56,7 +57,8 @@ final class Cases {
                 Long.parseUnsignedLong(key.substring(0, HALF_DIGITS), 16),
                 Long.parseUnsignedLong(key.substring(HALF_DIGITS), 16),
                 written.get(4).asLong(),
-                new Group(written.get(5).asText(), written.get(6).asText()));
+                new Group(written.get(5).asText(), written.get(6).asText()),
+                written.path(7).asBoolean());
         return new Arrival(written.get(0).asInt(), written.get(1).asLong(), click);
     }
 
