@@ -24,6 +24,7 @@ from dataco_assets.cli import (
     rejected,
     restatements,
     resume,
+    rules,
     setup,
     status,
     top,
@@ -73,6 +74,7 @@ app.add_typer(contract.app, name="contract")
 app.add_typer(rejected.app, name="rejected")
 app.add_typer(index.app, name="index")
 app.add_typer(ingest.app, name="ingest")
+app.add_typer(rules.app, name="rules")
 app.command()(setup.setup)
 app.command()(live.live)
 app.command()(status.status)

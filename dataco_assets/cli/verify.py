@@ -6,16 +6,17 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from dataco_assets.aggregates.columns import BOT_CLICKS
 from dataco_assets.cli.hints import local_stack_hint
-from dataco_assets.cli.output import Json, iso_time, note, print_json, print_table, stderr_console
+from dataco_assets.cli.output import Json, iso_time, note, print_json, print_table
+from dataco_assets.cli.progress import hours_done
 from dataco_assets.cli.times import FORMS, hour_range
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
@@ -85,7 +86,7 @@ def verify(
             if not hours:
                 raise NothingToVerify(_nothing(start, end))
             report = Report(limit, closed_indices=verifier.closed_indices())
-            with _progress(len(hours)) as advance:
+            with hours_done(len(hours)) as advance:
                 for verdict in verifier.verify(hours):
                     report.take(verdict)
                     advance()
@@ -131,6 +132,7 @@ class Report:
         differing: Differences in all.
         differing_hours: Hours that differ.
         shown: The differences kept.
+        fields: Names of the fields that differ, as far as the verdicts have them.
         closed_indices: Indices that an operator closed.
         lacking: Measures that compared hours were computed without.
         lacking_hours: How many hours lack any.
@@ -144,6 +146,7 @@ class Report:
     differing: int = 0
     differing_hours: int = 0
     shown: "list[Difference]" = field(default_factory=list)
+    fields: set[str] = field(default_factory=set)
     closed_indices: list[str] = field(default_factory=list)
     lacking: set[str] = field(default_factory=set)
     lacking_hours: int = 0
@@ -162,6 +165,7 @@ class Report:
             self.differing_hours += 1
             self.differing += verdict.differing
             self.shown += verdict.differences[: self.limit - len(self.shown)]
+            self.fields |= {difference.field for difference in verdict.differences}
 
     @property
     def compared(self) -> int:
@@ -198,7 +202,12 @@ class Report:
             )
         for name in self.closed_indices:
             yield f"Index {name} is closed: readers do not see its hours. `POST /{name}/_open` opens it again."
-        if self.differing_hours:
+        if self.fields == {BOT_CLICKS.name}:
+            yield (
+                f"Only {BOT_CLICKS.name} differ: the hours were computed by another rule about bots than that of the "
+                "settings. `dataco rules diff` tells how, and `dataco rules refresh` computes these hours again."
+            )
+        elif self.differing_hours:
             yield (
                 "A drain that was killed may have stored clicks whose hours only the next drain marks: if clicks "
                 "wait in Kafka (`dataco status`), drain and verify again. `dataco backfill FROM TO` computes "
@@ -272,15 +281,3 @@ def _shown(value: object) -> str:
 def _wait(seconds: float) -> None:
     note(f"Some hours differ and have recent clicks: comparing them again in {seconds:.0f} s.")
     time.sleep(seconds)
-
-
-@contextmanager
-def _progress(hours: int) -> Iterator[Callable[[], None]]:
-    console = stderr_console()
-    if not console.is_terminal:
-        yield lambda: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("hours", total=hours)
-        yield lambda: progress.advance(task)

@@ -30,10 +30,13 @@ SHOWING = [
     ["backfill", "2026-01-31", "2026-01-31"],
     ["rejected", "list"],
     ["rejected", "show", "clicks/0/1"],
+    ["rules", "diff"],
+    ["rules", "refresh"],
     ["index", "rebuild"],
     ["ingest", "status"],
 ]
 REPORTING = [
+    ["rules", "show"],
     ["resume", "all"],
     ["ingest", "use", "drain"],
     ["erase-user", "ann"],
@@ -58,6 +61,8 @@ WRONG = [
     ["top", "--limit", "0"],
     ["verify", "yesterday"],
     ["account", "yesterday"],
+    ["rules", "diff", "yesterday"],
+    ["rules", "diff", "--clicks-per-minute", "-1"],
     ["backfill", "yesterday", "2026-01-31"],
     ["backfill", "2026-01-31", "2026-01-30"],
     ["backfill", "2026-01-31", "2026-01-31", "--submit", "foo"],
