@@ -106,7 +106,7 @@ class IncompleteHours(Span):
 
     Attributes:
         count: How many.
-        lacking: The measures, by name.
+        lacking: The measures that any of them lacks, by name.
     """
 
     count: int
@@ -261,11 +261,14 @@ def incomplete_hours(index: Index) -> IncompleteHours | None:
     later = _later(index.aggregate)
     if not later:
         return None
-    if (found := _counted(index, {"bool": {"should": [_lacks(column) for column in later]}})) is None:
+    lacks = {column.name: _lacks(column) for column in later}
+    query, each = {"bool": {"should": list(lacks.values())}}, {"lacks": {"filters": {"filters": lacks}}}
+    asked = _ENDS | _HOURS | each
+    found = search(index.client, index.searchable(), size=0, query=query, aggregations=asked)["aggregations"]
+    if (held := _span_of(found)) is None:
         return None
-    held, number = found
-    names = tuple(sorted(column.name for column in later))
-    return IncompleteHours(held.first_hour, held.last_hour, number, names)
+    names = sorted(name for name, documents in found["lacks"]["buckets"].items() if documents["doc_count"])
+    return IncompleteHours(held.first_hour, held.last_hour, found["count"]["value"], tuple(names))
 
 
 def _later(aggregate: Aggregate) -> list[Column]:

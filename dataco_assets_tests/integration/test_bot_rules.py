@@ -14,6 +14,8 @@ from dataco_assets.cli import app
 from dataco_assets.clicks.finality import Cause
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clients.elasticsearch import SearchClient, connect
+from dataco_assets.index.indices import Index
+from dataco_assets.index.reading import incomplete_hours
 from dataco_assets.index.restatements import read_restatements
 from dataco_assets.settings import settings
 from dataco_assets_tests.platforms import NOON, Platform, click, epoch_ms
@@ -63,6 +65,23 @@ def rules(*arguments: str) -> dict[int, tuple[int | None, int]]:
 
 def generations(platform: Platform) -> dict[int, int]:
     return {state.hour: state.dirty for state in platform.hours.all()}
+
+
+def test_an_hour_that_lacks_the_marks_alone_is_told_as_such(
+    platform: Platform, refreshes: Refreshes, search: SearchClient
+) -> None:
+    fill(platform, refreshes)
+    index = Index(search, platform.settings.index_alias)
+    assert incomplete_hours(index) is None
+    query = {"term": {"hour": QUIET}}
+    (hit,) = search.search(index=platform.settings.index_alias, query=query, version=True)["hits"]["hits"]
+    lacking = {name: value for name, value in hit["_source"].items() if name != "bot_clicks"}
+    version = {"version": hit["_version"], "version_type": "external_gte"}
+    search.index(index=hit["_index"], id=hit["_id"], document=lacking, refresh=True, **version)
+    found = incomplete_hours(index)
+    assert found is not None
+    assert (found.first_hour, found.last_hour, found.count) == (QUIET, QUIET, 1)
+    assert found.lacking == ("bot_clicks",)
 
 
 def test_a_changed_rule_is_told_before_and_refreshes_only_its_hours(
