@@ -767,6 +767,7 @@ def test_a_standalone_worker_stores_clicks_and_goes_on_where_it_was_killed(sink:
     alone = StandaloneWorker(tmp_path / "alone", like=sink.worker, connector=connector)
     traffic.send(600, malformed=0.05)
     with running(alone):
+        wait_until(lambda: is_drained(platform), seconds=STORED_SECONDS, what="everything is stored")
         sink.stop_at("HOURS_MARKED", "halt")
         traffic.send(600, malformed=0.05)
         wait_until(lambda: not alone.is_running(), seconds=STORED_SECONDS, what="the worker dies")
