@@ -136,7 +136,7 @@ def test_hours_before_the_first_partition_are_not_compared() -> None:
 
 
 def test_only_hours_that_change_are_marked(ledger: Ledger) -> None:
-    changes = RuleChanges(Settings(), cast("HBase", None))
+    changes = RuleChanges(Settings(clicks_topic="clicks"), cast("HBase", None))  # pyright: ignore[reportCallIssue]
     changes.refresh(list(changes.compare(PLAIN, changes.hours(HOURS[3], HOURS[5]))))
     assert ledger.marked == ([HOURS[5]], Cause.RECOMPUTED)
 
