@@ -4,6 +4,7 @@ A part that cannot be examined, because a server is away, is said to be so and k
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from dataco_assets.aggregates.columns import AGGREGATES
 from dataco_assets.clicks.hour import hour_key
-from dataco_assets.clients.connect import Connect
+from dataco_assets.clients.connect import Connect, Connector
 from dataco_assets.clients.elasticsearch import connect_at_once
 from dataco_assets.clients.hbase import HBase, connect
 from dataco_assets.clients.kafka.brokers import Brokers
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 Storage = Callable[[], "dg.DagsterInstance"]
 
 _SECONDS: Final = 5.0
+_RUNNING: Final = "RUNNING"
 _HEARTBEAT_SECONDS: Final = 120.0
 """Longest acceptable silence of Dagster's daemon; `docker/prometheus/alerts.yaml` alerts after the same."""
 _HEADROOM_SECONDS: Final = 6 * 3_600
@@ -257,18 +259,33 @@ def _owner(config: Settings, hbase: HBase) -> str:
         return "the drain (runs of Dagster)"
     if not config.connect_url:
         return "Kafka Connect (DATACO_CONNECT_URL is not set, so its tasks are not looked at)"
-    status = Connect(config.connect_url, config.connect_connector, timeout_seconds=_SECONDS).status()
-    failed = [task for task in status.tasks if task.failed]
-    if failed:
-        raise _TasksFailed(
-            f"{quantity(len(failed), 'task')} of connector {status.name} failed: {failed[0].error} kafka_lag_sensor "
+    return check_connector(Connect(config.connect_url, config.connect_connector, timeout_seconds=_SECONDS).status())
+
+
+def check_connector(connector: Connector) -> str:
+    """Says how a connector that stores the clicks is; pure.
+
+    Raises:
+        ConnectorIdle: not all of its tasks run, so clicks may wait.
+    """
+    if failed := [task for task in connector.tasks if task.failed]:
+        raise ConnectorIdle(
+            f"{quantity(len(failed), 'task')} of connector {connector.name} failed: {failed[0].error} kafka_lag_sensor "
             "restarts those whose cause passes; `dataco ingest status` shows all."
         )
-    return f"Kafka Connect, {quantity(len(status.tasks), 'task')}, {status.state}"
+    states = Counter(task.state for task in connector.tasks)
+    if connector.state != _RUNNING or set(states) != {_RUNNING}:
+        tasks = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+        raise ConnectorIdle(
+            f"Connector {connector.name} is {connector.state}, its tasks: {tasks}. Clicks wait for tasks that do not "
+            "run. If somebody paused or stopped it, resume it (PUT …/resume). A rebalance takes a minute at most; if "
+            "this lasts longer, look at the log of Connect's workers."
+        )
+    return f"Kafka Connect, {quantity(len(connector.tasks), 'task')}, {connector.state}"
 
 
-class _TasksFailed(DatacoError):
-    """Tasks of the connector have failed."""
+class ConnectorIdle(DatacoError):
+    """Tasks of the connector do not run."""
 
 
 def _clocks(part: str, config: Settings, hbase: HBase) -> Diagnosis:
