@@ -45,6 +45,14 @@ if __name__ == "__main__":
     with dg.DagsterInstance.get() as instance:
         dg.execute_job(dg.reconstructable(failing), instance)
 """
+INSTANCE = """
+telemetry:
+  enabled: false
+# Otherwise Dagster mirrors the lines of a step by a process that it ends with the step, whether it has read all or not.
+compute_logs:
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
 UNCAUGHT = """
 import threading
 from dataco_assets.logs import LogFormat, configure
@@ -103,7 +111,7 @@ def test_a_broker_that_is_away_does_not_fill_the_log() -> None:
 def test_every_line_of_a_run_has_dagsters_id(tmp_path: Path) -> None:
     code = tmp_path / "location.py"
     code.write_text(JOB)
-    tmp_path.joinpath("dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    tmp_path.joinpath("dagster.yaml").write_text(INSTANCE)
     done = run([sys.executable, str(code)], {"DAGSTER_HOME": str(tmp_path), "DATACO_LOG_FORMAT": "json"})
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         (recorded,) = instance.get_runs()
