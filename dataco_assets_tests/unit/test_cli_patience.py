@@ -36,7 +36,7 @@ def nowhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     ],
     indirect=["nowhere"],
 )
-def test_that_nothing_is_there_is_reported_within_three_seconds(nowhere: str, arguments: list[str]) -> None:
+def test_that_nothing_is_there_is_reported_soon(nowhere: str, arguments: list[str]) -> None:
     app = typer.Typer()
     app.command()(top.top)
     app.command()(verify.verify)
@@ -47,7 +47,7 @@ def test_that_nothing_is_there_is_reported_within_three_seconds(nowhere: str, ar
     started = time.monotonic()
     result = CliRunner().invoke(app, arguments)
 
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10, "3 s on an idle machine; a client that retries takes 30 s"
     assert result.exit_code != 0
     told = result.stderr + str(result.exception)
     assert nowhere in told
