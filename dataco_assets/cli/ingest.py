@@ -107,7 +107,7 @@ def _problems(connector: Connector | None, problem: str) -> list[str]:
     if connector is None:
         return [problem]
     found = [f"task {task.number} of {connector.name} failed: {task.error}" for task in connector.tasks if task.failed]
-    if connector.state != "RUNNING":
+    if not connector.runs:
         found.insert(0, f"connector {connector.name} is {connector.state}")
     elif not connector.tasks:
         found.append(f"connector {connector.name} has no tasks")

@@ -7,7 +7,7 @@ import requests
 
 from dataco_assets.errors import DatacoError, ErrorKind
 
-_FAILED = "FAILED"
+_FAILED, _RUNNING = "FAILED", "RUNNING"
 _PASSING = "dataco.connect.PassingFailureException: "
 """In the trace of a task of the sink that ended because a server was away."""
 
@@ -45,6 +45,11 @@ class Task:
         """Whether it has ended and will not go on by itself."""
         return self.state == _FAILED
 
+    @property
+    def runs(self) -> bool:
+        """Whether it stores clicks."""
+        return self.state == _RUNNING
+
 
 @dataclass(frozen=True)
 class Connector:
@@ -53,6 +58,11 @@ class Connector:
     name: str
     state: str
     tasks: tuple[Task, ...]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has been started and not paused or stopped; its tasks may be in another state."""
+        return self.state == _RUNNING
 
 
 class Connect:

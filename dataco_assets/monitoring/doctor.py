@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 Storage = Callable[[], "dg.DagsterInstance"]
 
 _SECONDS: Final = 5.0
-_RUNNING: Final = "RUNNING"
 _HEARTBEAT_SECONDS: Final = 120.0
 """Longest acceptable silence of Dagster's daemon; `docker/prometheus/alerts.yaml` alerts after the same."""
 _HEADROOM_SECONDS: Final = 6 * 3_600
@@ -273,8 +272,8 @@ def check_connector(connector: Connector) -> str:
             f"{quantity(len(failed), 'task')} of connector {connector.name} failed: {failed[0].error} kafka_lag_sensor "
             "restarts those whose cause passes; `dataco ingest status` shows all."
         )
-    states = Counter(task.state for task in connector.tasks)
-    if connector.state != _RUNNING or set(states) != {_RUNNING}:
+    if not (connector.runs and connector.tasks and all(task.runs for task in connector.tasks)):
+        states = Counter(task.state for task in connector.tasks)
         tasks = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
         raise ConnectorIdle(
             f"Connector {connector.name} is {connector.state}, its tasks: {tasks}. Clicks wait for tasks that do not "

@@ -169,7 +169,7 @@ def _of_canary(canary: CanaryFigures) -> Iterator[Metric]:
 
 
 def _of_connector(connector: Connector) -> Iterator[Metric]:
-    yield _gauge("dataco_connector_running", "Whether the connector runs.", float(connector.state == "RUNNING"))
+    yield _gauge("dataco_connector_running", "Whether the connector runs.", float(connector.runs))
     tasks = GaugeMetricFamily("dataco_connector_tasks", "Tasks of the connector.", labels=["state"])
     found = [task.state for task in connector.tasks]
     for state in (*_TASK_STATES, *sorted({*found} - {*_TASK_STATES})):

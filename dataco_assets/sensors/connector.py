@@ -108,7 +108,7 @@ def metadata(look: Look, memory: Memory) -> dict[str, int | float | str]:
         found["clicks rejected"] = rejected
         found["clicks stored"] = max(0, look.passed - memory.passed - rejected)
     if look.connector is not None:
-        found["tasks running"] = sum(task.state == "RUNNING" for task in look.connector.tasks)
+        found["tasks running"] = sum(task.runs for task in look.connector.tasks)
         found["tasks failed"] = len(_failed(look))
     return found
 
