@@ -650,12 +650,12 @@ class Settings(BaseSettings):
     @property
     def smtp_recipients(self) -> tuple[str, ...]:
         """Addresses that receive mail."""
-        return tuple(address for each in self.smtp_to.split(",") if (address := each.strip()))
+        return tuple(listed(self.smtp_to))
 
     @property
     def bot_rule(self) -> BotRule:
         """Which clicks count as of bots."""
-        return BotRule.of(families(self.bot_agents), self.bot_clicks_per_minute)
+        return BotRule.of(listed(self.bot_agents), self.bot_clicks_per_minute)
 
     @property
     def partitions_start_ms(self) -> int:
@@ -708,9 +708,9 @@ def settings() -> Settings:
     return Settings.load()
 
 
-def families(text: str) -> list[str]:
-    """The families of a comma-separated text."""
-    return [family for each in text.split(",") if (family := each.strip())]
+def listed(text: str) -> list[str]:
+    """The parts of a comma-separated text, without spaces around them; empty ones are left out."""
+    return [part for each in text.split(",") if (part := each.strip())]
 
 
 def variable(field: str) -> str:

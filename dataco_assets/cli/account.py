@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.cli.times import FORMS, hour_range, moment
-from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
+from dataco_assets.cli.times import FORMS, open_span
+from dataco_assets.clicks.hour import hour_key
 from dataco_assets.clock import now_ms
 from dataco_assets.quantities import quantity
 from dataco_assets.settings import settings
@@ -59,7 +59,7 @@ def account(
     from dataco_assets.ingest.accounting import read_account, read_rejected_places
     from dataco_assets.ingest.recount import recount as counted_again
 
-    since_ms, until_ms = _span(first, last)
+    since_ms, until_ms = open_span(first, last)
     now = now_ms()
     with connect(settings(), retry_seconds=PERSON_SECONDS) as hbase:
         found = read_account(settings(), hbase, now_ms=now, since_ms=since_ms, until_ms=until_ms)
@@ -75,13 +75,6 @@ def account(
         _show(found, in_ranges=ranges)
     if not found.adds_up:
         raise typer.Exit(DOES_NOT_ADD_UP)
-
-
-def _span(first: str | None, last: str | None) -> tuple[int | None, int | None]:
-    if first is not None and last is not None:
-        start, end = hour_range(first, last)
-        return start, end + HOUR_MS
-    return (None if first is None else hour_of(moment("FROM", first))), None
 
 
 def _show(found: "Account", *, in_ranges: bool) -> None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
-from dataco_assets.cli.times import FORMS, hour_range, moment
-from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
+from dataco_assets.cli.times import FORMS, open_span
+from dataco_assets.clicks.hour import hour_key
 from dataco_assets.settings import settings
 
 if TYPE_CHECKING:
@@ -35,20 +35,13 @@ def restatements(
     from dataco_assets.clients.elasticsearch import connect_at_once
     from dataco_assets.index.restatements import read_restatements
 
-    since_ms, until_ms = _span(first, last)
+    since_ms, until_ms = open_span(first, last)
     client = connect_at_once(settings())
     found = list(read_restatements(client, settings().index_alias, since_ms=since_ms, until_ms=until_ms))
     if as_json:
         print_json({"restatements": [_document(each) for each in found]})
     else:
         print_table(_COLUMNS, map(_row, found), numbers=_NUMBERS)
-
-
-def _span(first: str | None, last: str | None) -> tuple[int | None, int | None]:
-    if first is not None and last is not None:
-        start, end = hour_range(first, last)
-        return start, end + HOUR_MS
-    return (None if first is None else hour_of(moment("FROM", first))), None
 
 
 def _row(each: "Restatement") -> tuple[str, ...]:

@@ -13,11 +13,11 @@ import typer
 
 from dataco_assets.cli.output import Json, iso_time, print_json, print_table
 from dataco_assets.cli.progress import hours_done
-from dataco_assets.cli.times import FORMS, hour_range
+from dataco_assets.cli.times import ChosenFrom, ChosenTo, chosen_hours
 from dataco_assets.clicks.bots import BotRule
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.quantities import quantity
-from dataco_assets.settings import families, settings
+from dataco_assets.settings import listed, settings
 from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
@@ -34,16 +34,6 @@ _NOT_COMPARED = {
     "outside": "they lie before the first partition (DATACO_PARTITIONS_START), so no run computes them",
 }
 
-First = Annotated[
-    str, typer.Argument(metavar="FROM", help=f"First hour: {FORMS}. Default: all published hours.", show_default=False)
-]
-Last = Annotated[
-    str,
-    typer.Argument(
-        metavar="TO", help="Last hour, included; a day: its last. Default: FROM's hour or day.", show_default=False
-    ),
-]
-
 
 @app.command()
 def show(*, as_json: Json = False) -> None:
@@ -53,7 +43,7 @@ def show(*, as_json: Json = False) -> None:
     out.
     """
     config = settings()
-    rule, own = config.bot_rule, families(config.bot_agents)
+    rule, own = config.bot_rule, listed(config.bot_agents)
     if as_json:
         print_json(_rule(rule) | {"own_agents": sorted(own)})
         return
@@ -67,8 +57,8 @@ def show(*, as_json: Json = False) -> None:
 
 @app.command()
 def diff(
-    first: First = "",
-    last: Last = "",
+    first: ChosenFrom = "",
+    last: ChosenTo = "",
     *,
     agents: Annotated[
         str | None,
@@ -100,7 +90,7 @@ def diff(
     """
     config = settings()
     rule = BotRule.of(
-        families(config.bot_agents if agents is None else agents),
+        listed(config.bot_agents if agents is None else agents),
         config.bot_clicks_per_minute if clicks_per_minute is None else clicks_per_minute,
     )
     with _comparing(first, last) as (comparison, hours):
@@ -114,13 +104,12 @@ def diff(
 
 
 @app.command()
-def refresh(first: First = "", last: Last = "", *, as_json: Json = False) -> None:
+def refresh(first: ChosenFrom = "", last: ChosenTo = "", *, as_json: Json = False) -> None:
     """Have the hours that the rule changes computed again.
 
     It compares by the rule in the settings, as `dataco rules diff` does, shows the result, and marks the hours that
-    would change, and no others. The sensors'
-    next runs compute and publish these, and note a restatement of each that was final. The services that start runs
-    must have the new settings by then.
+    would change, and no others. The sensors' next runs compute and publish these, and note a restatement of each that
+    was final. The services that start runs must have the new settings by then.
     """
     with _comparing(first, last) as (comparison, hours):
         report = _compared(comparison, settings().bot_rule, hours)
@@ -147,11 +136,16 @@ class _Report:
     outcomes: Counter[str] = field(default_factory=Counter)
     changed: "list[HourChange]" = field(default_factory=list)
 
+    @property
+    def compared(self) -> int:
+        """How many hours were compared."""
+        return len(self.changed) + self.outcomes["same"]
+
 
 @contextmanager
 def _comparing(first: str, last: str) -> "Iterator[tuple[RuleChanges, Sequence[int]]]":
     """What compares hours, and the published ones of a range."""
-    start, end = hour_range(first, last or first) if first else (None, None)
+    start, end = chosen_hours(first, last)
     from dataco_assets.cli.first_contact import connect_at_once
     from dataco_assets.verification.rule_changes import RuleChanges
 
@@ -177,10 +171,9 @@ def _compared(comparison: "RuleChanges", rule: BotRule, hours: Sequence[int]) ->
 def _print(report: _Report) -> None:
     if report.changed:
         print_table(_COLUMNS, [_row(change) for change in report.changed], numbers=_NUMBERS)
-    compared = len(report.changed) + report.outcomes["same"]
     more = sum(change.difference for change in report.changed)
     typer.echo(
-        f"Rule {report.rule.fingerprint}: {quantity(len(report.changed), 'hour')} of {compared:,} would change, "
+        f"Rule {report.rule.fingerprint}: {quantity(len(report.changed), 'hour')} of {report.compared:,} would change, "
         f"{more:+,} clicks of bots in all."
     )
     for outcome, why in _NOT_COMPARED.items():
@@ -205,7 +198,7 @@ def _rule(rule: BotRule) -> dict[str, Any]:
 def _document(report: _Report) -> dict[str, Any]:
     return {
         "rule": _rule(report.rule),
-        "compared": len(report.changed) + report.outcomes["same"],
+        "compared": report.compared,
         "not_compared": {outcome: report.outcomes[outcome] for outcome in _NOT_COMPARED},
         "hours": [
             {

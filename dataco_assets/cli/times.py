@@ -21,6 +21,10 @@ From = Annotated[str, typer.Argument(metavar="FROM", help=f"First hour: {FORMS}.
 To = Annotated[
     str, typer.Argument(metavar="TO", help="Last hour, included, in the same forms. A day: its last hour, 23:00.")
 ]
+ChosenFrom = Annotated[str, typer.Argument(metavar="FROM", help=f"First hour: {FORMS}. Default: all hours.")]
+ChosenTo = Annotated[
+    str, typer.Argument(metavar="TO", help="Last hour, included; a day: its last. Default: FROM's hour or day.")
+]
 
 _FORM = re.compile(
     r"(?P<day>\d{4}-\d{2}-\d{2})"
@@ -105,6 +109,31 @@ def hour_range(first: str, last: str) -> tuple[int, int]:
     if end < start:
         raise TimeUnclear(f"TO ({hour_key(end)}) is before FROM ({hour_key(start)}).")
     return start, end
+
+
+def chosen_hours(first: str, last: str) -> tuple[int, int] | tuple[None, None]:
+    """The first and the last hour of a range that may be left out, both included, epoch ms; None: all hours.
+
+    Args:
+        first: FROM; empty: all hours.
+        last: TO; empty: FROM's hour or day.
+
+    Raises:
+        TimeUnclear: One is no time, or TO is before FROM.
+    """
+    return hour_range(first, last or first) if first else (None, None)
+
+
+def open_span(first: str | None, last: str | None) -> tuple[int | None, int | None]:
+    """The half-open span of a range whose ends may be left out, epoch ms; None: no limit.
+
+    Raises:
+        TimeUnclear: One is no time, or TO is before FROM.
+    """
+    if first is not None and last is not None:
+        start, end = hour_range(first, last)
+        return start, end + HOUR_MS
+    return (None if first is None else hour_of(moment("FROM", first))), None
 
 
 def _iso(form: "re.Match[str]") -> str:

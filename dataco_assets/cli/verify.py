@@ -17,7 +17,7 @@ from dataco_assets.aggregates.columns import BOT_CLICKS
 from dataco_assets.cli.hints import local_stack_hint
 from dataco_assets.cli.output import Json, iso_time, note, print_json, print_table
 from dataco_assets.cli.progress import hours_done
-from dataco_assets.cli.times import FORMS, hour_range
+from dataco_assets.cli.times import ChosenFrom, ChosenTo, chosen_hours
 from dataco_assets.clicks.hour import hour_key
 from dataco_assets.errors import DatacoError
 from dataco_assets.ledgers.hours import MARKED_WITHIN_SECONDS
@@ -36,11 +36,8 @@ _COLUMNS = ("hour (UTC)", "where", "group", "field", "from the clicks", "found")
 
 
 def verify(
-    first: Annotated[str, typer.Argument(metavar="FROM", help=f"First hour: {FORMS}. Default: all hours.")] = "",
-    last: Annotated[
-        str,
-        typer.Argument(metavar="TO", help="Last hour, included; a day: its last. Default: FROM's hour or day."),
-    ] = "",
+    first: ChosenFrom = "",
+    last: ChosenTo = "",
     *,
     strict: Annotated[
         bool,
@@ -75,7 +72,7 @@ def verify(
     from dataco_assets.verification.verifier import Verifier
 
     try:
-        start, end = hour_range(first, last or first) if first else (None, None)
+        start, end = chosen_hours(first, last)
         config = settings()
         with (
             closing(elasticsearch.connect_at_once(config)) as search,
