@@ -141,8 +141,7 @@ final class Window {
     Set<Long> replayedHours() {
         return storedClicks.stream()
                 .filter(StoredClick::replayed)
-                .map(StoredClick::span)
-                .flatMap(span -> Stream.of(Hours.hourOf(span), Hours.neighbourOf(span)))
+                .flatMap(click -> Hours.touchedBy(click.span()).stream())
                 .collect(Collectors.toSet());
     }
 

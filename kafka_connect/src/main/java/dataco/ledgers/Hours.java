@@ -4,6 +4,7 @@ import java.time.Instant;
 import java.time.LocalDateTime;
 import java.time.ZoneOffset;
 import java.time.format.DateTimeFormatter;
+import java.util.List;
 
 /** Hours of clicks: their starts, their names, and which of them a click can change. Epoch ms, UTC. */
 public final class Hours {
@@ -19,7 +20,7 @@ public final class Hours {
     private Hours() {}
 
     /** Returns the start of the hour that a time is in. */
-    public static long hourOf(long timeMs) {
+    static long hourOf(long timeMs) {
         return timeMs - Math.floorMod(timeMs, HOUR_MS);
     }
 
@@ -28,8 +29,13 @@ public final class Hours {
         return timeMs - Math.floorMod(timeMs, VISIT_GAP_MS);
     }
 
+    /** Returns the hours that a click can change: its own, then the one beside it. */
+    public static List<Long> touchedBy(long timeMs) {
+        return List.of(hourOf(timeMs), neighbourOf(timeMs));
+    }
+
     /** Returns the hour beside a click's own that it can change too: the one before, or the one after. */
-    public static long neighbourOf(long timeMs) {
+    static long neighbourOf(long timeMs) {
         long hour = hourOf(timeMs);
         return timeMs - hour < VISIT_GAP_MS ? hour - HOUR_MS : hour + HOUR_MS;
     }
