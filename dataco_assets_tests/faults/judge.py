@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import happybase
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from dataco_assets_tests.faults.truth import Logged, Truth, own_hours, touched_hours
 from dataco_assets_tests.platforms import Platform, read_topic
@@ -102,7 +102,10 @@ def read_tallies(platform: Platform) -> list[Tallied]:
 def read_ends(platform: Platform) -> dict[int, int]:
     """Last stable offset of each partition of the clicks topic; waits for a broker that answers late or not yet."""
     answered = Retrying(
-        retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_BROKER_SECONDS), reraise=True
+        retry=retry_if_exception_type(KafkaException),
+        wait=wait_fixed(0.5),
+        stop=stop_after_delay(_BROKER_SECONDS),
+        reraise=True,
     )
     return answered(_ends, platform)
 
