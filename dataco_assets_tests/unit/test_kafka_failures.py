@@ -43,6 +43,26 @@ def test_brokers_that_are_away_or_not_ready_are_worth_another_try(code: int) -> 
     assert "broker:9092 does not answer (words)" in str(found)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (
+            "refused (after 0ms in state CONNECT)",
+            "refused (after 13ms in state CONNECT, 1 identical error(s) suppressed)",
+        ),
+        ("Timed out (after 10003ms, timeout #0)", "Timed out (after 9999ms, timeout #3)"),
+    ],
+)
+def test_the_same_error_has_the_same_text_each_time(first: str, second: str) -> None:
+    reachability, told = Reachability("broker:9092", None), set[str | None]()
+    for text in (first, second):
+        error = KafkaError(KafkaError._TRANSPORT, text)
+        reachability.on_error(error)
+        told |= {str(failure(error.code(), text)), str(delivery_failure(error, "broker:9092", "clicks"))}
+        told.add(reachability.trouble)
+    assert len(told) == 3
+
+
 @pytest.mark.parametrize("code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])
 def test_a_missing_topic_is_named_with_the_way_out(code: int) -> None:
     found = failure(code)

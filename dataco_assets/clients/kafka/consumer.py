@@ -14,6 +14,7 @@ from dataco_assets.clients.kafka.failures import (
     TopicMissing,
     missing,
     refusal,
+    text_of,
     translate,
     unreachable,
 )
@@ -170,7 +171,7 @@ class RangeConsumer:
             partition = cast("int", message.partition())
             raise OffsetsLost(
                 f"Topic {self._topic}, partition {partition}: offsets [{self.positions[partition]}, "
-                f"{self._ends[partition]}) can no longer be read ({problem.str()})."
+                f"{self._ends[partition]}) can no longer be read ({text_of(problem)})."
             )
         elif code in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}:
             raise TopicMissing(missing(self._topic))
@@ -179,10 +180,10 @@ class RangeConsumer:
         elif refused := refusal(problem, self._servers, self._asked_about(code)):
             raise refused
         elif problem.fatal():
-            raise KafkaUnavailable(unreachable(self._servers, problem.str()))
+            raise KafkaUnavailable(unreachable(self._servers, text_of(problem)))
         else:
             # Brokers down, time-outs: librdkafka goes on trying by itself; the stall deadline judges.
-            self._last_trouble = problem.str()
+            self._last_trouble = text_of(problem)
 
     def _asked_about(self, code: int) -> str:
         return f"group {self._group}" if code == KafkaError.GROUP_AUTHORIZATION_FAILED else f"topic {self._topic}"

@@ -11,6 +11,8 @@ KafkaFailure               anything else that Kafka refuses                    p
 └── OffsetsLost            offsets to be read are no longer in the topic       permanent
 """
 
+import re
+
 from confluent_kafka import KafkaError, KafkaException
 
 from dataco_assets.errors import DatacoError, ErrorKind
@@ -120,6 +122,20 @@ _UNACKNOWLEDGED = frozenset(
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
+_MEASURED = re.compile(
+    r"\bafter \d+ms (?=in state )|, \d+ identical error\(s\) suppressed| \(after \d+ms, timeout #\d+\)"
+)
+
+
+def text_of(error: KafkaError) -> str:
+    """What the client says of an error, without what it measures: the same error has the same text each time.
+
+    The platform compares texts to report an error once. librdkafka adds how long a connection took to fail ("after 3ms
+    in state CONNECT"), how often it had been reported, and how long a request had waited.
+    """
+    return _MEASURED.sub("", error.str())
+
+
 def error_code(error: BaseException | None) -> int | None:
     """Kafka's code of an error of its client; None for any other."""
     return error.args[0].code() if isinstance(error, KafkaException) else None
@@ -133,7 +149,7 @@ def refusal(error: KafkaError, servers: str, what: str) -> KafkaFailure | None:
         servers: The brokers.
         what: What was asked about, for the message: best a topic's name.
     """
-    code, text = error.code(), error.str()
+    code, text = error.code(), text_of(error)
     if code in _DENIED:
         return AccessDenied(
             f"Kafka at {servers} does not permit a request about {what}: {text.rstrip('.')}. Grant the user of "
@@ -165,7 +181,7 @@ def translate(error: KafkaException, servers: str, what: str, trouble: str | Non
         trouble: What the last connection failed with, where that is known: a time-out does not say why.
     """
     code = error_code(error)
-    text = error.args[0].str()
+    text = text_of(error.args[0])
     if code in _MISSING:
         return TopicMissing(missing(what))
     if refused := refusal(error.args[0], servers, what):
@@ -190,12 +206,13 @@ def delivery_failure(error: KafkaError, servers: str, topic: str, trouble: str |
     if refused := refusal(error, servers, f"a message to topic {topic}"):
         return refused
     if code in _UNREACHABLE or code in _UNACKNOWLEDGED or error.retriable():
+        why = _joined(text_of(error), trouble)
         return Undeliverable(
-            f"A message to topic {topic} was not acknowledged by Kafka at {servers}: {_joined(error.str(), trouble)}. "
+            f"A message to topic {topic} was not acknowledged by Kafka at {servers}: {why}. "
             "Is the broker running (DATACO_KAFKA_BOOTSTRAP_SERVERS)?"
         )
     way_out = " Raise the topic's max.message.bytes." if code in _TOO_LARGE else ""
-    return MessageRefused(f"Kafka at {servers} refuses a message to topic {topic}: {error.str()}.{way_out}")
+    return MessageRefused(f"Kafka at {servers} refuses a message to topic {topic}: {text_of(error)}.{way_out}")
 
 
 def missing(topic: str) -> str:

@@ -7,7 +7,7 @@ import time
 
 from confluent_kafka import KafkaError
 
-from dataco_assets.clients.kafka.failures import KafkaFailure, KafkaUnavailable, refusal, unreachable
+from dataco_assets.clients.kafka.failures import KafkaFailure, KafkaUnavailable, refusal, text_of, unreachable
 
 PERSON_SECONDS = 2.0
 """How long a person at a terminal waits for a port that refuses; a run rides over the restart of a broker."""
@@ -34,7 +34,7 @@ class Reachability:
         """Takes an error of the client; called from its `poll`."""
         self._refusal = self._refusal or refusal(error, self._servers, "this client")
         if error.code() in _UNCONNECTED:
-            self.trouble = error.str()
+            self.trouble = text_of(error)
         elif error.code() == KafkaError._ALL_BROKERS_DOWN and self._down_since is None:
             self._down_since = time.monotonic()
 
