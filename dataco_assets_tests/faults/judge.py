@@ -85,7 +85,8 @@ def read_tallies(platform: Platform) -> list[Tallied]:
     topic, table = platform.settings.clicks_topic, platform.settings.offsets_table
     found: dict[tuple[int, str, int], Tallied] = {}
     for key, cells in _scan(platform, table, row_prefix=f"{topic}#tally/".encode()):
-        _, hour, partition, topic_id, log, start = key.decode().split("/")
+        _, hour, partition, rest = key.decode().split("/", 3)
+        topic_id, log, start = rest.rsplit("/", 2)  # Kafka's ids of topics are Base64, and may hold a "/"
         end, _first, *counts = map(int, cells[b"o:tally"].split())
         assert hour[:2] == "20"
         place = (int(partition), f"{topic_id}/{int(log)}", int(start))
