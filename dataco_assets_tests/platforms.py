@@ -22,6 +22,8 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 from pydantic import SecretStr
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+from thriftpy2.transport import TTransportException
 
 from dataco_assets.clicks.row import TABLE_FAMILIES
 from dataco_assets.clients.hbase import HBase, connect
@@ -102,9 +104,14 @@ class Platform:
             list(pool.map(self._delete_table, mine))
         self.hbase.close()
 
+    # On a busy machine a gateway was seen to close a connection that waited for it.
+    @retry(
+        retry=retry_if_exception_type(TTransportException), wait=wait_fixed(1), stop=stop_after_delay(60), reraise=True
+    )
     def _delete_table(self, name: str) -> None:
         with self.gateway() as connection:
-            connection.delete_table(name, disable=True)
+            if name.encode() in connection.tables():
+                connection.delete_table(name, disable=connection.is_table_enabled(name))
 
     def gateway(self) -> "closing[happybase.Connection]":
         """A plain connection to the gateway, independent of the client under test."""
