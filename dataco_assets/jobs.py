@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from dataco_assets.following import following_executor
 from dataco_assets.run_leases import leased_executor
 
 INGEST_JOB = "ingest_clicks"
@@ -36,8 +37,8 @@ ingest_and_refresh = dg.define_asset_job(
     selection=dg.AssetSelection.assets("raw_clicks")
     | dg.AssetSelection.assets("url_country_aggregates", "es_click_index").without_checks(),
     description="Stores the clicks waiting in the topic, then computes and publishes the hours that clicks of this "
-    "moment belong to, in one process: they are found sooner than after two runs. Started by kafka_lag_sensor while "
-    "readers do not get the running hour from live.",
-    executor_def=leased_executor,
+    "moment belong to, in one process: they are found sooner than after two runs. Does both again while clicks come. "
+    "Started by kafka_lag_sensor while readers do not get the running hour from live.",
+    executor_def=following_executor,
     tags={"domain": "clickstream"},
 )

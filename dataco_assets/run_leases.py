@@ -79,17 +79,24 @@ def held_lease(
         thread.join()
 
 
-class _LeasedExecutor(InProcessExecutor):
+class LeasedExecutor(InProcessExecutor):
     """Executes all steps of a run in its process, which holds the run's lease meanwhile."""
 
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
+        """Executes the steps of a run, and holds its lease."""
         with bound_run(plan_context.run_id), held_lease(plan_context.instance, plan_context.run_id):
-            yield from super().execute(plan_context, execution_plan)
+            yield from self.rounds(plan_context, execution_plan)
+
+    def rounds(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """Executes the steps; once, unless a subclass does so more often."""
+        yield from super().execute(plan_context, execution_plan)
 
 
 @dg.executor(name="leased_in_process")
 def leased_executor(_: dg.InitExecutorContext) -> dg.Executor:
     """One process per run, in which aggregates and index share a Spark session; it holds the run's lease."""
-    return _LeasedExecutor(retries=RetryMode.ENABLED)
+    return LeasedExecutor(retries=RetryMode.ENABLED)

@@ -444,6 +444,12 @@ class Settings(BaseSettings):
     running_hour_refresh_seconds: int = Field(
         5, ge=0, description="Minimum interval between refreshes of the running hour, in seconds."
     )
+    follow_seconds: int = Field(
+        600,
+        ge=0,
+        description="How long a run that stores clicks and refreshes the running hour does both again as clicks come, "
+        "in seconds; 0: it does so once. Each new run has to start a process, for which clicks wait.",
+    )
     live_refresh_seconds: int = Field(
         600,
         ge=0,

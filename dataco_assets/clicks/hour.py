@@ -30,6 +30,11 @@ def touched_hours(timestamp_ms: int) -> tuple[int, ...]:
     return (hour, hour - HOUR_MS) if timestamp_ms - hour < VISIT_GAP_MS else (hour, hour + HOUR_MS)
 
 
+def begun_hours(now_ms: int) -> tuple[int, ...]:
+    """Hours that clicks of this very moment touch, epoch ms; the hour after the running one has not begun."""
+    return tuple(hour for hour in touched_hours(now_ms) if hour <= now_ms)
+
+
 def scan_span(first_hour_ms: int, last_hour_ms: int) -> tuple[int, int]:
     """The clicks that adjacent hours depend on, as [start, end) in epoch ms: 30 min more on either side."""
     return first_hour_ms - VISIT_GAP_MS, last_hour_ms + HOUR_MS + VISIT_GAP_MS

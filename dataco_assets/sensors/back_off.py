@@ -23,6 +23,7 @@ class PastRun:
         lane: Lane of a refresh that a sensor started.
         failure: The error it failed with; None when the process died or the program is at fault.
         circumstances: Fingerprint given by the sensor that started it; empty when a person did.
+        had_slow_round: Whether it ingested and refreshed, and that took too long for one run.
     """
 
     failed: bool
@@ -33,6 +34,7 @@ class PastRun:
     lane: str = ""
     failure: RunFailure | None = None
     circumstances: str = ""
+    had_slow_round: bool = False
 
 
 def back_off_seconds(failures: int) -> float:

@@ -14,9 +14,9 @@ from dataco_assets.ledgers.parked import Parked, ParkedWork, active, why_parked
 from dataco_assets.partitions import is_partition
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
+from dataco_assets.resources.readers import readers_have_live
 from dataco_assets.sensors.circumstances import circumstances
 from dataco_assets.sensors.parking import settled_hours
-from dataco_assets.sensors.readers import readers_have_live
 from dataco_assets.sensors.refresh import HoursView, hours_to_refresh, run_request
 from dataco_assets.sensors.runs import (
     CIRCUMSTANCES_TAG,

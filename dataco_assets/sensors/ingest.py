@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataco_assets.clicks.hour import HOUR_MS
+from dataco_assets.following import MOST_CLICKS_TOGETHER
 from dataco_assets.ledgers.parked import Parked, why_parked
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds, failures_in_a_row
 from dataco_assets.sensors.refresh import HoursView
 
-MOST_CLICKS_TOGETHER = 50_000
-"""Number of waiting clicks above which a run only stores them: they are not all of this moment."""
-LONGEST_TOGETHER_SECONDS = 60.0
-"""A longer run of both would keep clicks waiting in the topic for too long."""
 APART_SECONDS = 600.0
 """Seconds without runs of both after one that failed or took too long."""
 
@@ -65,8 +62,8 @@ def hours_refreshed_too(
     These are the hours that clicks of this moment belong to, if such clicks have been coming. A run of both needs one
     process where two runs need two, and no evaluation of a sensor between them. It takes the places of an ingest and of
     a refresh of the newest hours, so it is only started when neither has to wait for it: no refresh is in progress, not
-    many clicks wait, and the last such run was short. After one that failed, ingest and refresh are runs of their own,
-    whose failures the sensors know how to treat.
+    many clicks wait, and no round of the last such run was slow. After one that failed, ingest and refresh are runs of
+    their own, whose failures the sensors know how to treat.
 
     Args:
         waiting: Number of offsets to drain.
@@ -88,5 +85,4 @@ def _are_kept_apart(together: Sequence[PastRun], now: float) -> bool:
     if not together:
         return False
     last = together[0]
-    was_bad = last.failed or last.ended_at - last.started_at > LONGEST_TOGETHER_SECONDS
-    return was_bad and now - last.ended_at < APART_SECONDS
+    return (last.failed or last.had_slow_round) and now - last.ended_at < APART_SECONDS

@@ -10,12 +10,14 @@ import dagster as dg
 from dataco_assets.assets.url_country_aggregates import url_country_aggregates
 from dataco_assets.clients.connect import Connect
 from dataco_assets.errors import DatacoError
+from dataco_assets.following import FOLLOW_TAG
 from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, REFRESH_JOB, ingest_and_refresh, ingest_clicks
 from dataco_assets.ledgers.owner import Mode, Owner
 from dataco_assets.ledgers.parked import INGEST, Parked, ParkedWork
 from dataco_assets.resources.elasticsearch import ElasticsearchResource
 from dataco_assets.resources.hbase import HBaseResource
 from dataco_assets.resources.kafka import KafkaResource
+from dataco_assets.resources.readers import readers_have_live
 from dataco_assets.sensors.back_off import PastRun
 from dataco_assets.sensors.circumstances import circumstances
 from dataco_assets.sensors.connector import (
@@ -30,7 +32,6 @@ from dataco_assets.sensors.connector import (
 )
 from dataco_assets.sensors.ingest import IngestView, hours_refreshed_too, reason_to_wait
 from dataco_assets.sensors.parking import settled_ingest
-from dataco_assets.sensors.readers import readers_have_live
 from dataco_assets.sensors.refresh import Lane, RefreshRun, run_request
 from dataco_assets.sensors.runs import (
     CIRCUMSTANCES_TAG,
@@ -97,7 +98,8 @@ def kafka_lag_sensor(
         too = hours_refreshed_too(measured.waiting, of_hours, together, settings.running_hour_refresh_seconds)
         if too:
             register_pool(context.instance, str(url_country_aggregates.op.pool))
-            return run_request(RefreshRun(Lane.NEWEST, too), tags, INGEST_AND_REFRESH_JOB)
+            follow = {FOLLOW_TAG: str(settings.follow_seconds)}
+            return run_request(RefreshRun(Lane.FOLLOWING, too), tags | follow, INGEST_AND_REFRESH_JOB)
     return dg.RunRequest(job_name=INGEST_JOB, tags=tags)
 
 

@@ -7,7 +7,7 @@ from math import ceil
 
 import dagster as dg
 
-from dataco_assets.clicks.hour import HOUR_MS, contiguous_runs, hour_key, hour_of, touched_hours
+from dataco_assets.clicks.hour import HOUR_MS, begun_hours, contiguous_runs, hour_key, hour_of
 from dataco_assets.jobs import REFRESH_JOB
 from dataco_assets.partitions import MOST_SPANS, range_tags, scattered_tags
 from dataco_assets.sensors.back_off import PastRun, back_off_seconds
@@ -20,8 +20,10 @@ _FIRST_SHORT_HOURS = 24
 
 
 class Lane(StrEnum):
-    """The two lanes of refreshes; at most one run of each is queued or in progress."""
+    """The lanes of refreshes; at most one run of each is queued or in progress."""
 
+    FOLLOWING = "following"
+    """The hours that clicks of the moment belong to, in a run that stores those clicks, too."""
     NEWEST = "newest hours"
     """The running hour and a few before it."""
     BACKLOG = "backlog"
@@ -59,8 +61,7 @@ class HoursView:
     @property
     def running_hours(self) -> tuple[int, ...]:
         """Hours that clicks of this very moment touch; the hour after the running one has not begun."""
-        now_ms = int(self.now * 1000)
-        return tuple(hour for hour in touched_hours(now_ms) if hour <= now_ms)
+        return begun_hours(int(self.now * 1000))
 
     def is_due(self, hour: int, seconds: float) -> bool:
         """Whether an hour's last refresh was started at least so long ago."""
@@ -125,7 +126,8 @@ def short_backlog_hours(speed: tuple[int, float] | None) -> int:
 def _newest(view: HoursView, newest: Collection[int], exists: Callable[[int], bool], least_seconds: float) -> list[int]:
     if Lane.NEWEST in view.lanes:
         return []
-    too_soon = {hour for hour in view.running_hours if not view.is_due(hour, least_seconds)}
+    is_followed = Lane.FOLLOWING in view.lanes  # such a run leaves hours that have just begun to the next of its kind
+    too_soon = {hour for hour in view.running_hours if is_followed or not view.is_due(hour, least_seconds)}
     ready = [hour for hour in view.dirty if hour in newest and hour not in too_soon and _is_ready(view, hour, exists)]
     return _that_failed_least(view, ready)
 

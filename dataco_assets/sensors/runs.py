@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 
 from dataco_assets.assets.failures import failure_of
+from dataco_assets.following import SLOW_TAG
 from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.parked import Parked
 from dataco_assets.partitions import run_hours
@@ -125,4 +126,5 @@ def _past_run(record: dg.RunRecord) -> PastRun:
         lane=run.tags.get(LANE_TAG, ""),
         failure=failure_of(run) if failed else None,
         circumstances=run.tags.get(CIRCUMSTANCES_TAG, ""),
+        had_slow_round=SLOW_TAG in run.tags,
     )

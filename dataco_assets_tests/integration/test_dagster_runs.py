@@ -10,13 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.test_utils import create_run_for_test
 from pyspark.sql import SparkSession
 
+from dataco_assets import following
 from dataco_assets.aggregates.columns import AGGREGATES
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
@@ -26,6 +31,7 @@ from dataco_assets.clicks.hour import HOUR_MS, hour_key, hour_of
 from dataco_assets.clients.elasticsearch import connect
 from dataco_assets.definitions import build_defs
 from dataco_assets.errors import DatacoError
+from dataco_assets.following import FOLLOW_TAG
 from dataco_assets.index.indices import Index
 from dataco_assets.index.setup import ensure_index
 from dataco_assets.ledgers.hours import HourLedger
@@ -484,6 +490,40 @@ def test_without_live_the_run_that_stores_clicks_of_now_publishes_their_hours(pl
     assert clicks[hour_key(hour)] == 2
     assert asked(platform, kafka_lag_sensor, instance) == "No click is waiting."
     assert hour not in [state.hour for state in platform.hours.all() if state.is_dirty]
+
+
+def test_a_run_that_follows_publishes_what_comes_until_another_run_waits(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time_ns() // 1_000_000
+    hour = hour_of(now)
+    monkeypatch.setattr(following, "begun_hours", lambda _: (hour,))  # also where the test runs into the next one
+    platform = Platform(platform.settings.model_copy(update={"running_hour_refresh_seconds": 0}), platform.hbase)
+    job = definitions(platform).resolve_job_def("ingest_and_refresh")
+
+    def found() -> int:
+        return sum(clicks for _, _, clicks, _ in indexed(platform))
+
+    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance, ThreadPoolExecutor(1) as pool:
+        run = instance.create_run_for_job(job, tags={"dagster/partition": hour_key(hour), FOLLOW_TAG: "600"})
+        platform.produce([click("a", at=hour, user="a")])
+        going = pool.submit(execute_run, InMemoryJob(job), run, instance)
+        try:
+            wait_until(lambda: found() == 1, seconds=120, what="the first round publishes")
+            for number in (2, 3):
+                platform.produce([click(f"b{number}", at=hour + number, user="a")])
+                wait_until(lambda wanted=number: found() == wanted, seconds=120, what="a further round publishes")
+        finally:
+            create_run_for_test(instance, status=dg.DagsterRunStatus.QUEUED)
+            ended = going.result(120)
+        assert ended.success
+        assert "Another run waits." in [event.message for event in ended.all_events]
+        (state,) = [state for state in platform.hours.all() if state.hour == hour]
+        assert not state.is_dirty
+        for asset in ("raw_clicks", "url_country_aggregates", "es_click_index", "audience_aggregates"):
+            records = instance.fetch_materializations(dg.AssetKey(asset), limit=100).records
+            assert {record.run_id for record in records} == {run.run_id}
+            assert len(records) == 3, asset
 
 
 def test_a_record_from_the_future_does_not_hide_how_long_those_behind_it_wait(platform: Platform) -> None:

@@ -23,6 +23,7 @@ from dataco_assets.assets.failures import RunFailure
 from dataco_assets.clicks.hour import HOUR_MS, hour_from_key, hour_key, hour_of, touched_hours
 from dataco_assets.definitions import build_defs
 from dataco_assets.errors import ErrorKind
+from dataco_assets.following import FOLLOW_TAG
 from dataco_assets.jobs import INGEST_AND_REFRESH_JOB, INGEST_JOB, REFRESH_JOB
 from dataco_assets.ledgers.hours import Collecting, DirtyHours, HourLedger, HourState, dirty_hours
 from dataco_assets.ledgers.parked import Parked, ParkedWork
@@ -128,9 +129,9 @@ def refreshed_too(waiting: int = 100, *, together: Sequence[PastRun] = (), **res
     return list(hours_refreshed_too(waiting, HoursView(dirty=(), now=AT_TEN_PAST, **rest), together, 5.0))
 
 
-def both(*, seconds: float, ago: float, failed: bool = False) -> list[PastRun]:
-    ended_at = AT_TEN_PAST - ago
-    return [PastRun(failed=failed, ended_at=ended_at, started_at=ended_at - seconds), PastRun(failed=False, ended_at=0)]
+def both(*, ago: float, slow: bool = False, failed: bool = False) -> list[PastRun]:
+    last = PastRun(failed=failed, ended_at=AT_TEN_PAST - ago, started_at=0.0, had_slow_round=slow)
+    return [last, PastRun(failed=False, ended_at=0)]
 
 
 @pytest.mark.parametrize(
@@ -141,9 +142,9 @@ def both(*, seconds: float, ago: float, failed: bool = False) -> list[PastRun]:
         {"refreshed_at": {HOURS_OF_NOW[0]: 0.0}},  # the running hour has just begun
         {"refreshed_at": {HOURS_OF_NOW[0] - HOUR_MS: 0.0}},
         {"parked": [hour(3)], "failures": {hour(3): (1, 0.0)}},
-        {"together": both(seconds=60, ago=1)},
-        {"together": both(seconds=61, ago=600)},
-        {"together": both(seconds=1, ago=600, failed=True)},
+        {"together": both(ago=1)},  # however long it followed
+        {"together": both(ago=600, slow=True)},
+        {"together": both(ago=600, failed=True)},
     ],
 )
 def test_an_ingest_of_clicks_of_now_refreshes_their_hours_too(seen: Mapping[str, Any]) -> None:
@@ -160,8 +161,9 @@ def test_an_ingest_of_clicks_of_now_refreshes_their_hours_too(seen: Mapping[str,
         {"lanes": [Lane.BACKLOG]},
         {"parked": HOURS_OF_NOW[:1]},
         {"failures": {HOURS_OF_NOW[1]: (1, 0.0)}},
-        {"together": both(seconds=61, ago=599)},
-        {"together": both(seconds=1, ago=599, failed=True)},
+        {"lanes": [Lane.FOLLOWING]},
+        {"together": both(ago=599, slow=True)},
+        {"together": both(ago=599, failed=True)},
     ],
 )
 def test_it_does_not_where_either_would_wait_for_the_other(seen: Mapping[str, Any]) -> None:
@@ -228,6 +230,11 @@ def test_the_running_hour_has_a_run_of_its_own_beside_any_backlog() -> None:
 )
 def test_each_lane_has_one_run_at_a_time(lanes: Sequence[Lane], more: Sequence[Lane]) -> None:
     assert [run.lane for run in runs_wanted(seen(hours([1, 3, 12]), lanes=lanes))] == more
+
+
+def test_a_run_that_follows_keeps_the_hours_of_now_and_holds_up_no_other() -> None:
+    late = seen(hours([1, 10, 11, 12]), lanes={Lane.FOLLOWING}, in_flight=hours([11]), now=NOON + 5)
+    assert runs_wanted(late) == [RefreshRun(Lane.NEWEST, hours([10])), RefreshRun(Lane.BACKLOG, hours([1]))]
 
 
 def test_an_hour_that_ended_a_while_ago_does_not_wait_behind_a_backlog_either() -> None:
@@ -390,9 +397,12 @@ def test_whatever_the_view_the_runs_are_sound(
         assert now >= ended + back_off_seconds(count)
         if h in running:
             assert now >= view_now.refreshed_at.get(h, 0.0) + 60.0
+            assert Lane.FOLLOWING not in lanes
     # With a free lane and a ready hour, something must be started.
     ready = [hour(h) for h in dirty - in_flight - parked - failures.keys() - refreshed.keys() if 0 <= h <= 12]
     for h in ready:
+        if Lane.FOLLOWING in lanes and h in running:
+            continue
         lane = Lane.NEWEST if h in newest else Lane.BACKLOG
         assert lane in lanes or any(run.lane is lane for run in runs)
 
@@ -754,6 +764,7 @@ def test_without_live_one_run_ingests_and_refreshes_until_one_fails(
     ran(REFRESH_JOB, long_ago)
     wanted = asked()
     assert wanted.job_name == INGEST_AND_REFRESH_JOB
+    assert wanted.tags[FOLLOW_TAG] == "600"
     assert set(run_hours({**wanted.tags, "dagster/partition": wanted.partition_key or ""})) <= set(touched_hours(now))
     measured(5_000, has_live=True)
     assert asked().job_name == INGEST_JOB, "readers do not wait for the batch"
