@@ -53,8 +53,8 @@ def status(*, as_json: Json = False) -> None:
 
     With DATACO_CONNECT_URL, also the connector and its tasks.
 
-    Exit code: 0 all is well, 1 something needs manual intervention: a task failed, or Kafka Connect is to store the
-    clicks and its connector does not run.
+    Exit code: 0 all is well, 1 something needs manual intervention: Kafka Connect is to store the clicks, and not all
+    tasks of its connector run.
     """
     config = settings()
     with connect_at_once(config) as hbase:
@@ -63,7 +63,7 @@ def status(*, as_json: Json = False) -> None:
         admin = KafkaAdmin(Brokers.of(config), refused_seconds=PERSON_SECONDS)
         lag = measure_lag(admin, ledger, config.clicks_topic, config.kafka_group)
     connector, problem = _connector(config)
-    problems = _problems(connector, problem) if owner.mode is Mode.CONNECT else []
+    problems = (connector.problems if connector else [problem]) if owner.mode is Mode.CONNECT else []
     if as_json:
         print_json(
             {
@@ -101,17 +101,6 @@ def _connector(config: Settings) -> tuple[Connector | None, str]:
         return _connect(config).status(), ""
     except (ConnectorMissing, ConnectUnavailable) as error:
         return None, str(error)
-
-
-def _problems(connector: Connector | None, problem: str) -> list[str]:
-    if connector is None:
-        return [problem]
-    found = [f"task {task.number} of {connector.name} failed: {task.error}" for task in connector.tasks if task.failed]
-    if not connector.runs:
-        found.insert(0, f"connector {connector.name} is {connector.state}")
-    elif not connector.tasks:
-        found.append(f"connector {connector.name} has no tasks")
-    return found
 
 
 def _document(connector: Connector) -> dict[str, Any]:

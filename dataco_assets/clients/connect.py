@@ -1,5 +1,6 @@
 """Kafka Connect's REST interface: the state of the connector that stores the clicks, and restarting it."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,21 @@ class Connector:
     def runs(self) -> bool:
         """Whether it has been started and not paused or stopped; its tasks may be in another state."""
         return self.state == _RUNNING
+
+    @property
+    def problems(self) -> list[str]:
+        """Why clicks may wait, and what to do; empty where every task runs."""
+        failed = [f"Task {task.number} of {self.name} failed: {task.error}" for task in self.tasks if task.failed]
+        if self.runs and self.tasks and all(task.runs or task.failed for task in self.tasks):
+            return failed
+        states = Counter(task.state for task in self.tasks)
+        tasks = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
+        return [
+            *failed,
+            f"Connector {self.name} is {self.state}, its tasks: {tasks}. Clicks wait for tasks that do not run. If "
+            "somebody paused or stopped it, resume it (PUT …/resume). A rebalance takes a minute at most; if this "
+            "lasts longer, look at the log of Connect's workers.",
+        ]
 
 
 class Connect:

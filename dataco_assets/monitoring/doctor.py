@@ -4,7 +4,6 @@ A part that cannot be examined, because a server is away, is said to be so and k
 """
 
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -267,19 +266,10 @@ def check_connector(connector: Connector) -> str:
     Raises:
         ConnectorIdle: not all of its tasks run, so clicks may wait.
     """
-    if failed := [task for task in connector.tasks if task.failed]:
-        raise ConnectorIdle(
-            f"{quantity(len(failed), 'task')} of connector {connector.name} failed: {failed[0].error} kafka_lag_sensor "
-            "restarts those whose cause passes; `dataco ingest status` shows all."
-        )
-    if not (connector.runs and connector.tasks and all(task.runs for task in connector.tasks)):
-        states = Counter(task.state for task in connector.tasks)
-        tasks = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "none"
-        raise ConnectorIdle(
-            f"Connector {connector.name} is {connector.state}, its tasks: {tasks}. Clicks wait for tasks that do not "
-            "run. If somebody paused or stopped it, resume it (PUT …/resume). A rebalance takes a minute at most; if "
-            "this lasts longer, look at the log of Connect's workers."
-        )
+    if found := connector.problems:
+        if any(task.failed for task in connector.tasks):
+            found = [*found, "kafka_lag_sensor restarts tasks whose cause passes."]
+        raise ConnectorIdle(" ".join(found))
     return f"Kafka Connect, {quantity(len(connector.tasks), 'task')}, {connector.state}"
 
 

@@ -754,7 +754,7 @@ def test_dagster_restarts_a_task_that_a_passing_cause_ended_and_leaves_others_to
     monkeypatch.setattr("dataco_assets.cli.ingest.settings", lambda: guard.platform.settings)
     status = CliRunner().invoke(app, ["ingest", "status"])
     assert status.exit_code == 1
-    assert f"Needs a hand: task 0 of {sink.name} failed: A record of the clicks topic names" in status.stdout
+    assert f"Needs a hand: Task 0 of {sink.name} failed: A record of the clicks topic names" in status.stdout
 
 
 def _in_avro(producer: AvroProducer, value: bytes) -> bytes:

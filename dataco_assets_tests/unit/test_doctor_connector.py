@@ -18,7 +18,7 @@ def test_a_connector_whose_tasks_all_run_is_well() -> None:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (connector("RUNNING", "FAILED"), r"1 task of connector clicks failed: why it failed\."),
+        (connector("RUNNING", "FAILED"), r"Task 1 of clicks failed: why it failed\. kafka_lag_sensor restarts"),
         (connector("PAUSED", state="PAUSED"), r"clicks is PAUSED, its tasks: 1 PAUSED\. Clicks wait .* resume it"),
         (connector(state="STOPPED"), r"clicks is STOPPED, its tasks: none\."),
         (connector(), r"clicks is RUNNING, its tasks: none\."),
