@@ -22,7 +22,7 @@ from rich.text import Text
 
 from local_stack.dagster_ui import DEFAULT_PORT, DagsterUI, Interrupted, interruptible
 from local_stack.errors import StackError
-from local_stack.servers import ALL, OPTIONAL
+from local_stack.servers import ALL, EXTRAS, OPTIONAL
 from local_stack.stack import Phase, Report, Stack, Status
 
 FAILED = 1  # exit code, also of `status` when a server does not answer
@@ -54,12 +54,16 @@ class Name(StrEnum):
     THRIFT = "thrift"
     ELASTICSEARCH = "elasticsearch"
     CONNECT = "connect"
+    SPARK = "spark"
+    SPARK_WORKER_1 = "spark-worker-1"
+    SPARK_WORKER_2 = "spark-worker-2"
 
 
 class Extra(StrEnum):
-    """An optional server."""
+    """Optional servers."""
 
     CONNECT = "connect"
+    SPARK = "spark"
 
 
 @app.command()
@@ -71,7 +75,11 @@ def up(
     only: Annotated[list[Name] | None, typer.Option(help="Only this server and those it needs; repeatable.")] = None,
     extra: Annotated[
         list[Extra] | None,
-        typer.Option("--with", help="Also a Kafka Connect worker with the sink (`make connect` builds it)."),
+        typer.Option(
+            "--with",
+            help="Also a Kafka Connect worker with the sink (`make connect` builds it), or a Spark cluster of a master "
+            "and two workers; repeatable.",
+        ),
     ] = None,
 ) -> None:
     """Start the servers that do not run; return when all answer."""
@@ -81,7 +89,7 @@ def up(
         stack.up(
             only=[name.value for name in only] if only else None,
             report=report,
-            extra=[name.value for name in extra or ()],
+            extra=[server.name for name in extra or () for server in EXTRAS[name.value]],
         )
     typer.echo(f"Up after {time.monotonic() - began:.0f} s. Endpoints: dataco stack env")
 

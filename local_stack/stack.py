@@ -25,6 +25,7 @@ import psutil
 from local_stack import java, ports
 from local_stack.errors import NotReady, StackError
 from local_stack.servers import ALL, OPTIONAL, Context, Server
+from local_stack.servers.spark import driver_options
 from local_stack.state import FILE, Started, State
 from local_stack.supervise import Process, Supervisor, end
 from local_stack.text import last_error_line
@@ -168,6 +169,7 @@ class Stack:
         connect = (
             {"DATACO_CONNECT_URL": f"http://{host}:{ports_of['connect.rest']}"} if "connect.rest" in ports_of else {}
         )
+        spark = driver_options(f"{host}:{ports_of['spark.master']}") if "spark.master" in ports_of else {}
         return {
             "DATACO_KAFKA_BOOTSTRAP_SERVERS": f"{host}:{ports_of['kafka.broker']}",
             "DATACO_HBASE_THRIFT_HOST": host,
@@ -179,6 +181,7 @@ class Stack:
             "DAGSTER_HOME": str(self.folder / "dagster"),
             "STACK_HDFS_URI": f"hdfs://{host}:{ports_of['namenode.rpc']}",
             **connect,
+            **spark,
         }
 
     def settings(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,12 +16,14 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
+import local_stack
 from local_stack import ports
 from local_stack import stack as stack_module
 from local_stack.cli import app
 from local_stack.errors import NotReady, StackError
 from local_stack.servers import Context, Launch, Server
 from local_stack.servers.connect import CONNECT, PLUGINS_VARIABLE
+from local_stack.servers.spark import CLUSTER
 from local_stack.stack import Phase, Stack
 from local_stack.state import FILE, Started, State
 
@@ -224,6 +227,27 @@ def test_kafka_connect_is_asked_for_by_with_and_needs_the_sink(tmp_path: Path, m
     State(ports=ports.choose([name for server in servers for name in server.ports])).save(tmp_path)
     made = Stack(tmp_path)
     assert made.env()["DATACO_CONNECT_URL"] == f"http://127.0.0.1:{made.port('connect.rest')}"
+
+
+def test_a_spark_cluster_is_asked_for_by_with_and_named_to_the_platform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Stack, "up", lambda _stack, *, extra, **_: asked.extend(extra))
+    assert CliRunner().invoke(app, ["up", "--with", "spark", "--dir", str(tmp_path / "stack")]).exit_code == 0
+    assert asked == ["spark", "spark-worker-1", "spark-worker-2"]
+    servers = (*stack_module.ALL, *CLUSTER)
+    State(ports=ports.choose([name for server in servers for name in server.ports])).save(tmp_path)
+    made = Stack(tmp_path)
+    assert made.env()["DATACO_SPARK_MASTER"] == f"spark://127.0.0.1:{made.port('spark.master')}"
+    assert json.loads(made.env()["DATACO_SPARK_CONF"])["spark.cores.max"] == "2"
+
+
+def test_the_package_has_every_folder_of_servers() -> None:
+    folder = Path(local_stack.__file__).parent
+    packages = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {file.parent.relative_to(folder.parent) for file in folder.rglob("__init__.py")}
+    assert sorted(packages) == sorted(".".join(each.parts) for each in found)
 
 
 def test_a_process_that_outlived_its_use_is_reported_and_restarted(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
