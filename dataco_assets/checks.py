@@ -35,8 +35,6 @@ from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from dataco_assets.aggregates.totals import Computed
 
 # The steps have no return type: Dagster would accept results there, but not evaluations.
@@ -96,27 +94,18 @@ class _Stored:
     """
 
     def __init__(self, settings: Settings, aggregate: Aggregate, hours: Sequence[int]) -> None:
+        from dataco_assets.aggregates.contents import StoredHours
         from dataco_assets.aggregates.soundness import find_problems
 
-        self.computed: dict[int, Computed] = {}
-        self.missing: dict[int, list[str]] = {}
-        self.problems = find_problems(aggregate, self._tables(TablePlace.of(settings, aggregate), hours))
+        stored = StoredHours(TablePlace.of(settings, aggregate), hours)
+        self.problems = find_problems(aggregate, stored.pieces())
+        self.computed: dict[int, Computed] = stored.computed
+        self.missing = {hour: [_MISSING] for hour in stored.missing}
 
     @property
     def there(self) -> list[int]:
         """The hours that were computed."""
         return list(self.computed)
-
-    def _tables(self, place: TablePlace, hours: Sequence[int]) -> "Iterator[tuple[int, pa.Table]]":
-        from dataco_assets.aggregates.reading import read_hours
-        from dataco_assets.aggregates.totals import totals
-
-        for hour, stored in read_hours(place, hours):
-            if stored is None:
-                self.missing[hour] = [_MISSING]
-                continue
-            self.computed[hour] = stored.origin, totals(stored)
-            yield hour, stored.table
 
 
 @dg.multi_asset_check(specs=[CLICKS_CONSERVED], pool="spark")
@@ -127,8 +116,7 @@ def clicks_conserved(
     hbase: HBaseResource,
 ):
     """Counts the rows of the hours independently; an hour that is not up to date is not compared."""
-    from dataco_assets.aggregates.reading import read_hours
-    from dataco_assets.aggregates.totals import totals
+    from dataco_assets.aggregates.contents import StoredHours
     from dataco_assets.ledgers.hours import HourLedger
     from dataco_assets.verification.conservation import conservation_problems
     from spark_resources.row_counts import count_rows
@@ -137,17 +125,14 @@ def clicks_conserved(
     with explained(), hbase.client() as client:
         ledger = HourLedger(client, settings.hours_table)
         states = ledger.read(hours)
-        stored = {
-            hour: None if found is None else totals(found).clicks
-            for hour, found in read_hours(TablePlace.of(settings), hours)
-        }
+        stored = StoredHours(TablePlace.of(settings), hours).read()
         rows = count_rows(spark.session, settings.clicks_table, hours)
-        clicks = {hour: found for hour, found in stored.items() if found is not None}
+        clicks = {hour: totals.clicks for hour, totals in stored.totals.items()}
         wrong = conservation_problems(clicks, rows, rows)
         not_compared = {hour for hour in wrong if states[hour].is_dirty}
         not_compared |= ledger.changed_since({hour: states[hour].dirty for hour in wrong.keys() - not_compared})
     wrong = {hour: found for hour, found in wrong.items() if hour not in not_compared}
-    missing = {hour: [_MISSING] for hour, found in stored.items() if found is None}
+    missing = {hour: [_MISSING] for hour in stored.missing}
     yield from _evaluate(context, CLICKS_CONSERVED, hours, wrong | missing, not_compared=not_compared)
 
 
@@ -177,19 +162,14 @@ def _index_problems(
     hours: Sequence[int], settings: Settings, elasticsearch: ElasticsearchResource, aggregate: Aggregate
 ) -> dict[int, list[str]]:
     """What differs between an aggregate's index and its table, by hour."""
-    from dataco_assets.aggregates.reading import read_hours
-    from dataco_assets.aggregates.totals import totals
+    from dataco_assets.aggregates.contents import StoredHours
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import PublishedHour, refresh, verify_hours
 
-    wrong: dict[int, list[str]] = {}
-    published: list[PublishedHour] = []
     with explained(), elasticsearch.client() as client:
-        for hour, stored in read_hours(TablePlace.of(settings, aggregate), hours):
-            if stored is None:
-                wrong[hour] = [_MISSING]
-            else:
-                published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
+        stored = StoredHours(TablePlace.of(settings, aggregate), hours).read()
+        wrong: dict[int, list[str]] = {hour: [_MISSING] for hour in stored.missing}
+        published = [PublishedHour(hour, *origin, totals) for hour, (origin, totals) in stored.computed.items()]
         index = Index.of(client, settings, aggregate)
         refresh(index, hours)
         for mismatch in verify_hours(index, published):

@@ -77,11 +77,35 @@ class HourAggregates:
 
 @dataclass(frozen=True)
 class StoredHour:
-    """What the statistics say of an hour: the number of its rows, and its generation."""
+    """What the statistics say of an hour: the number of its rows, its generation, and when it was computed."""
 
     hour_ms: int
     rows: int
     generation: int
+    computed_at_ms: int = 0
+
+
+@dataclass(frozen=True)
+class HourRows:
+    """One hour's aggregates, of which a piece at a time is read: however many rows there are, few are held.
+
+    Attributes:
+        hour_ms: Start of the hour.
+        generation: Of the computation that the rows are of.
+        computed_at_ms: When that was.
+        pieces: Tables with the columns of the aggregate, none of them empty; no table means that the hour has no
+            clicks. To be read once; raises `AggregatesUnavailable` or `AggregatesUnreadable`.
+    """
+
+    hour_ms: int
+    generation: int
+    computed_at_ms: int
+    pieces: Iterator[pa.Table]
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """Generation and time of computing (epoch ms): what tells which computation the rows are of."""
+        return self.generation, self.computed_at_ms
 
 
 @dataclass(frozen=True)
@@ -138,7 +162,7 @@ def table_state(place: TablePlace, hours: Sequence[int] = ()) -> TableState:
         snapshot = None if table is None else table.current_snapshot()
         if table is None or snapshot is None:
             return TableState()
-        ids = {column.name: column.field_id for column in table.schema().fields}
+        ids = _field_ids(table)
         wanted = set(hours)
         found = {
             hour: _stored_hour(place, hour, [task.file for task in tasks], ids)
@@ -158,29 +182,37 @@ def stored_hours(place: TablePlace) -> list[int]:
 
 
 def read_hour(place: TablePlace, hour_ms: int) -> HourAggregates | None:
-    """Returns an hour's aggregates; None when it was never computed.
-
-    Raises:
-        AggregatesUnavailable, AggregatesUnreadable: as `read_hours`.
-    """
-    return next(read_hours(place, [hour_ms]))[1]
-
-
-def read_hours(place: TablePlace, hours: Sequence[int]) -> Iterator[tuple[int, HourAggregates | None]]:
-    """Yields the aggregates of hours as one snapshot has them, one at a time, so that a month does not fill the memory.
+    """Returns an hour's aggregates as a whole; None when it was never computed.
 
     Raises:
         AggregatesUnavailable: catalog or storage do not answer.
-        AggregatesUnreadable: the table's metadata, or an hour's data file, cannot be read.
+        AggregatesUnreadable: the table's metadata, or the hour's data file, cannot be read.
+    """
+    _, found = next(read_hours(place, [hour_ms]))
+    if found is None:
+        return None
+    rows = pa.concat_tables([arrow_schema(place.aggregate).empty_table(), *found.pieces])
+    return HourAggregates(hour_ms, rows, found.generation, found.computed_at_ms, place.aggregate)
+
+
+def read_hours(place: TablePlace, hours: Sequence[int]) -> Iterator[tuple[int, HourRows | None]]:
+    """Yields the aggregates of hours as one snapshot has them, one at a time; None for one that was never computed.
+
+    Raises:
+        AggregatesUnavailable: catalog or storage do not answer.
+        AggregatesUnreadable: the table's metadata cannot be read.
     """
     with _explained(place):
         table = _load(place)
         tasks = {} if table is None or not hours else _tasks_by_hour(table, hours)
+        ids = {} if table is None else _field_ids(table)
     for hour in hours:
         if table is None or hour not in tasks:
             yield hour, None
         else:
-            yield hour, _read(place, table, hour, tasks[hour])
+            stored = _stored_hour(place, hour, [task.file for task in tasks[hour]], ids)
+            pieces = _pieces(place, table, hour, tasks[hour])
+            yield hour, HourRows(hour, stored.generation, stored.computed_at_ms, pieces)
 
 
 def read_users(
@@ -214,18 +246,20 @@ def read_users(
         yield from scan.to_arrow_batch_reader()
 
 
-def _read(place: TablePlace, table: "Table", hour_ms: int, tasks: "Sequence[FileScanTask]") -> HourAggregates:
+def _pieces(place: TablePlace, table: "Table", hour_ms: int, tasks: "Sequence[FileScanTask]") -> Iterator[pa.Table]:
+    """The rows of an hour, a batch of a file after another."""
     from pyiceberg.expressions import AlwaysTrue
     from pyiceberg.io.pyarrow import ArrowScan
 
     schema = arrow_schema(place.aggregate)
     try:
         scan = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue())
-        stored = scan.to_table(tasks).select(schema.names)
-        generation = pc.max(stored["generation"]).as_py()  # pyright: ignore[reportAttributeAccessIssue]  # made at import
-        computed_at = pc.max(stored["computed_at"].cast(pa.int64())).as_py()  # pyright: ignore[reportAttributeAccessIssue]  # made at import
-        rows = stored.filter(pc.field(place.aggregate.always_set).is_valid()).cast(schema)
-        return HourAggregates(hour_ms, rows, int(generation), int(computed_at) // 1000, place.aggregate)
+        for task in tasks:  # of several at once, it would hold all rows of all files
+            for batch in scan.to_record_batches([task]):
+                stored = pa.Table.from_batches([batch]).select(schema.names)
+                rows = stored.filter(pc.field(place.aggregate.always_set).is_valid()).cast(schema)
+                if rows.num_rows:
+                    yield rows
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         with _explained(place):
             for task in tasks:
@@ -358,11 +392,17 @@ def _text(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
 
 
+def _field_ids(table: "Table") -> dict[str, int]:
+    return {column.name: column.field_id for column in table.schema().fields}
+
+
 def _stored_hour(place: TablePlace, hour_ms: int, files: "Sequence[DataFile]", ids: dict[str, int]) -> StoredHour:
-    # Iceberg stores a bound of a long as eight bytes, little-endian.
-    generations = [int.from_bytes(file.upper_bounds[ids["generation"]], "little", signed=True) for file in files]
+    def greatest(column: str) -> int:
+        # Iceberg stores a bound of a long, or of a time in microseconds, as eight bytes, little-endian.
+        return max(int.from_bytes(file.upper_bounds[ids[column]], "little", signed=True) for file in files)
+
     rows = sum(file.record_count - file.null_value_counts[ids[place.aggregate.always_set]] for file in files)
-    return StoredHour(hour_ms, rows, max(generations))
+    return StoredHour(hour_ms, rows, greatest("generation"), greatest("computed_at") // 1000)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ Belongs here: the rules and their words. Does not belong here: how they are eval
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Self
 
 from dataco_assets.aggregates.columns import Aggregate, Column
 from dataco_assets.aggregates.totals import HourTotals
@@ -190,6 +190,11 @@ class Problem:
     column: str | None
     rows: int
     examples: tuple[str, ...] = ()
+
+    def and_also(self, other: Self) -> Self:
+        """The same rule, broken by these rows and by those of another piece of the table."""
+        examples = tuple(dict.fromkeys((*self.examples, *other.examples)))[:_EXAMPLES]
+        return replace(self, rows=self.rows + other.rows, examples=examples)
 
     def __str__(self) -> str:
         where = f"{self.column}: " if self.column else ""

@@ -27,16 +27,18 @@ from dataco_assets.aggregates.rules import (
     unique_text,
     value_rules,
 )
-from dataco_assets.aggregates.totals import table_totals
+from dataco_assets.aggregates.totals import HourTotals, table_totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
+    import numpy as np
     import pandas as pd
     import pandera.pandas as pandera
     import pyarrow as pa
 
 _ROWS_AT_ONCE = 50_000
+_HASH_KEYS = ("0123456789123456", "6543219876543210")
 
 
 def problems(aggregate: Aggregate, table: "pa.Table", hour_ms: int) -> list[Problem]:
@@ -47,69 +49,169 @@ def problems(aggregate: Aggregate, table: "pa.Table", hour_ms: int) -> list[Prob
         table: An hour's aggregates; may have no rows.
         hour_ms: The hour it must be of, epoch ms.
     """
-    from pandera.errors import SchemaErrors
-
-    of_hour = _problems_of_hour(aggregate, table) if table.schema.equals(arrow_schema(aggregate)) else []
-    try:
-        hour_schema(aggregate, hour_ms).validate(_frame(aggregate, table), lazy=True)
-    except SchemaErrors as errors:
-        return [*_report(aggregate, errors.failure_cases), *of_hour]
-    return of_hour
+    return problems_by_hour(aggregate, [(hour_ms, table)]).get(hour_ms, [])
 
 
-def _problems_of_hour(aggregate: Aggregate, table: "pa.Table") -> list[Problem]:
-    broken = broken_in_hour(aggregate, _facts(aggregate, table))
-    return [Problem(words, column, 0) for column, words in broken]
+def problems_by_hour(aggregate: Aggregate, pieces: "Iterable[tuple[int, pa.Table]]") -> dict[int, list[Problem]]:
+    """Every rule that the hours' rows break, by hour; hours that are sound are left out.
 
-
-def _facts(aggregate: Aggregate, table: "pa.Table") -> HourFacts:
-    import pyarrow.compute as pc
-
-    flat = table.flatten()
-    return HourFacts(
-        table_totals(aggregate, table),
-        pc.max(table["unique_users"]).as_py() or 0,  # pyright: ignore[reportAttributeAccessIssue]  # made at import
-        any(flat[number.name].null_count not in (0, table.num_rows) for number in later_numbers(aggregate)),
-        tuple(name for name in ALIKE if len(table[name].unique()) > 1),
-    )
-
-
-def problems_by_hour(aggregate: Aggregate, hours: "Iterable[tuple[int, pa.Table]]") -> dict[int, list[Problem]]:
-    """Every rule that the tables break, by hour; hours whose tables are sound are left out.
-
-    Sound hours, which nearly all are, are validated many at a time: that takes a tenth of the time. Only among hours of
-    which one is not sound is each looked at alone.
+    Sound hours, which nearly all are, are validated many at a time: that takes a tenth of the time. Only where one is
+    not sound is each looked at alone.
 
     Args:
         aggregate: Whose rows they are.
-        hours: Start (epoch ms) and aggregates of each hour; read one after another, and few are held at a time.
+        pieces: Start of an hour (epoch ms) and some of its rows, or all; an hour's pieces come one after another. Few
+            are held at a time.
     """
-    broken: dict[int, list[Problem]] = {}
-    batch: dict[int, pa.Table] = {}
-    for hour, table in hours:
-        batch[hour] = table
-        if sum(held.num_rows for held in batch.values()) >= _ROWS_AT_ONCE:
-            broken |= _problems_of(aggregate, batch)
-            batch = {}
-    return broken | _problems_of(aggregate, batch)
+    found = _Found(aggregate)
+    batch: list[tuple[int, pa.Table]] = []
+    for hour, piece in pieces:
+        batch.append((hour, piece))
+        if sum(held.num_rows for _, held in batch) >= _ROWS_AT_ONCE:
+            found.look_at(batch)
+            batch = []
+    found.look_at(batch)
+    return found.problems()
 
 
-def _problems_of(aggregate: Aggregate, batch: "Mapping[int, pa.Table]") -> dict[int, list[Problem]]:
-    if _are_sound(aggregate, batch):
-        return {}
-    found = {hour: problems(aggregate, table, hour) for hour, table in batch.items()}
-    return {hour: broken for hour, broken in found.items() if broken}
+class _Found:
+    """What is wrong with the hours looked at so far."""
+
+    def __init__(self, aggregate: Aggregate) -> None:
+        self._aggregate = aggregate
+        self._rows: dict[int, list[Problem]] = {}
+        self._facts: dict[int, _Facts] = {}
+
+    def look_at(self, batch: "Sequence[tuple[int, pa.Table]]") -> None:
+        known = arrow_schema(self._aggregate)
+        for hour, piece in batch:
+            if piece.schema.equals(known):
+                self._facts.setdefault(hour, _Facts(self._aggregate)).add(piece)
+        if not _are_sound(self._aggregate, batch):
+            for hour, piece in batch:
+                self._rows.setdefault(hour, []).extend(_problems_of_rows(self._aggregate, piece, hour))
+
+    def problems(self) -> dict[int, list[Problem]]:
+        """By hour, those of rows before those of the hour."""
+        of_hours = {hour: facts.problems() for hour, facts in self._facts.items()}
+        found = {
+            hour: joined([*self._rows.get(hour, []), *of_hours.get(hour, [])]) for hour in {**self._rows, **of_hours}
+        }
+        return {hour: broken for hour, broken in found.items() if broken}
 
 
-def _are_sound(aggregate: Aggregate, batch: "Mapping[int, pa.Table]") -> bool:
+class _Facts:
+    """What the rows of an hour are together, added up piece by piece."""
+
+    def __init__(self, aggregate: Aggregate) -> None:
+        self._aggregate = aggregate
+        self._totals: HourTotals | None = None
+        self._most_users = 0
+        self._known = {number.name: set[bool]() for number in later_numbers(aggregate)}
+        self._alike: dict[str, set[object]] = {name: set() for name in ALIKE}
+        self._groups = _Groups(aggregate)
+
+    def add(self, piece: "pa.Table") -> None:
+        import pyarrow.compute as pc
+
+        sums = table_totals(self._aggregate, piece)
+        self._totals = sums if self._totals is None else self._totals.plus(sums)
+        self._most_users = max(self._most_users, pc.max(piece["unique_users"]).as_py() or 0)  # pyright: ignore[reportAttributeAccessIssue]  # made at import
+        flat = piece.flatten()
+        for name, known in self._known.items():
+            known.update(flat[name].is_valid().unique().to_pylist())
+        for name, values in self._alike.items():
+            values.update(piece[name].unique().to_pylist())
+        self._groups.add(piece)
+
+    def problems(self) -> list[Problem]:
+        if self._totals is None:
+            return []
+        facts = HourFacts(
+            self._totals,
+            self._most_users,
+            any(len(known) > 1 for known in self._known.values()),
+            tuple(name for name, values in self._alike.items() if len(values) > 1),
+        )
+        broken = [Problem(words, column, 0) for column, words in broken_in_hour(self._aggregate, facts)]
+        if repeated := self._groups.repeated():
+            broken.append(Problem(unique_text(self._aggregate), None, repeated))
+        return broken
+
+
+class _Groups:
+    """Finds groups that two pieces of an hour have; within a piece, its validation finds them.
+
+    Of a group it keeps two hashes, 16 bytes: among ten million groups, the chance that two different ones have the same
+    is less than 1 : 10^24.
+    """
+
+    def __init__(self, aggregate: Aggregate) -> None:
+        self._names = list(aggregate.group)
+        self._first: pa.Table | None = None
+        self._hashes: list[np.ndarray] = []
+
+    def add(self, piece: "pa.Table") -> None:
+        groups = piece.select(self._names)
+        if self._first is None:
+            self._first = groups  # most hours have no second piece
+            return
+        if not self._hashes:
+            self._hashes.append(_hashes(self._first))
+            self._first = groups.slice(0, 0)
+        self._hashes.append(_hashes(groups))
+
+    def repeated(self) -> int:
+        """Number of groups that more than one piece has."""
+        import numpy as np
+
+        if not self._hashes:
+            return 0
+        of_pieces = np.concatenate([np.unique(each) for each in self._hashes])
+        return len(of_pieces) - len(np.unique(of_pieces))
+
+
+def _hashes(groups: "pa.Table") -> "np.ndarray":
+    import numpy as np
+    from pandas.util import hash_pandas_object
+
+    frame = groups.to_pandas()
+    pair = np.empty(len(frame), dtype=[("first", np.uint64), ("second", np.uint64)])
+    for name, key in zip(("first", "second"), _HASH_KEYS, strict=True):
+        options = {"index": False, "hash_key": key, "categorize": False}
+        pair[name] = hash_pandas_object(frame, **options)  # pyright: ignore[reportArgumentType,reportCallIssue]  # documented, but not declared
+    return pair
+
+
+def joined(problems: "Iterable[Problem]") -> list[Problem]:
+    """The same rules broken in several pieces as one problem each."""
+    found: dict[tuple[str, str | None], Problem] = {}
+    for each in problems:
+        key = (each.rule, each.column)
+        earlier = found.get(key)
+        found[key] = each if earlier is None else earlier.and_also(each)
+    return list(found.values())
+
+
+def _problems_of_rows(aggregate: Aggregate, piece: "pa.Table", hour_ms: int) -> list[Problem]:
+    from pandera.errors import SchemaErrors
+
+    try:
+        hour_schema(aggregate, hour_ms).validate(_frame(aggregate, piece), lazy=True)
+    except SchemaErrors as errors:
+        return _report(aggregate, errors.failure_cases)
+    return []
+
+
+def _are_sound(aggregate: Aggregate, batch: "Sequence[tuple[int, pa.Table]]") -> bool:
+    """Whether all rows keep all rules about rows."""
     import pyarrow as pa
     from pandera.errors import SchemaErrors
 
-    if not all(table.schema.equals(arrow_schema(aggregate)) for table in batch.values()):
+    known = arrow_schema(aggregate)
+    if not all(piece.schema.equals(known) and _is_of_hour(piece, hour) for hour, piece in batch):
         return False
-    if not all(_is_of_hour(table, hour) and not _problems_of_hour(aggregate, table) for hour, table in batch.items()):
-        return False
-    tables = [table for table in batch.values() if table.num_rows]
+    tables = [piece for _, piece in batch if piece.num_rows]
     if not tables:
         return True
     try:

@@ -1,9 +1,10 @@
 """What is wrong with hours of aggregates, check by check.
 
-Belongs here: reading each table once for all checks. Does not belong here: the rules (`schema.py`), and what a broken
+Belongs here: looking at each row once for all checks. Does not belong here: the rules (`schema.py`), and what a broken
 one leads to.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,29 +35,28 @@ class Problems:
     averages: dict[int, list[str]] = field(default_factory=dict)
 
 
-def find_problems(aggregate: Aggregate, tables: "Iterable[tuple[int, pa.Table]]") -> Problems:
-    """Looks at each hour's table once; few are held at a time.
+def find_problems(aggregate: Aggregate, pieces: "Iterable[tuple[int, pa.Table]]") -> Problems:
+    """Looks at each row once; few are held at a time.
 
     Args:
         aggregate: Whose rows they are.
-        tables: Start (epoch ms) and aggregates of each hour.
+        pieces: Start of an hour (epoch ms) and some of its rows, or all; an hour's pieces come one after another.
     """
     import pyarrow.compute as pc
 
-    found = Problems()
+    users, averages = Counter[int](), Counter[int]()
 
     def each() -> "Iterator[tuple[int, pa.Table]]":
         unique, average = pc.field("unique_users"), pc.field("average_time_spent_seconds")
-        for hour, table in tables:
-            out_of_order = table.filter((pc.field("entering_users") > unique) | (unique > pc.field("click_count")))
-            if out_of_order.num_rows:
-                found.users[hour] = [f"{out_of_order.num_rows} rows without {_IN_ORDER}"]
-            outside = table.filter((average < 0) | (average > LONGEST_SECONDS))
-            if outside.num_rows:
-                found.averages[hour] = [f"{outside.num_rows} rows outside 0 to 1,800 s"]
-            yield hour, table
+        for hour, piece in pieces:
+            out_of_order = piece.filter((pc.field("entering_users") > unique) | (unique > pc.field("click_count")))
+            users[hour] += out_of_order.num_rows
+            averages[hour] += piece.filter((average < 0) | (average > LONGEST_SECONDS)).num_rows
+            yield hour, piece
 
-    found.schema = {
-        hour: [str(each) for each in broken] for hour, broken in problems_by_hour(aggregate, each()).items()
-    }
-    return found
+    broken = problems_by_hour(aggregate, each())
+    return Problems(
+        {hour: [str(problem) for problem in problems] for hour, problems in broken.items()},
+        {hour: [f"{rows} rows without {_IN_ORDER}"] for hour, rows in users.items() if rows},
+        {hour: [f"{rows} rows outside 0 to 1,800 s"] for hour, rows in averages.items() if rows},
+    )

@@ -5,18 +5,18 @@ Belongs here: sums over the rows of an hour. Does not belong here: how they are 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dataco_assets.aggregates.columns import AUDIENCE, TIME_SPENT, Aggregate, Column
-from dataco_assets.aggregates.reading import HourAggregates
 from dataco_assets.clicks.time_spent import percentile
 
 _COUNTED: Final = ["page", "country", "click_count"]
 _ROWS_WAITING = 100_000
+_BUSIEST = 10
 _DOUBLES_TOLERANCE = 1e-6
 
 
@@ -31,6 +31,11 @@ class HourTotals:
 
     groups: int
     sums: Mapping[str, int | float]
+
+    def plus(self, other: Self) -> Self:
+        """The sums over the rows of both."""
+        sums = {name: value + other.sums[name] for name, value in self.sums.items()}
+        return replace(self, groups=self.groups + other.groups, sums=sums)
 
     @property
     def clicks(self) -> int:
@@ -55,13 +60,13 @@ Computed = tuple[Origin, HourTotals]
 """An hour's totals, and which computation they are of."""
 
 
-def totals(hour: HourAggregates) -> HourTotals:
-    """What one hour adds up to; zeros for an empty hour, and for a column that it was computed without."""
-    return table_totals(hour.aggregate, hour.table)
+def no_totals(aggregate: Aggregate) -> HourTotals:
+    """What an hour without clicks adds up to."""
+    return HourTotals(0, {column.name: 0 for column in aggregate.totalled})
 
 
 def table_totals(aggregate: Aggregate, rows: pa.Table) -> HourTotals:
-    """What rows of an hour add up to."""
+    """What rows of an hour add up to; zero for a column that the hour was computed without."""
     table = rows.flatten()  # a histogram's buckets become columns, `name.bucket`
 
     def total(column: str) -> int | float:
@@ -99,25 +104,29 @@ def audience_differences(audience: Mapping[int, Computed], pages: Mapping[int, C
 
 
 class PageCounts:
-    """Clicks by page and country, added up over hours; held as Arrow, a few bytes beside the text itself."""
+    """Clicks by page and country, added up over hours; held as Arrow, a few bytes beside the text itself.
 
-    def __init__(self) -> None:
+    Args:
+        hours: Number of hours. Of a single one, whose groups come once each, only the busiest are held.
+    """
+
+    def __init__(self, hours: int) -> None:
+        self._is_single = hours == 1
         self._counts: pa.Table | None = None
         self._waiting: list[pa.Table] = []
 
     def add(self, aggregates: pa.Table) -> None:
-        """Adds an hour's aggregates."""
+        """Adds rows of an hour's aggregates."""
         self._waiting.append(aggregates.select(_COUNTED))
         if sum(table.num_rows for table in self._waiting) > _ROWS_WAITING:
             self._add_up()
 
-    def busiest(self, limit: int = 10) -> list[tuple[str, str, int]]:
+    def busiest(self) -> list[tuple[str, str, int]]:
         """Page, country and clicks of the groups with most clicks, busiest first."""
         counts = self._add_up()
         if counts is None:
             return []
-        order = [("click_count", "descending"), ("page", "ascending"), ("country", "ascending")]
-        first = counts.sort_by(order).slice(0, limit)
+        first = _busiest(counts)
         return list(zip(*(first[name].to_pylist() for name in _COUNTED), strict=True))
 
     def _add_up(self) -> pa.Table | None:
@@ -125,6 +134,12 @@ class PageCounts:
             held = [] if self._counts is None else [self._counts]
             grouped = pa.concat_tables([*held, *self._waiting]).group_by(["page", "country"])
             sums = grouped.aggregate([("click_count", "sum")])
-            self._counts = sums.rename_columns({"click_count_sum": "click_count"}).select(_COUNTED)
+            counts = sums.rename_columns({"click_count_sum": "click_count"}).select(_COUNTED)
+            self._counts = _busiest(counts) if self._is_single else counts
             self._waiting = []
         return self._counts
+
+
+def _busiest(counts: pa.Table) -> pa.Table:
+    order = [("click_count", "descending"), ("page", "ascending"), ("country", "ascending")]
+    return counts.sort_by(order).slice(0, _BUSIEST)

@@ -36,8 +36,7 @@ from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from dataco_assets.aggregates.reading import HourRows
     from dataco_assets.clients.elasticsearch import SearchClient
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import Mismatch, PublishedHour
@@ -589,36 +588,30 @@ def _validated(
     place: TablePlace, hours: Sequence[int], noted: "Mapping[int, Unsound]", withheld: list[DatacoError]
 ) -> "list[PublishedHour]":
     """The stored hours that are sound; those that are missing, unsound, or noted as unsound are withheld."""
-    from dataco_assets.aggregates.reading import read_hours
+    from dataco_assets.aggregates.contents import StoredHours
     from dataco_assets.aggregates.schema import problems_by_hour
-    from dataco_assets.aggregates.totals import totals
     from dataco_assets.index.publication import PublishedHour
 
-    published: list[PublishedHour] = []
-    missing: list[int] = []
     failed: dict[int, Sequence[object]] = {}
 
-    def stored_tables() -> "Iterator[tuple[int, pa.Table]]":
-        for hour, stored in read_hours(place, hours):
-            if stored is None:
-                missing.append(hour)
-                continue
-            note = noted.get(hour)
-            if note and (note.generation, note.computed_at_ms) == stored.origin:
-                failed[hour] = note.problems
-                continue
-            published.append(PublishedHour(hour, stored.generation, stored.computed_at_ms, totals(stored)))
-            yield hour, stored.table
+    def is_noted(hour: "HourRows") -> bool:
+        note = noted.get(hour.hour_ms)
+        if note is None or (note.generation, note.computed_at_ms) != hour.origin:
+            return False
+        failed[hour.hour_ms] = note.problems
+        return True
 
-    unsound = problems_by_hour(place.aggregate, stored_tables()) | failed
-    if missing and not place.aggregate.came_later:
+    stored = StoredHours(place, hours, passes_over=is_noted)
+    unsound = problems_by_hour(place.aggregate, stored.pieces()) | failed
+    if stored.missing and not place.aggregate.came_later:
         withheld.append(
             HoursNotComputed(
-                f"{len(missing)} hours have no aggregates yet, the first is {hour_key(missing[0])}. Materialise "
-                "url_country_aggregates for them first, or both assets together.",
-                hours=missing,
+                f"{len(stored.missing)} hours have no aggregates yet, the first is {hour_key(stored.missing[0])}. "
+                "Materialise url_country_aggregates for them first, or both assets together.",
+                hours=stored.missing,
             )
         )
     if unsound:
         withheld.append(UnsoundAggregates.of(unsound))
-    return [each for each in published if each.hour not in unsound]
+    computed = stored.computed.items()
+    return [PublishedHour(hour, *origin, totals) for hour, (origin, totals) in computed if hour not in unsound]

@@ -4,7 +4,7 @@ The same step computes the audience (`assets/audience.py`) from the same scan: a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
@@ -157,7 +157,7 @@ def _publishes(context: dg.AssetExecutionContext) -> bool:
     return _PUBLISHING_STEP in (context.job_def.graph.node_names() if steps is None else steps)
 
 
-@dataclass
+@dataclass(frozen=True)
 class ComputedAggregate:
     """What the table of an aggregate holds of a run's hours, by start (epoch ms); read once.
 
@@ -169,9 +169,9 @@ class ComputedAggregate:
     """
 
     written: "dict[int, WrittenHour]"
-    totals: "dict[int, HourTotals]" = field(default_factory=dict)
-    origins: dict[int, tuple[int, int]] = field(default_factory=dict)
-    problems: "Problems" = field(init=False)
+    totals: "dict[int, HourTotals]"
+    origins: dict[int, tuple[int, int]]
+    problems: "Problems"
 
     @property
     def judged(self) -> "dict[int, Computed]":
@@ -271,7 +271,7 @@ def compute_hours(
         with scanning(settings.clicks_table):
             written = _write(clicks, hours, generations, now_ms, settings, run_id)
     with stages.stage("check the aggregates"):
-        pages_seen = PageCounts()
+        pages_seen = PageCounts(len(hours))
         found = {
             aggregate.name: _read_back(TablePlace.of(settings, aggregate), written[aggregate.name], pages_seen)
             for aggregate in AGGREGATES
@@ -321,25 +321,20 @@ def _write(
 
 
 def _read_back(place: TablePlace, written: "dict[int, WrittenHour]", pages_seen: "PageCounts") -> ComputedAggregate:
-    """Totals and problems of the hours in a table, which are read one after another."""
-    from dataco_assets.aggregates.reading import read_hours
+    """Totals and problems of the hours in a table, of whose rows few are held at a time."""
+    from dataco_assets.aggregates.contents import StoredHours
     from dataco_assets.aggregates.soundness import find_problems
-    from dataco_assets.aggregates.totals import totals
 
-    computed = ComputedAggregate(written)
+    stored = StoredHours(place, list(written))
 
-    def tables() -> "Iterator[tuple[int, pa.Table]]":
-        for hour, stored in read_hours(place, list(written)):
-            if stored is None:
-                continue
-            computed.totals[hour] = totals(stored)
-            computed.origins[hour] = stored.origin
+    def pieces() -> "Iterator[tuple[int, pa.Table]]":
+        for hour, piece in stored.pieces():
             if place.aggregate is PAGES:
-                pages_seen.add(stored.table)
-            yield hour, stored.table
+                pages_seen.add(piece)
+            yield hour, piece
 
-    computed.problems = find_problems(place.aggregate, tables())
-    return computed
+    problems = find_problems(place.aggregate, pieces())
+    return ComputedAggregate(written, stored.totals, stored.origins, problems)
 
 
 def _note_unsound(

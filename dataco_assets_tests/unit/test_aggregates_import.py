@@ -62,7 +62,11 @@ def test_hours_are_taken_over_and_columns_that_did_not_exist_are_null(
 
     assert import_hours(spark, place, old) == Imported(taken=3, kept=0)
 
-    hours = [StoredHour(NOON, 3, 7), StoredHour(NOON + HOUR, 0, 8), StoredHour(NOON + 30 * HOUR, 2, 9)]
+    hours = [
+        StoredHour(NOON, 3, 7, COMPUTED_AT),
+        StoredHour(NOON + HOUR, 0, 8, COMPUTED_AT),
+        StoredHour(NOON + 30 * HOUR, 2, 9, COMPUTED_AT),
+    ]
     assert list(table_state(place).hours.values()) == hours
     empty, earlier = read_hour(place, NOON + HOUR), read_hour(place, NOON + 30 * HOUR)
     assert empty is not None
@@ -82,7 +86,7 @@ def test_an_hour_computed_since_is_left(spark: SparkSession, old: Path, place: T
     old_hour(old / "older", NOON + HOUR, 1, 11)
     import_hours(spark, place, old / "newer")
     assert import_hours(spark, place, old / "older") == Imported(taken=1, kept=1)
-    assert table_state(place).hours[NOON] == StoredHour(NOON, 5, 12)
+    assert table_state(place).hours[NOON] == StoredHour(NOON, 5, 12, COMPUTED_AT)
 
 
 def test_a_folder_without_such_files_is_refused(spark: SparkSession, old: Path, place: TablePlace) -> None:

@@ -246,3 +246,24 @@ def test_hours_beyond_one_batch_are_looked_at_too(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("dataco_assets.aggregates.schema._ROWS_AT_ONCE", 1)
     hours = [(NOON, of_hour(NOON, SOUND)), (LATER, of_hour(LATER, SOUND | {"country": "xx"}))]
     assert set(problems_by_hour(PAGES, hours)) == {LATER}
+
+
+def test_an_hour_in_pieces_is_judged_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules about the whole hour hold over all its pieces, and a rule about rows is told once."""
+    monkeypatch.setattr("dataco_assets.aggregates.schema._ROWS_AT_ONCE", 1)
+    other = SOUND | {"page": "https://b.example/"}
+    hours: list[list[dict[str, Any]]] = [
+        [SOUND, other, WITHOUT_SAMPLE],
+        [SOUND, other, SOUND],
+        [SOUND, other | {"generation": 2}],
+        [SOUND, other | {"entries": None}],
+        [SOUND | {"country": "xx"}, other | {"country": "yy"}, WITHOUT_SAMPLE],
+        [SOUND | {"unique_users": 5, "entering_users": 0}, other | {"unique_users": 5, "entering_users": 4}],
+        [other, SOUND | BEFORE_BUCKETS, WITHOUT_SAMPLE | BEFORE_BUCKETS],
+    ]
+    for rows in hours:
+        whole = {(each.column, each.rule): each for each in problems(PAGES, table(*rows), NOON)}
+        pieces = problems_by_hour(PAGES, [(NOON, table(row)) for row in rows]).get(NOON, [])
+        assert {(each.column, each.rule): each for each in pieces}.keys() == whole.keys()
+        assert len(pieces) == len(whole), "one problem for each rule"
+        assert all(each == whole[each.column, each.rule] for each in pieces if "unique together" not in each.rule)

@@ -15,6 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from dataco_assets.aggregates.columns import PAGES, SKETCH_LG_K
+from dataco_assets.aggregates.contents import StoredHours
 from dataco_assets.aggregates.failures import AggregatesUnavailable, AggregatesUnreadable
 from dataco_assets.aggregates.reading import (
     HourAggregates,
@@ -26,6 +27,7 @@ from dataco_assets.aggregates.reading import (
     stored_hours,
     table_state,
 )
+from dataco_assets.aggregates.schema import problems_by_hour
 from dataco_assets.aggregates.table import TablePlace
 from dataco_assets.clicks.time_spent import BUCKETS
 from dataco_assets.errors import DatacoError, ErrorKind
@@ -202,6 +204,8 @@ def test_an_hour_never_computed_is_told_from_an_empty_one(spark: SparkSession, p
     (first, empty), (second, never) = read_hours(place, [NOON, NOON + HOUR])
     assert (first, second) == (NOON, NOON + HOUR)
     assert (empty is not None, never is None) == (True, True)
+    assert empty is not None
+    assert list(empty.pieces) == []
     assert stored_hours(place) == [NOON]
 
 
@@ -212,11 +216,29 @@ def test_the_state_comes_from_statistics_alone(spark: SparkSession, place: Table
         for path in data_files(place, hour):
             path.unlink()
     assert table_state(place).hours == {
-        NOON: StoredHour(NOON, 3, 7),
-        NOON + HOUR: StoredHour(NOON + HOUR, 0, 8),
-        NOON + 5 * HOUR: StoredHour(NOON + 5 * HOUR, 1, 7),
+        NOON: StoredHour(NOON, 3, 7, COMPUTED_AT),
+        NOON + HOUR: StoredHour(NOON + HOUR, 0, 8, COMPUTED_AT),
+        NOON + 5 * HOUR: StoredHour(NOON + 5 * HOUR, 1, 7, COMPUTED_AT),
     }
     assert list(table_state(place, [NOON, NOON + 2 * HOUR]).hours) == [NOON]
+
+
+def test_a_large_hour_is_read_in_pieces(spark: SparkSession, place: TablePlace) -> None:
+    """So that whoever checks it holds a part of it at a time."""
+    rows = 300_000
+    hour = aggregates(spark, {NOON: [1]}).crossJoin(spark.range(rows).selectExpr("concat('p', id) AS numbered"))
+    hour = hour.withColumn("page", hour["numbered"]).drop("numbered")
+    write_hours(hour, [NOON], {NOON: 3}, place, "run", {NOON: COMPUTED_AT})
+    ((_, found),) = read_hours(place, [NOON])
+    assert found is not None
+    assert found.origin == (3, COMPUTED_AT)
+    pieces = [piece.num_rows for piece in found.pieces]
+    assert sum(pieces) == rows
+    assert max(pieces) <= 131_072
+    stored = StoredHours(place, [NOON, NOON + HOUR])
+    assert problems_by_hour(PAGES, stored.pieces()) == {}
+    assert (stored.totals[NOON].groups, stored.totals[NOON].clicks) == (rows, rows)
+    assert (stored.origins, stored.missing) == ({NOON: (3, COMPUTED_AT)}, [NOON + HOUR])
 
 
 def test_other_hours_are_left_alone(spark: SparkSession, place: TablePlace) -> None:

@@ -11,7 +11,7 @@ from dataco_assets.aggregates.columns import AGGREGATES, AUDIENCE, PAGES, Aggreg
 from dataco_assets.aggregates.reading import arrow_schema, ensure_table, read_hour
 from dataco_assets.aggregates.schema import hour_schema, problems
 from dataco_assets.aggregates.table import TablePlace
-from dataco_assets.aggregates.totals import totals
+from dataco_assets.aggregates.totals import table_totals
 from dataco_assets.assets.es_click_index import index_metadata
 from dataco_assets.assets.url_country_aggregates import table_metadata
 from dataco_assets.clicks.bots import BotRule
@@ -75,7 +75,7 @@ def test_it_is_computed_stored_and_added_up(spark: SparkSession, place: TablePla
     assert stored is not None
     found = {row["user_agent"]: row["quick_clicks"] for row in stored.table.to_pylist()}
     assert found == {"curl": 1, "": 0}
-    assert totals(stored).sums["quick_clicks"] == 1
+    assert table_totals(EXTENDED, stored.table).sums["quick_clicks"] == 1
     assert problems(EXTENDED, stored.table, NOON) == []
 
 
@@ -113,7 +113,7 @@ def test_it_is_compared_after_publication(spark: SparkSession, place: TablePlace
     write_hours(rows(spark), [NOON], {NOON: 1}, place, "run", {NOON: 5_000})
     stored = read_hour(place, NOON)
     assert stored is not None
-    published = PublishedHour(NOON, 1, 5_000, totals(stored))
+    published = PublishedHour(NOON, 1, 5_000, table_totals(EXTENDED, stored.table))
     sums = dict(published.totals.sums)
     content = replace(NO_DOCUMENTS, documents=2, sums=sums, newest_generation=1, newest_computed_at_ms=5_000)
     assert compare(EXTENDED, published, content) is None
