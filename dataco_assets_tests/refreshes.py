@@ -32,7 +32,7 @@ STEPS = {
     "scan": "spark_resources.clicks_table.read_clicks",
     "write the table": "spark_resources.aggregates_table.write_hours",
     "commit": "spark_resources.aggregates_table._overwrite",
-    "write the documents": "spark_resources.publication.publish",
+    "write the documents": "dataco_assets.index.few_documents.publish_few",
     "delete what is stale": "dataco_assets.index.publication.delete_stale",
     "compare": "dataco_assets.index.publication.verify_hours",
     "note as done": "dataco_assets.ledgers.hours.HourLedger.set_done",

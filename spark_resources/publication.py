@@ -11,7 +11,7 @@ differ from those in the index are written (`index_documents.py`).
 import re
 import socket
 import ssl
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -25,7 +25,6 @@ from dataco_assets.aggregates.columns import Aggregate, Column
 from dataco_assets.certificates import truststore
 from dataco_assets.elasticsearch_errors import (
     ElasticsearchUnavailable,
-    IndexMissing,
     VersionConflict,
     failure,
     handshake_failure,
@@ -33,8 +32,8 @@ from dataco_assets.elasticsearch_errors import (
     unavailable,
 )
 from dataco_assets.errors import DatacoError, ErrorKind
-from dataco_assets.index.differences import HourDifference
-from dataco_assets.index.layout import PAGE_PARTS, month_of, properties
+from dataco_assets.index.differences import Held, Restated, Written
+from dataco_assets.index.layout import PAGE_PARTS, hours_by_month, properties
 from spark_resources.index_documents import (
     DOCUMENT_ID,
     FORMER,
@@ -128,45 +127,6 @@ class Server:
     ca_file: str = ""
 
 
-@dataclass(frozen=True)
-class Held:
-    """Hours (epoch ms) of which the index has documents.
-
-    Attributes:
-        hours: The hours.
-        rewritten: Those of them whose documents are all written, also where they are the same.
-    """
-
-    hours: Collection[int]
-    rewritten: Collection[int] = ()
-
-
-@dataclass(frozen=True)
-class Restated:
-    """Hours (epoch ms) whose differences are reported before documents are written.
-
-    Attributes:
-        hours: The hours.
-        note: Is given the differences of a month's hours; nothing of them is written before it returns.
-    """
-
-    hours: Collection[int]
-    note: Callable[[Sequence[HourDifference]], None]
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a publication did, and what is left to do.
-
-    Attributes:
-        documents: Number of documents written.
-        stale: Ids of documents that the index held and the aggregates do not; to be read once, in the same session.
-    """
-
-    documents: int
-    stale: Iterable[str]
-
-
 def publish(
     aggregate: Aggregate,
     rows: DataFrame,
@@ -197,12 +157,7 @@ def publish(
         ElasticsearchError: it does not answer, or refuses.
         PublicationFailed: Spark failed for another reason.
     """
-    months: dict[str, list[int]] = {}
-    for hour in sorted(set(hours)):
-        months.setdefault(month_of(hour), []).append(hour)
-    missing = sorted(months.keys() - indices.keys())
-    if missing:
-        raise IndexMissing(f"There is no index for {', '.join(missing)}. `dataco setup` creates what is missing.")
+    months = hours_by_month(hours, indices)
     session = rows.sparkSession
     compared: list[_Difference] = []
     written = 0

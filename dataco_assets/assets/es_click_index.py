@@ -36,15 +36,17 @@ from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import Settings
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from dataco_assets.aggregates.reading import HourRows
     from dataco_assets.clients.elasticsearch import SearchClient
+    from dataco_assets.index.differences import Held, Restated, Written
     from dataco_assets.index.indices import Index
     from dataco_assets.index.publication import Mismatch, PublishedHour
     from dataco_assets.index.restatements import RestatementLog
     from dataco_assets.ledgers.hours import HourLedger
     from dataco_assets.ledgers.publications import Others
     from dataco_assets.ledgers.unsound import Unsound
-    from spark_resources.publication import Written
 
     _Ready = Mapping[str, Sequence[PublishedHour]]
     """The hours to publish, by the name of the aggregate."""
@@ -218,10 +220,7 @@ def publish_hours(
                 ready = _without(ready, _in_closed(index, ready[PAGES.name], withheld))
         if not ready[PAGES.name]:
             return Publication(outcomes, withheld)
-        with stages.stage("start Spark"):
-            parts = [
-                _Part(indices[name], spark, settings, stages, outcomes[name], each) for name, each in ready.items()
-            ]
+        parts = [_Part(indices[name], spark, settings, stages, outcomes[name], each) for name, each in ready.items()]
         turn = _Turn(hbase, settings)
         with stages.stage("look for other runs"):
             for part in parts:
@@ -371,7 +370,7 @@ class _Part:
 
     Args:
         index: The alias.
-        spark: Provides the session, which is started now.
+        spark: Provides the session, where the hours have many rows.
         settings: Elasticsearch, and where the aggregate's table is.
         stages: Times what is done.
         outcome: Receives what was done.
@@ -398,7 +397,7 @@ class _Part:
         self.outcome = outcome
         self.mismatches: Sequence[Mismatch] = ()
         self._settings = settings
-        self._session = spark.session
+        self._spark = spark
         self._stages = stages
         self._may_have_written: Sequence[PublishedHour] = ()
 
@@ -473,33 +472,54 @@ class _Part:
                 self.leave_out(conflicts.hours)
 
     def _write_once(self, rewritten: Collection[int], log: "RestatementLog") -> "Written":
+        from dataco_assets.index import few_documents
         from dataco_assets.index.contents import hours_held
+        from dataco_assets.index.differences import Held, Restated, Written
         from dataco_assets.index.publication import refresh
+
+        hours = [each.hour for each in self.hours]
+        client, aggregate = self.index.client, self.index.aggregate
+        with self.index.in_use(hours):
+            refresh(self.index, hours)
+            indices = self.index.holding(hours)
+            held = hours_held(client, indices, hours)
+            wanted = [each.hour for each in self.hours if each.totals.groups or each.hour in held]
+            if not wanted:
+                return Written(0, ())
+            before = Held(held, rewritten)
+            restated = Restated(log.hours, log.note) if aggregate is PAGES else None
+            if few_documents.are_few(client, indices, wanted, sum(each.totals.groups for each in self.hours)):
+                rows, by_month = self._rows(wanted), self.index.by_month(wanted)
+                return few_documents.publish_few(client, aggregate, rows, by_month, held=before, restated=restated)
+            return self._write_by_spark(wanted, before, restated)
+
+    def _rows(self, hours: Sequence[int]) -> "dict[int, Sequence[pa.Table]]":
+        from dataco_assets.aggregates.reading import read_hours
+
+        place = TablePlace.of(self._settings, self.index.aggregate)
+        return {hour: () if stored is None else tuple(stored.pieces) for hour, stored in read_hours(place, hours)}
+
+    def _write_by_spark(self, hours: Sequence[int], held: "Held", restated: "Restated | None") -> "Written":
         from spark_resources import publication
         from spark_resources.aggregates_table import stored_aggregates
 
-        hours = [each.hour for each in self.hours]
         settings, aggregate = self._settings, self.index.aggregate
-        with self.index.in_use(hours):
-            refresh(self.index, hours)
-            held = hours_held(self.index.client, self.index.holding(hours), hours)
-            wanted = [each.hour for each in self.hours if each.totals.groups or each.hour in held]
-            if not wanted:
-                return publication.Written(0, ())
-            return publication.publish(
-                aggregate,
-                stored_aggregates(self._session, TablePlace.of(settings, aggregate), wanted),
-                wanted,
-                self.index.by_month(wanted),
-                server=publication.Server(
-                    settings.elasticsearch_url,
-                    settings.elasticsearch_username,
-                    settings.elasticsearch_password.get_secret_value(),
-                    settings.elasticsearch_ca_file,
-                ),
-                held=publication.Held(held, rewritten),
-                restated=publication.Restated(log.hours, log.note) if aggregate is PAGES else None,
-            )
+        with self._stages.stage("start Spark"):
+            session = self._spark.session
+        return publication.publish(
+            aggregate,
+            stored_aggregates(session, TablePlace.of(settings, aggregate), hours),
+            hours,
+            self.index.by_month(hours),
+            server=publication.Server(
+                settings.elasticsearch_url,
+                settings.elasticsearch_username,
+                settings.elasticsearch_password.get_secret_value(),
+                settings.elasticsearch_ca_file,
+            ),
+            held=held,
+            restated=restated,
+        )
 
 
 def _in_closed(index: "Index", ready: "Sequence[PublishedHour]", withheld: list[DatacoError]) -> set[int]:

@@ -1,5 +1,6 @@
-"""How an hour's new documents differ from those that readers had, in plain numbers."""
+"""What a publication is told and reports: which documents there are, and how an hour's new ones differ from them."""
 
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,3 +46,43 @@ class HourDifference:
     clicks: int
     users: int
     rows: tuple[ChangedRow, ...]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Hours (epoch ms) of which the index has documents.
+
+    Attributes:
+        hours: The hours.
+        rewritten: Those of them whose documents are all written, also where they are the same.
+    """
+
+    hours: Collection[int]
+    rewritten: Collection[int] = ()
+
+
+@dataclass(frozen=True)
+class Restated:
+    """Hours (epoch ms) whose differences are reported before documents are written.
+
+    Attributes:
+        hours: The hours.
+        note: Is given the differences of a month's hours; nothing of them is written before it returns.
+    """
+
+    hours: Collection[int]
+    note: Callable[[Sequence[HourDifference]], None]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a publication did, and what is left to do.
+
+    Attributes:
+        documents: Number of documents written.
+        stale: Ids of documents that the index held and the aggregates do not; to be read once, in the same session of
+            Spark.
+    """
+
+    documents: int
+    stale: Iterable[str]

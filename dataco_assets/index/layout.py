@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from dataco_assets.aggregates.columns import PAGE, PAGES, Aggregate, Column, ColumnType
+from dataco_assets.elasticsearch_errors import IndexMissing
 from dataco_assets.untrusted import printable
 
 if TYPE_CHECKING:
@@ -128,6 +129,24 @@ def months_between(since_ms: int, until_ms: int) -> tuple[str, str]:
 def months_of(hours: Iterable[int]) -> list[str]:
     """Months of the hours, each once, oldest first."""
     return sorted({month_of(hour) for hour in hours})
+
+
+def hours_by_month(hours: Iterable[int], indices: Mapping[str, str]) -> dict[str, list[int]]:
+    """The hours (epoch ms) of each month, oldest first.
+
+    Args:
+        hours: The hours.
+        indices: The index of each month.
+
+    Raises:
+        IndexMissing: a month has no index.
+    """
+    months: dict[str, list[int]] = {}
+    for hour in sorted(set(hours)):
+        months.setdefault(month_of(hour), []).append(hour)
+    if missing := sorted(months.keys() - indices.keys()):
+        raise IndexMissing(f"There is no index for {', '.join(missing)}. `dataco setup` creates what is missing.")
+    return months
 
 
 def document_id(aggregate: Aggregate, hour_ms: int, *group: str | None) -> str:

@@ -18,6 +18,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.test_utils import create_run_for_test
 from pyspark.sql import SparkSession
 
@@ -504,7 +505,8 @@ def test_a_run_that_follows_publishes_what_comes_until_another_run_waits(
     def found() -> int:
         return sum(clicks for _, _, clicks, _ in indexed(platform))
 
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance, ThreadPoolExecutor(1) as pool:
+    (home := tmp_path / "dagster").mkdir()
+    with dg.DagsterInstance.local_temp(str(home)) as instance, ThreadPoolExecutor(1) as pool:
         run = instance.create_run_for_job(job, tags={"dagster/partition": hour_key(hour), FOLLOW_TAG: "600"})
         platform.produce([click("a", at=hour, user="a")])
         going = pool.submit(execute_run, InMemoryJob(job), run, instance)
@@ -514,7 +516,9 @@ def test_a_run_that_follows_publishes_what_comes_until_another_run_waits(
                 platform.produce([click(f"b{number}", at=hour + number, user="a")])
                 wait_until(lambda wanted=number: found() == wanted, seconds=120, what="a further round publishes")
         finally:
-            create_run_for_test(instance, status=dg.DagsterRunStatus.QUEUED)
+            elsewhere = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="other")
+            origin = RemoteJobOrigin(RemoteRepositoryOrigin(elsewhere, "other"), "other")
+            create_run_for_test(instance, status=dg.DagsterRunStatus.QUEUED, remote_job_origin=origin)
             ended = going.result(120)
         assert ended.success
         assert "Another run waits." in [event.message for event in ended.all_events]

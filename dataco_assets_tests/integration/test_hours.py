@@ -5,11 +5,10 @@ no aggregation code with them, checks the result.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from pyspark.sql import DataFrame
 
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
@@ -19,6 +18,8 @@ from dataco_assets.clicks.row import cells, row_key
 from dataco_assets.clients.elasticsearch import SearchClient, connect, open_client
 from dataco_assets.clock import now_ms
 from dataco_assets.errors import DatacoError
+from dataco_assets.index import few_documents
+from dataco_assets.index.differences import Written
 from dataco_assets.privacy.erasure import erase
 from dataco_assets_tests.platforms import NOON, Platform, click, epoch_ms
 from dataco_assets_tests.refreshes import STEPS, Died, Refreshes, die, failure_of, interpose
@@ -200,9 +201,24 @@ def test_an_older_run_that_publishes_late_changes_nothing(
     assert refreshes.differences() == []
 
 
-@pytest.mark.parametrize("ends", ["with a conflict", "with new pages only"])
+@pytest.fixture
+def by_spark(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Has Spark's executors write the documents from now on, as those of hours of many rows."""
+    return lambda: monkeypatch.setattr(few_documents, "MOST", -1)
+
+
+@pytest.mark.parametrize(
+    ("ends", "spark_writes"),
+    [("with a conflict", False), ("with a conflict", True), ("with new pages only", False)],
+)
 def test_an_older_run_writes_after_a_newer_one_found_nothing_to_change(
-    platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch, ends: str
+    platform: Platform,
+    refreshes: Refreshes,
+    search: SearchClient,
+    monkeypatch: pytest.MonkeyPatch,
+    by_spark: Callable[[], None],
+    ends: str,
+    spark_writes: bool,
 ) -> None:
     """Clicks come and go again, so the documents as they are suit the newer run, and only the older one would write."""
     visit(platform, "stays")
@@ -211,7 +227,10 @@ def test_an_older_run_writes_after_a_newer_one_found_nothing_to_change(
     kept = platform.rows().keys()
     page = "stays" if ends == "with a conflict" else "passes"
     send(platform, click("more", at=NOON, user="bob", url=f"https://shop.example/{page}"))
-    honest, calls = publication.changes, list[str]()
+    if spark_writes:
+        by_spark()
+    writer: Any = publication if spark_writes else few_documents
+    honest, calls = writer.changes, list[str]()
 
     def newer_run() -> None:
         platform.hbase.delete_rows(platform.settings.clicks_table, [*(platform.rows().keys() - kept)])
@@ -219,16 +238,16 @@ def test_an_older_run_writes_after_a_newer_one_found_nothing_to_change(
         refreshes.refresh(HOURS)
         assert refreshes.dirty() == []
 
-    def compared_long_before_it_is_written(*arguments: Any, **options: Any) -> DataFrame:
+    def compared_long_before_it_is_written(*arguments: Any, **options: Any) -> Any:
         found = honest(*arguments, **options)
         if not calls:
             calls.append("older run")
-            found = found.localCheckpoint()
+            found = found.localCheckpoint() if spark_writes else found
             newer_run()
         return found
 
     refreshes.compute(HOURS)
-    monkeypatch.setattr(publication, "changes", compared_long_before_it_is_written)
+    monkeypatch.setattr(writer, "changes", compared_long_before_it_is_written)
     message = failure_of(lambda: refreshes.publish(HOURS))
 
     assert "newer generation" in message
@@ -255,6 +274,28 @@ def test_an_hour_that_did_not_change_costs_no_document(
     send(platform, click("one-more", at=NOON + 51 * MINUTE, user="bob", url="https://shop.example/first"))
     assert refreshes.refresh(HOURS).documents == 2, "one of the pages, and one of the audience"
     assert refreshes.differences() == []
+
+
+def test_both_ways_of_writing_make_the_same_documents(
+    platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one wrote, the other finds nothing to change in, and the other way round."""
+    agents = {"browser": "Googlebot"}, {"device": "Spider"}, {"city": "Köln", "operating_system": "iOS"}
+    for first, second in ((few_documents.MOST, -1), (-1, few_documents.MOST)):
+        for number in range(4):
+            visit(platform, f"{first}/é?q={number}")
+            page = f"https://shop.example:8080/{first}/{number}"
+            more = agents[number % 3]
+            send(platform, click(f"{first}-{number}", at=NOON + number, user=f"u{number}", url=page, **more))
+        monkeypatch.setattr(few_documents, "MOST", first)
+        refreshes.settle()
+        assert refreshes.differences() == []
+        before = documents(search, platform.settings.index_alias)
+
+        monkeypatch.setattr(few_documents, "MOST", second)
+        platform.hours.mark_dirty(HOURS, holding_clicks=[], stored_since_ms=0)
+        assert refreshes.refresh(HOURS).documents == 0
+        assert documents(search, platform.settings.index_alias) == before
 
 
 def test_documents_of_an_hour_that_shrank_go(platform: Platform, refreshes: Refreshes, search: SearchClient) -> None:
@@ -302,7 +343,13 @@ def test_a_stopped_elasticsearch_leaves_the_hours_dirty(
 
     honest, away = publication.publish, publication.Server("http://127.0.0.1:1")
     with monkeypatch.context() as patch:
+        patch.setattr(few_documents, "MOST", -1)
         patch.setattr(publication, "publish", lambda *a, **n: honest(*a, **{**n, "server": away}))
+        message = failure_of(lambda: refreshes.publish(HOURS))
+    assert "DATACO_ELASTICSEARCH_URL" in message
+    in_process = few_documents.publish_few
+    with monkeypatch.context() as patch, closing(open_client("http://127.0.0.1:1", retry_seconds=0.2)) as nobody:
+        patch.setattr(few_documents, "publish_few", lambda _, *a, **n: in_process(nobody, *a, **n))
         message = failure_of(lambda: refreshes.publish(HOURS))
     assert "DATACO_ELASTICSEARCH_URL" in message
     assert NOON in refreshes.dirty()
@@ -310,10 +357,18 @@ def test_a_stopped_elasticsearch_leaves_the_hours_dirty(
     assert refreshes.differences() == []
 
 
+@pytest.mark.parametrize("spark_writes", [False, True])
 def test_a_full_disk_of_elasticsearch_leaves_the_hours_dirty(
-    platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch
+    platform: Platform,
+    refreshes: Refreshes,
+    search: SearchClient,
+    monkeypatch: pytest.MonkeyPatch,
+    by_spark: Callable[[], None],
+    spark_writes: bool,
 ) -> None:
     """The block that Elasticsearch puts on the indices of a node whose disk fills up; it stops deletions too."""
+    if spark_writes:
+        by_spark()
     monkeypatch.setitem(publication._CONNECTOR, "es.batch.write.retry.wait", "100ms")
     visit(platform, "first")
     refreshes.settle()
@@ -341,7 +396,7 @@ def test_documents_that_got_lost_on_the_way_are_missed(
     """Elasticsearch can report success and drop writes; the comparison sees it."""
     visit(platform, "lost")
     with monkeypatch.context() as patch:
-        patch.setattr(publication, "publish", lambda *_, **__: publication.Written(0, ()))
+        patch.setattr(few_documents, "publish_few", lambda *_, **__: Written(0, ()))
         message = failure_of(lambda: refreshes.refresh(HOURS))
     assert "differs from the aggregates in 2 hours, which stay to be done" in message
     assert NOON in refreshes.dirty()

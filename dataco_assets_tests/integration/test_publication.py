@@ -23,10 +23,11 @@ from dataco_assets.elasticsearch_errors import (
     IndexMissing,
     VersionConflict,
 )
+from dataco_assets.index.differences import Held
 from dataco_assets.index.layout import document_id, host_and_path, mappings, month_of, time_of
 from local_stack.stack import Stack
 from spark_resources import index_documents, publication
-from spark_resources.publication import Held, Server, documents, publish
+from spark_resources.publication import Server, documents, publish
 
 pytestmark = pytest.mark.stack
 
