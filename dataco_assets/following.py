@@ -25,6 +25,7 @@ from dataco_assets.clicks.hour import begun_hours
 from dataco_assets.errors import DatacoError
 from dataco_assets.partitions import run_hours
 from dataco_assets.resources.readers import readers_have_live
+from dataco_assets.resources.spark import session_kept
 from dataco_assets.run_leases import LeasedExecutor
 
 if TYPE_CHECKING:
@@ -120,6 +121,12 @@ class FollowingExecutor(LeasedExecutor):
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
         """Executes the steps at least once."""
+        with session_kept():
+            yield from self._followed(plan_context, execution_plan)
+
+    def _followed(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
         run = plan_context.dagster_run
         follower = Follower.of(run.tags, time.time())
         while True:

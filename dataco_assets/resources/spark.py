@@ -1,6 +1,9 @@
 """Spark as a Dagster resource: one session per run, stopped when the run ends."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -11,6 +14,33 @@ from dataco_assets.spark_configuration import spark_configuration
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+@dataclass
+class _Kept:
+    """A session that outlives the resource that started it, and what ends it."""
+
+    session: "SparkSession | None" = None
+    opened: ExitStack = field(default_factory=ExitStack)
+
+
+_kept: ContextVar[_Kept | None] = ContextVar("kept session of Spark", default=None)
+
+
+@contextmanager
+def session_kept() -> Iterator[None]:
+    """Keeps the session that is started meanwhile, for all resources of this context; stops it in the end.
+
+    Dagster makes a run's resources anew for each round of a run that follows the topic. To stop Spark and to start it
+    again would take longer than the round's work.
+    """
+    kept = _Kept()
+    before = _kept.set(kept)
+    try:
+        yield
+    finally:
+        _kept.reset(before)
+        kept.opened.close()
 
 
 class SparkResource(dg.ConfigurableResource):
@@ -40,6 +70,8 @@ class SparkResource(dg.ConfigurableResource):
             SparkMasterUnavailable: no master of a standalone cluster accepts a connection.
         """
         session = self._session
+        if session is None and (kept := _kept.get()) is not None:
+            session = self._session = kept.session
         if session is None:
             session = self._session = self._started()
             self._opened.callback(session.stop)
@@ -64,6 +96,9 @@ class SparkResource(dg.ConfigurableResource):
         return session
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002  # Dagster's signature
-        """Stops the session this run started."""
+        """Stops the session this run started, or leaves it to the run's next round."""
+        if (kept := _kept.get()) is not None:
+            kept.session = self._session or kept.session
+            kept.opened.enter_context(self._opened.pop_all())
         self._session = None
         self._opened.close()

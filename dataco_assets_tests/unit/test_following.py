@@ -19,6 +19,8 @@ from dataco_assets.following import (
     following_executor,
     reason_to_end,
 )
+from dataco_assets.resources.spark import SparkResource
+from dataco_assets.settings import settings
 
 TEN = hour_from_key("2026-01-01-10:00")
 FOLLOWER = Follower(frozenset({TEN}), TEN / 1000 + 3_600)
@@ -125,3 +127,40 @@ def test_a_slow_round_is_noted_for_the_sensors(
     reasons += ["Too slow."]
     _, tags, _ = executed(instance, lambda: None, {FOLLOW_TAG: "600"})
     assert SLOW_TAG in tags
+
+
+class _Session:
+    """Stands for a session of Spark."""
+
+    stopped = 0
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_the_rounds_of_a_run_share_one_session_which_ends_with_the_run(
+    instance: dg.DagsterInstance, reasons: list[str], follows: bool
+) -> None:
+    started: list[_Session] = []
+    used: list[object] = []
+
+    class Starting(SparkResource):
+        def _started(self) -> Any:
+            started.append(_Session())
+            return started[-1]
+
+    @dg.op
+    def work(spark: SparkResource) -> None:
+        assert sum(each.stopped for each in started) == 0
+        used.append(spark.session)
+
+    @dg.job(executor_def=following_executor, resource_defs={"spark": Starting(settings=settings())})
+    def job() -> None:
+        work()
+
+    reasons += ["", "", "Enough."]
+    run = instance.create_run_for_job(job, tags={FOLLOW_TAG: "600"} if follows else {})
+    assert execute_run(InMemoryJob(job), run, instance).success
+    assert used == started * (3 if follows else 1)
+    assert [each.stopped for each in started] == [1]
