@@ -254,6 +254,7 @@ def compute_hours(
     from spark_resources.clicks_table import counted, read_clicks
     from spark_resources.hbase_client import scanning
     from spark_resources.row_counts import count_rows
+    from spark_resources.session import planned_for
 
     with stages.stage("read the hour ledger"), hbase.client() as client:
         ledger = HourLedger(client, settings.hours_table)
@@ -268,7 +269,7 @@ def compute_hours(
     with stages.stage("scan and aggregate"):
         ranges = [scan_span(run[0], run[-1]) for run in contiguous_runs(hours)]
         clicks, rows_scanned = counted(read_clicks(session, settings.clicks_table, ranges))
-        with scanning(settings.clicks_table):
+        with scanning(settings.clicks_table), planned_for(session, sum(rows_before.values())):
             written = _write(clicks, hours, generations, now_ms, settings, run_id)
     with stages.stage("check the aggregates"):
         pages_seen = PageCounts(len(hours))

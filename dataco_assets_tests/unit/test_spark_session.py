@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 
 from dataco_assets.resources.spark import SparkResource
 from dataco_assets.settings import Settings
-from spark_resources.session import SparkMasterUnavailable, require_master
+from spark_resources.session import SparkMasterUnavailable, planned_for, require_master
 
 
 @pytest.mark.parametrize(
@@ -73,3 +75,20 @@ def test_sparks_ui_names_the_run_of_an_application_and_of_its_jobs() -> None:
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["application"] == "dataco run 7b0d3a3e-0000-4000-8000-000000000000"
     assert told["jobs"] >= 1
+
+
+@pytest.mark.parametrize(("rows", "few"), [(20_000, True), (20_001, False)])
+def test_queries_of_few_rows_are_planned_without_generated_code(spark: SparkSession, rows: int, few: bool) -> None:
+    names = ("spark.sql.codegen.wholeStage", "spark.sql.adaptive.enabled")
+    before = [spark.conf.get(name) for name in names]
+    with planned_for(spark, rows):
+        assert [spark.conf.get(name) for name in names] == (["false", "false"] if few else before)
+        assert ("*(1)" in _plan(spark)) is not few
+    assert [spark.conf.get(name) for name in names] == before
+    assert "true" in before
+
+
+def _plan(spark: SparkSession) -> str:
+    rows: Any = spark.range(9).groupBy("id").count()
+    rows.collect()
+    return str(rows._jdf.queryExecution().executedPlan())
