@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
@@ -84,11 +84,10 @@ class Refreshes:
         self.compute(hours)
         return self.publish(hours)
 
-    def held(self, hours: Sequence[int]) -> DataFrame:
+    def held(self, hours: Sequence[int]) -> dict[int, tuple[pa.Table, ...]]:
         """A copy of the hours' current aggregates."""
-        stored = (read_hour(TablePlace.of(self.platform.settings), hour) for hour in hours)
-        tables = [hour.table for hour in stored if hour is not None]
-        return self.spark.createDataFrame(pa.concat_tables(tables).to_pandas()).cache()
+        stored = {hour: read_hour(TablePlace.of(self.platform.settings), hour) for hour in hours}
+        return {hour: () if found is None else (found.table,) for hour, found in stored.items()}
 
     def dirty(self) -> list[int]:
         """The dirty hours."""

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class _Process(ServerProcess):
         left = self.children()
         super().stop()
         for process in left:
-            if process.is_running():
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
 
 
@@ -75,7 +75,7 @@ class SparkCluster:
 
     def executors(self) -> list[psutil.Process]:
         """The processes that run tasks."""
-        return [each for worker in self._workers for each in worker.children() if _EXECUTOR in each.cmdline()]
+        return [each for worker in self._workers for each in worker.children() if _runs_tasks(each)]
 
     def kill_executor(self) -> None:
         """Kills one executor, as soon as all workers have one."""
@@ -83,6 +83,13 @@ class SparkCluster:
         victim = self.executors()[0]
         victim.kill()
         victim.wait(_SECONDS)
+
+
+def _runs_tasks(process: psutil.Process) -> bool:
+    try:
+        return _EXECUTOR in process.cmdline()
+    except psutil.Error:  # it has ended
+        return False
 
 
 @contextmanager

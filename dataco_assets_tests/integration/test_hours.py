@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from dataco_assets.aggregates.reading import read_hour
 from dataco_assets.aggregates.table import TablePlace
+from dataco_assets.assets import es_click_index
 from dataco_assets.clicks.event import Click, parse
 from dataco_assets.clicks.hour import HOUR_MS
 from dataco_assets.clicks.row import cells, row_key
@@ -182,8 +184,20 @@ def test_of_two_runs_the_newer_wins(
     assert refreshes.differences() == []
 
 
+@pytest.fixture
+def by_spark(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Has Spark's executors write the documents from now on, as those of hours of many rows."""
+    return lambda: monkeypatch.setattr(few_documents, "MOST", -1)
+
+
+@pytest.mark.parametrize("spark_writes", [False, True])
 def test_an_older_run_that_publishes_late_changes_nothing(
-    platform: Platform, refreshes: Refreshes, search: SearchClient, monkeypatch: pytest.MonkeyPatch
+    platform: Platform,
+    refreshes: Refreshes,
+    search: SearchClient,
+    monkeypatch: pytest.MonkeyPatch,
+    by_spark: Callable[[], None],
+    spark_writes: bool,
 ) -> None:
     """The older run already has its documents in memory: only versions can prevent the write."""
     visit(platform, "old")
@@ -193,18 +207,18 @@ def test_an_older_run_that_publishes_late_changes_nothing(
     refreshes.refresh(HOURS)
     before = documents(search, platform.settings.index_alias)
 
-    monkeypatch.setattr("spark_resources.aggregates_table.stored_aggregates", lambda *_: old)
+    if spark_writes:
+        by_spark()
+        rows = pa.concat_tables(table for tables in old.values() for table in tables).to_pandas()
+        frame = refreshes.spark.createDataFrame(rows).cache()
+        monkeypatch.setattr("spark_resources.aggregates_table.stored_aggregates", lambda *_: frame)
+    else:
+        monkeypatch.setattr(es_click_index._Part, "_rows", lambda *_: old)
     message = failure_of(lambda: refreshes.publish(HOURS))
 
     assert "newer generation" in message
     assert documents(search, platform.settings.index_alias) == before
     assert refreshes.differences() == []
-
-
-@pytest.fixture
-def by_spark(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Has Spark's executors write the documents from now on, as those of hours of many rows."""
-    return lambda: monkeypatch.setattr(few_documents, "MOST", -1)
 
 
 @pytest.mark.parametrize(
