@@ -66,13 +66,23 @@ class Extra(StrEnum):
     SPARK = "spark"
 
 
+def _server(name: str) -> str:
+    # Not of type `Name`: help would list all names on one line, which is wider than a terminal.
+    if name not in {known.value for known in Name}:
+        raise typer.BadParameter(f"{name!a} is none of {', '.join(Name)}.")
+    return name
+
+
 @app.command()
 def up(
     folder: Folder = DEFAULT_FOLDER,
     ports: Annotated[
         Ports | None, typer.Option(help="Free ports or the well-known ones. Default: the same as last time.")
     ] = None,
-    only: Annotated[list[Name] | None, typer.Option(help="Only this server and those it needs; repeatable.")] = None,
+    only: Annotated[
+        list[Name] | None,
+        typer.Option(metavar="<server>", help="Only this server and those it needs; repeatable."),
+    ] = None,
     extra: Annotated[
         list[Extra] | None,
         typer.Option(
@@ -120,7 +130,7 @@ def status(*, folder: Folder = DEFAULT_FOLDER, as_json: Json = False) -> None:
 
 @app.command()
 def stop(
-    name: Annotated[Name, typer.Argument(help="The server.")],
+    name: Annotated[str, typer.Argument(callback=_server, help="The server, as `dataco stack status` names it.")],
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Stop one server, to try an outage.
@@ -128,8 +138,8 @@ def stop(
     `dataco stack up` starts it again with its data.
     """
     with _errors_reported():
-        Stack(folder).stop(name.value)
-    typer.echo(f"{name.value} is stopped. Start it again with: dataco stack up --only {name.value}")
+        Stack(folder).stop(name)
+    typer.echo(f"{name} is stopped. Start it again with: dataco stack up --only {name}")
 
 
 @app.command()
@@ -165,19 +175,19 @@ def ui(
 
 @app.command()
 def logs(
-    name: Annotated[Name, typer.Argument(help="The server.")],
+    name: Annotated[str, typer.Argument(callback=_server, help="The server, as `dataco stack status` names it.")],
     folder: Folder = DEFAULT_FOLDER,
     lines: Annotated[int, typer.Option("-n", min=0, help="Number of lines.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")] = False,
 ) -> None:
     """Show the end of a server's log."""
-    path = Stack(folder).log(name.value)
+    path = Stack(folder).log(name)
     with _errors_reported():
         tail = shutil.which("tail")
         if tail is None:
             raise StackError(f"There is no `tail` on this machine; the log is {path}")
         if not path.is_file():
-            raise StackError(f"{name.value} has no log yet: {path}")
+            raise StackError(f"{name} has no log yet: {path}")
     command = [tail, "-n", str(lines), *(["-F"] if follow else []), str(path)]
     try:
         raise typer.Exit(subprocess.run(command, check=False).returncode)

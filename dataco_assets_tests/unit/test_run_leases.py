@@ -13,8 +13,9 @@ from dagster._core.test_utils import create_run_for_test
 from sqlalchemy.exc import OperationalError
 
 from dataco_assets.definitions import build_defs
+from dataco_assets.following import FollowingExecutor
 from dataco_assets.jobs import INGEST_JOB
-from dataco_assets.run_leases import held_lease, lease_values
+from dataco_assets.run_leases import LeasedExecutor, held_lease, lease_values
 from dataco_assets.sensors import dead_runs, dead_runs_sensor
 from dataco_assets.sensors.dead_runs import SILENT_SECONDS, LeaseWatch
 from dataco_assets_tests.waiting import wait_until
@@ -96,7 +97,9 @@ def test_a_storage_that_fails_for_a_while_does_not_end_the_lease(
 
 def test_every_job_of_the_code_location_holds_a_lease_while_it_works() -> None:
     repository = build_defs().get_repository_def()
-    assert {job.executor_def.name for job in repository.get_all_jobs()} == {"leased_in_process"}
+    names = {job.executor_def.name for job in repository.get_all_jobs()}
+    assert names == {"leased_in_process", "following_in_process"}
+    assert issubclass(FollowingExecutor, LeasedExecutor)
 
 
 # The sensor
