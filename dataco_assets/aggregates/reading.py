@@ -67,12 +67,6 @@ class HourAggregates:
     table: pa.Table
     generation: int
     computed_at_ms: int
-    aggregate: Aggregate = PAGES
-
-    @property
-    def origin(self) -> tuple[int, int]:
-        """Generation and time of computing (epoch ms): what tells which computation the rows are of."""
-        return self.generation, self.computed_at_ms
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ class StoredHour:
     hour_ms: int
     rows: int
     generation: int
-    computed_at_ms: int = 0
+    computed_at_ms: int
 
 
 @dataclass(frozen=True)
@@ -192,7 +186,7 @@ def read_hour(place: TablePlace, hour_ms: int) -> HourAggregates | None:
     if found is None:
         return None
     rows = pa.concat_tables([arrow_schema(place.aggregate).empty_table(), *found.pieces])
-    return HourAggregates(hour_ms, rows, found.generation, found.computed_at_ms, place.aggregate)
+    return HourAggregates(hour_ms, rows, found.generation, found.computed_at_ms)
 
 
 def read_hours(place: TablePlace, hours: Sequence[int]) -> Iterator[tuple[int, HourRows | None]]:

@@ -95,7 +95,7 @@ class _Found:
         """By hour, those of rows before those of the hour."""
         of_hours = {hour: facts.problems() for hour, facts in self._facts.items()}
         found = {
-            hour: joined([*self._rows.get(hour, []), *of_hours.get(hour, [])]) for hour in {**self._rows, **of_hours}
+            hour: _joined([*self._rows.get(hour, []), *of_hours.get(hour, [])]) for hour in {**self._rows, **of_hours}
         }
         return {hour: broken for hour, broken in found.items() if broken}
 
@@ -183,7 +183,7 @@ def _hashes(groups: "pa.Table") -> "np.ndarray":
     return pair
 
 
-def joined(problems: "Iterable[Problem]") -> list[Problem]:
+def _joined(problems: "Iterable[Problem]") -> list[Problem]:
     """The same rules broken in several pieces as one problem each."""
     found: dict[tuple[str, str | None], Problem] = {}
     for each in problems:

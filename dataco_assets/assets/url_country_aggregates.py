@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
+    from dataco_assets.aggregates.contents import StoredHours
     from dataco_assets.aggregates.soundness import Problems
-    from dataco_assets.aggregates.totals import Computed, HourTotals, PageCounts
+    from dataco_assets.aggregates.totals import PageCounts
     from spark_resources.aggregates_table import WrittenHour
 
 HOURS_FRESH = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=1), fail_window=timedelta(hours=2))
@@ -114,13 +115,13 @@ def url_country_aggregates(
         hours = hours_to_do(context.run.tags)
         computed = compute_hours(hours, context.run.run_id, stages, settings=settings, spark=spark, hbase=hbase)
         audience = computed.of[AUDIENCE.name]
-        log_hours(context, AUDIENCE.name, audience.hour_metadata(), run_metadata(audience.totals))
+        log_hours(context, AUDIENCE.name, audience.hour_metadata(), run_metadata(audience.stored.totals))
         pages = computed.of[PAGES.name]
         yield report_hours(
             context,
             pages.hour_metadata(),
             {
-                **run_metadata(pages.totals),
+                **run_metadata(pages.stored.totals),
                 "run: rows scanned": computed.rows_scanned,
                 "run: hours left as a newer run computed them": sum(hour.kept for hour in pages.written.values()),
                 **stages.metadata(),
@@ -163,24 +164,17 @@ class ComputedAggregate:
 
     Attributes:
         written: The hours as they were written.
-        totals: Sums of each hour.
-        origins: Generation and time of computing (epoch ms) of each hour.
+        stored: Of which computation they are, and what they add up to.
         problems: Broken rules, if any.
     """
 
     written: "dict[int, WrittenHour]"
-    totals: "dict[int, HourTotals]"
-    origins: dict[int, tuple[int, int]]
+    stored: "StoredHours"
     problems: "Problems"
-
-    @property
-    def judged(self) -> "dict[int, Computed]":
-        """Origin and totals of each hour."""
-        return {hour: (self.origins[hour], found) for hour, found in self.totals.items()}
 
     def hour_metadata(self) -> dict[int, dict[str, Any]]:
         """Metadata of each hour."""
-        return {hour: hour_metadata(found, self.written[hour].generation) for hour, found in self.totals.items()}
+        return {hour: hour_metadata(found, self.written[hour].generation) for hour, found in self.stored.totals.items()}
 
 
 @dataclass(frozen=True)
@@ -279,7 +273,7 @@ def compute_hours(
         }
     with stages.stage("count the clicks in HBase"):
         # An hour with exactly the rows counted before is conserved, whatever was stored since.
-        pages = found[PAGES.name].totals
+        pages = found[PAGES.name].stored.totals
         changed = {hour: totals.clicks for hour, totals in pages.items() if totals.clicks != rows_before[hour]}
         rows_after = count_rows(session, settings.clicks_table, list(changed)) if changed else {}
     not_conserved = conservation_problems(changed, rows_before, rows_after)
@@ -288,13 +282,13 @@ def compute_hours(
     computed = ComputedHours(
         found,
         {hour: problems for hour, problems in not_conserved.items() if hour not in changed_meanwhile},
-        audience_differences(found[AUDIENCE.name].judged, found[PAGES.name].judged),
+        audience_differences(found[AUDIENCE.name].stored.computed, found[PAGES.name].stored.computed),
         changed_meanwhile,
         pages_seen.busiest(),
         # Where newer runs had written every hour already, nothing was scanned, and the count would never come.
         rows_scanned() if was_scanned else 0,
     )
-    _note_unsound(hbase, settings, computed.unsound, found[PAGES.name].origins)
+    _note_unsound(hbase, settings, computed.unsound, found[PAGES.name].stored.origins)
     return computed
 
 
@@ -335,7 +329,7 @@ def _read_back(place: TablePlace, written: "dict[int, WrittenHour]", pages_seen:
             yield hour, piece
 
     problems = find_problems(place.aggregate, pieces())
-    return ComputedAggregate(written, stored.totals, stored.origins, problems)
+    return ComputedAggregate(written, stored, problems)
 
 
 def _note_unsound(

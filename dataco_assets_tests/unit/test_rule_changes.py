@@ -77,7 +77,7 @@ def aggregates(place: TablePlace, hour: int) -> HourAggregates:
         marked = {"robot": 1, "Firefox": 0, "Chrome": 0}
         group = own | dict.fromkeys(AUDIENCE.group, "") | {"country": "FR"}
         rows = [{**group, "browser": name, "bot_clicks": None if last else number} for name, number in marked.items()]
-    return HourAggregates(hour, pa.Table.from_pylist(rows, arrow_schema(place.aggregate)), 5, 0, place.aggregate)
+    return HourAggregates(hour, pa.Table.from_pylist(rows, arrow_schema(place.aggregate)), 5, 0)
 
 
 @pytest.fixture
